@@ -1,0 +1,135 @@
+//! The words of the FDI API as types: task IDs, run states, actions, tasks and complete lists of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest task ID the service accepts (API definition: `task_id` 1–64).
+pub const TASK_ID_MAX_LENGTH: usize = 64;
+
+/// ID of one FDI task: 1–64 characters of `A-Z a-z 0-9 _ -`.
+///
+/// Cheap to clone: plans, outcomes and the ledger all name the same tasks.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct TaskId(Arc<str>);
+
+/// Why a text is not a [`TaskId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a task ID must have 1 to 64 characters out of A-Z, a-z, 0-9, '_' and '-'")]
+pub struct InvalidTaskId;
+
+impl TaskId {
+    /// Checks and wraps `text`.
+    ///
+    /// # Errors
+    /// [`InvalidTaskId`] when the text is empty, too long or has other characters.
+    pub fn new(text: &str) -> Result<Self, InvalidTaskId> {
+        let valid = (1..=TASK_ID_MAX_LENGTH).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        valid.then(|| Self(Arc::from(text))).ok_or(InvalidTaskId)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for TaskId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The task's switch: FDI `status` 1 = Running, 0 = Stopped. This is what is compared with the desired state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RunState {
+    Running,
+    Stopped,
+}
+
+impl RunState {
+    /// The action that leads to this state.
+    pub fn action(self) -> Action {
+        match self {
+            Self::Running => Action::Start,
+            Self::Stopped => Action::Stop,
+        }
+    }
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "Running",
+            Self::Stopped => "Stopped",
+        })
+    }
+}
+
+/// What a batch call does: `action_id` `start` or `stop`. Stops sort before starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    Stop,
+    Start,
+}
+
+impl Action {
+    /// The state in which the task is settled after this action.
+    pub fn target(self) -> RunState {
+        match self {
+            Self::Start => RunState::Running,
+            Self::Stop => RunState::Stopped,
+        }
+    }
+
+    /// As the service spells it in `action_id`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How the latest run of a task went: FDI `execute_status`. Reported, never compared with the desired state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LastRun {
+    Unstarted,
+    Waiting,
+    Running,
+    Success,
+    Cancelled,
+    Error,
+    /// Absent, or a value that this version does not know.
+    Unknown,
+}
+
+/// One task as the list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    pub id: TaskId,
+    pub name: String,
+    pub state: RunState,
+    pub last_run: LastRun,
+}
