@@ -1,6 +1,5 @@
 //! Where the programs are: the folder in `KUBEBUILDER_ASSETS`, else the project's cache folder, else built into the latter.
 
-use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -110,7 +109,11 @@ struct Places {
 
 impl Places {
     fn of_environment() -> Self {
-        let set = |name: &str| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
+        // Absolute, because Go is run in another folder than we are.
+        let set = |name: &str| {
+            let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+            std::path::absolute(value).ok()
+        };
         Self {
             assets: set("KUBEBUILDER_ASSETS"),
             cache_home: set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache"))),

@@ -138,6 +138,7 @@ async fn a_paused_api_server_keeps_silent_until_it_is_resumed() {
     plane.resume_apiserver().await.unwrap();
     assert_eq!(ok(&kubectl, "get --raw /readyz").await, "ok");
 
+    // A paused one can be stopped, too.
     plane.pause_apiserver().await.unwrap();
-    tokio::time::timeout(Duration::from_secs(20), plane.stop()).await.expect("a paused one can be stopped").unwrap();
+    tokio::time::timeout(Duration::from_secs(20), plane.stop()).await.unwrap().unwrap();
 }
