@@ -9,7 +9,7 @@ mod schema;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
-pub use conditions::{Condition, ConditionStatus, event_reasons, reasons, types};
+pub use conditions::{Condition, ConditionStatus, MESSAGE_MAX, cut, event_reasons, reasons, types, whole_seconds};
 pub use group::{
     DeletionPolicy, DesiredState, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, TaskCounts,
     TaskFailure,
