@@ -37,7 +37,9 @@ mod tests {
         let second = Duration::from_secs(1);
         let instance = metrics.instance("etl", "orders-roma");
         for operation in [Operation::List, Operation::Start, Operation::Stop, Operation::SignIn] {
-            CLASSES.into_iter().for_each(|class| instance.call(operation, class, second));
+            for class in CLASSES {
+                instance.call(operation, class, second);
+            }
         }
         for ok in [true, false] {
             instance.pass(ok);
