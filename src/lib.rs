@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod crd;
 pub mod endpoints;
 pub mod events;
 pub mod fdi;
