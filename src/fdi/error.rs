@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::fdi::text::plain;
+
 /// What the pass does next. Errors carry their class; nothing is decided by comparing texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -17,6 +19,20 @@ pub enum Class {
     Throttled,
     /// The service did not answer, or not with sense: whatever was asked may or may not have happened.
     Unavailable,
+}
+
+impl Class {
+    /// As logs and metrics show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::SplitOnce => "split_once",
+            Self::SignIn => "sign_in",
+            Self::Config => "config",
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 /// CamelCase reasons for conditions, one for each cause a user can act on.
@@ -70,4 +86,26 @@ pub struct CallError {
     pub request_id: Option<String>,
     /// How long the service asked us to wait (`Retry-After`).
     pub retry_after: Option<Duration>,
+}
+
+/// Most bytes of a message.
+const MESSAGE_MAX: usize = 512;
+
+impl CallError {
+    /// An error without an answer behind it. `code` is ours.
+    pub(crate) fn new(class: Class, cause: Cause, code: &str, message: &str) -> Self {
+        Self {
+            class,
+            cause,
+            code: code.to_owned(),
+            message: plain(message, MESSAGE_MAX),
+            request_id: None,
+            retry_after: None,
+        }
+    }
+
+    /// The service did not answer, or not with sense.
+    pub(crate) fn unavailable(code: &str, message: &str) -> Self {
+        Self::new(Class::Unavailable, Cause::Unavailable, code, message)
+    }
 }

@@ -1,13 +1,36 @@
 //! The FDI client: everything about the service, nothing about Kubernetes.
 
+mod answer;
+pub mod auth;
 mod batch;
+mod classify;
+mod codes;
+mod connect;
 mod error;
+#[cfg(test)]
+mod hostile_tests;
+mod http;
+mod limit;
+mod list;
+mod observer;
+mod place;
 mod task;
+mod text;
+mod tls;
+mod transport;
+mod wire;
+
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+pub use auth::{Fingerprint, SignIn};
 pub use batch::{BATCH_MAX, Batch};
+pub use connect::{Connection, Fdi, FdiConfig, Identity};
 pub use error::{CallError, Cause, Class};
+pub use limit::Limits;
+pub use observer::{Observer, Operation};
+pub use place::{InvalidPattern, Place};
 pub use task::{Action, InvalidTaskId, LastRun, RunState, Task, TaskId};
 
 /// What became of one task ID in a batch call.
@@ -40,7 +63,12 @@ pub struct Answer {
 
 /// Leave to send one batch call now: a place among the calls in flight and a token of the rate limit.
 /// Taken before the call is chosen, so that what is sent is what is wanted at that moment.
-pub trait Turn: Send + std::fmt::Debug {}
+pub trait Turn: Send + std::fmt::Debug {
+    /// How long the turn was waited for.
+    fn waited(&self) -> Duration {
+        Duration::ZERO
+    }
+}
 
 /// One FDI instance, signed in.
 pub trait FdiApi: Send + Sync + std::fmt::Debug {

@@ -1,0 +1,236 @@
+//! What is known about each credential, for all instances of the process together.
+//!
+//! Six wrong signatures in a row lock an access key for all its users, and wrong passwords lock a user. So a credential that
+//! is refused is not tried again by everybody who has it: at most [`REFUSALS_MAX`] refusals in [`WINDOW`], whoever asks.
+//! A credential that was never accepted, or was just refused, is tried by one request at a time; a proven one runs freely.
+//! Changed Secret data are another credential, which starts anew.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::fdi::auth::{Fingerprint, PasswordSignIn};
+use crate::fdi::{CallError, Cause, Class};
+
+pub(crate) const REFUSALS_MAX: usize = 3;
+pub(crate) const WINDOW: Duration = Duration::from_secs(5 * 60);
+
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
+
+/// A trial that hangs must not hold up the other instances that share the credential: after this long the next one may
+/// go beside it, as long as all of them refused would still be at most [`REFUSALS_MAX`].
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often one who must wait although no trial is in turn looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Entries are forgotten when unused for this long.
+const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// Which credential: where it is asked for, and the hash of who it is with all secret data.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CredentialKey {
+    pub(crate) site: String,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// All credentials of the process.
+#[derive(Default)]
+pub(crate) struct Credentials {
+    known: Mutex<HashMap<CredentialKey, Arc<Credential>>>,
+}
+
+impl Credentials {
+    /// The entry for `key`, shared by all who have the same.
+    pub(crate) fn get(&self, key: CredentialKey) -> Arc<Credential> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, credential| Arc::strong_count(credential) > 1 || credential.idle() < FORGET_AFTER);
+        let credential = known.entry(key).or_default();
+        credential.state().last_used = Instant::now();
+        Arc::clone(credential)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+/// What is known about one credential.
+pub(crate) struct Credential {
+    state: Mutex<State>,
+    trial: Arc<Semaphore>,
+    /// The tokens that a password gave, by project.
+    tokens: Mutex<HashMap<String, Arc<PasswordSignIn>>>,
+}
+
+struct State {
+    proven: bool,
+    /// When it was refused, within the last [`WINDOW`].
+    refusals: VecDeque<Instant>,
+    /// Refusals since it was last accepted; makes the waits grow.
+    streak: u32,
+    barred: Option<(Instant, CallError)>,
+    /// Requests under way that try an unproven credential.
+    trials: usize,
+    last_used: Instant,
+}
+
+impl Default for Credential {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(State {
+                proven: false,
+                refusals: VecDeque::new(),
+                streak: 0,
+                barred: None,
+                trials: 0,
+                last_used: Instant::now(),
+            }),
+            trial: Arc::new(Semaphore::new(1)),
+            tokens: Mutex::default(),
+        }
+    }
+}
+
+impl Credential {
+    /// Leave to send one request with this credential. Waits while another request tries it.
+    ///
+    /// # Errors
+    /// At once, with the last refusal and the time until the next try, while the credential is barred.
+    pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admission, CallError> {
+        loop {
+            if let Some(admission) = self.enter(None)? {
+                return Ok(admission);
+            }
+            let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.trial).acquire_owned()).await;
+            let trial = Trial { _turn: turn.ok().and_then(Result::ok) };
+            if let Some(admission) = self.enter(Some(trial))? {
+                return Ok(admission);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Lets a proven credential through, and an unproven one as `trial` while there is room for one.
+    fn enter(self: &Arc<Self>, trial: Option<Trial>) -> Result<Option<Admission>, CallError> {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.last_used = now;
+        if let Some((until, error)) = &state.barred
+            && *until > now
+        {
+            return Err(CallError { retry_after: Some(*until - now), ..error.clone() });
+        }
+        let trial = trial.filter(|_| !state.proven);
+        if trial.is_some() && state.room_for_a_trial() {
+            state.trials += 1;
+        } else if !state.proven {
+            return Ok(None);
+        }
+        Ok(Some(Admission { credential: Arc::clone(self), since: now, trial }))
+    }
+
+    /// The token for `project_id`, for all who have this password.
+    pub(crate) fn password_sign_in(&self, project_id: &str) -> Arc<PasswordSignIn> {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(tokens.entry(project_id.to_owned()).or_default())
+    }
+
+    fn idle(&self) -> Duration {
+        self.state().last_used.elapsed()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn forget_old_refusals(&mut self) {
+        while self.refusals.front().is_some_and(|refusal| refusal.elapsed() >= WINDOW) {
+            self.refusals.pop_front();
+        }
+    }
+
+    fn room_for_a_trial(&mut self) -> bool {
+        self.forget_old_refusals();
+        self.trials + self.refusals.len() < REFUSALS_MAX
+    }
+
+    fn refused(&mut self, since: Instant, error: &CallError) {
+        let now = Instant::now();
+        // Requests that were under way together are one mistake, not several; they count all the same for the bound.
+        if self.refusals.back().is_none_or(|last| since >= *last) {
+            self.streak = self.streak.saturating_add(1);
+        }
+        self.proven = false;
+        self.refusals.push_back(now);
+        self.forget_old_refusals();
+        let growth = 1_u32.checked_shl(self.streak.saturating_sub(1)).unwrap_or(u32::MAX);
+        let wait = FIRST_WAIT.saturating_mul(growth).min(LONGEST_WAIT);
+        // Up to a tenth more, so that operators that share a key do not try it at the same moment.
+        let mut until = now + wait.mul_f64(1.0 + rand::random::<f64>() / 10.0);
+        if let Some(leaves_room) = self.refusals.len().checked_sub(REFUSALS_MAX) {
+            until = until.max(self.refusals[leaves_room] + WINDOW);
+        }
+        self.barred = Some((until, CallError { retry_after: None, ..error.clone() }));
+    }
+}
+
+/// The turn of one request to try an unproven credential; without a permit when it lost its patience.
+struct Trial {
+    _turn: Option<OwnedSemaphorePermit>,
+}
+
+/// Leave for one request. Dropped without a verdict (no answer, or one that says nothing about the sign-in) nothing is learnt.
+pub(crate) struct Admission {
+    credential: Arc<Credential>,
+    since: Instant,
+    trial: Option<Trial>,
+}
+
+impl Admission {
+    /// The service let the request in.
+    pub(crate) fn accepted(self) {
+        let mut state = self.credential.state();
+        // A refusal that came after this request was sent knows better.
+        if state.refusals.back().is_none_or(|last| self.since >= *last) {
+            state.proven = true;
+            state.streak = 0;
+            state.barred = None;
+        }
+    }
+
+    /// The service refused the sign-in, with `error`.
+    pub(crate) fn refused(self, error: &CallError) {
+        self.credential.state().refused(self.since, error);
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if self.trial.is_some() {
+            let mut state = self.credential.state();
+            state.trials = state.trials.saturating_sub(1);
+        }
+    }
+}
+
+/// Whether `outcome` shows that the service knew the credential, whatever else it said.
+pub(crate) fn proves<T>(outcome: &Result<T, CallError>) -> bool {
+    match outcome {
+        Ok(_) => true,
+        Err(error) => matches!(error.class, Class::Split | Class::SplitOnce) || error.cause == Cause::Forbidden,
+    }
+}
+
+#[cfg(test)]
+#[path = "credential_tests.rs"]
+mod tests;

@@ -1,0 +1,201 @@
+//! From an answer that is not what was asked for to a [`CallError`]: the table of the design's "Talking to FDI".
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
+use jiff::Timestamp;
+
+use crate::fdi::auth::Method;
+use crate::fdi::codes::{self, Meaning};
+use crate::fdi::text::{Scrub, plain};
+use crate::fdi::transport::Reply;
+use crate::fdi::wire::ErrorBody;
+use crate::fdi::{CallError, Cause, Class, Operation};
+
+/// The service's number for a request (`X-Request-Id`), named in support tickets.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Most bytes of the service's own words in a message; room is left for ours.
+const WORDS_MAX: usize = 256;
+const CODE_MAX: usize = 64;
+
+/// Longest wait that a `Retry-After` may ask for; more would be an outage by header.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// The gateway rejects signatures when the clocks are 15 minutes apart; from one minute on it is worth a word.
+const SKEW_WORTH_TELLING: i64 = 60;
+
+/// What the answer was asked for, as far as the words of an error depend on it.
+pub(crate) struct Asked<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) method: Method,
+    pub(crate) scrub: &'a Scrub,
+}
+
+/// What went wrong, for an answer that says that something did.
+pub(crate) fn classify(asked: &Asked<'_>, reply: &Reply) -> CallError {
+    let found = ErrorBody::find(&reply.body);
+    let service_code = plain(&asked.scrub.clean(&found.code), CODE_MAX);
+    let words = plain(&asked.scrub.clean(&found.message), WORDS_MAX);
+    let status = effective_status(reply.status, &service_code);
+    let (class, cause) = judge(asked.operation, status, &service_code);
+    let code = if service_code.is_empty() { format!("HTTP {}", reply.status) } else { service_code };
+    let cure = cure(asked, cause, &code, &words, reply);
+    let message = sentence(asked.operation, cause, &code, &words, cure.as_deref());
+    CallError {
+        code,
+        request_id: request_id(&reply.headers, asked.scrub),
+        retry_after: retry_after(&reply.headers, reply.received),
+        ..CallError::new(class, cause, "", &message)
+    }
+}
+
+/// The answer has no sense; of a batch call it is not known what it did.
+pub(crate) fn nonsense(asked: &Asked<'_>, reply: &Reply, what: &str) -> CallError {
+    let message = format!("The answer to the request to {} made no sense: {what}.", asked.operation.in_words());
+    CallError {
+        request_id: request_id(&reply.headers, asked.scrub),
+        ..CallError::unavailable("AnswerWithoutSense", &message)
+    }
+}
+
+pub(crate) fn request_id(headers: &HeaderMap, scrub: &Scrub) -> Option<String> {
+    let id = plain(&scrub.clean(headers.get(REQUEST_ID)?.to_str().ok()?), CODE_MAX);
+    (!id.is_empty()).then_some(id)
+}
+
+/// A number for a code is an HTTP status in disguise. It counts where HTTP itself says nothing (2xx) or nothing exact (400).
+fn effective_status(status: u16, code: &str) -> u16 {
+    match code.parse() {
+        Ok(disguised @ 400..=599) if matches!(status, 200..=299 | 400) => disguised,
+        _ => status,
+    }
+}
+
+/// The table. Codes that are known decide before the status does: ROMA answers refused tokens with 400.
+fn judge(operation: Operation, status: u16, code: &str) -> (Class, Cause) {
+    const SIGN_IN: (Class, Cause) = (Class::SignIn, Cause::SignInRefused);
+    const THROTTLED: (Class, Cause) = (Class::Throttled, Cause::Throttled);
+    const UNAVAILABLE: (Class, Cause) = (Class::Unavailable, Cause::Unavailable);
+    const REJECTED: (Class, Cause) = (Class::Config, Cause::RequestRejected);
+
+    match (codes::meaning(code), status) {
+        (Meaning::Throttled, _) | (_, 429) => THROTTLED,
+        (Meaning::SomeTask, _) if operation.is_batch() => (Class::Split, Cause::BatchRefused),
+        (Meaning::Network, _) | (_, 408 | 500..) => UNAVAILABLE,
+        (Meaning::SignIn, _) | (_, 401) => SIGN_IN,
+        // IAM says 403 of users it does not let in; every try may count towards locking them.
+        (_, 403) if operation == Operation::SignIn => SIGN_IN,
+        (_, 403) => (Class::Config, Cause::Forbidden),
+        (Meaning::SomeTask | Meaning::Fdi, _) if operation.is_batch() => (Class::SplitOnce, Cause::BatchRefused),
+        (Meaning::SomeTask | Meaning::Fdi, _) | (_, 300..=499) => REJECTED,
+        // 1xx, and 2xx that is no answer.
+        _ => UNAVAILABLE,
+    }
+}
+
+fn sentence(operation: Operation, cause: Cause, code: &str, words: &str, cure: Option<&str>) -> String {
+    let request = operation.in_words();
+    let what = match cause {
+        Cause::BatchRefused => format!("FDI refused a whole call to {request}"),
+        Cause::SignInRefused => "The sign-in was refused".to_owned(),
+        Cause::Forbidden => format!("Signed in, but not allowed to {request}"),
+        Cause::Throttled => format!("Too many requests: the service refused the request to {request}"),
+        Cause::Unavailable => format!("The service could not answer the request to {request}"),
+        Cause::RequestRejected | Cause::EndpointNotAllowed | Cause::TlsFailed => {
+            format!("The service rejected the request to {request}")
+        }
+    };
+    let said = if words.is_empty() {
+        format!("{what} ({code}).")
+    } else {
+        format!("{what}: {} ({code}).", words.trim_end_matches('.'))
+    };
+    match cure {
+        Some(cure) => format!("{said} {cure}"),
+        None => said,
+    }
+}
+
+fn cure(asked: &Asked<'_>, cause: Cause, code: &str, words: &str, reply: &Reply) -> Option<String> {
+    let known = codes::cure(code).map(str::to_owned);
+    match cause {
+        Cause::SignInRefused => {
+            let hint = sign_in_hint(asked, code, words, reply);
+            Some(hint.or(known).unwrap_or_else(|| asked.method.cure().to_owned()))
+        }
+        Cause::Forbidden => Some(known.unwrap_or_else(|| {
+            "Grant the user roma:tasks:list and roma:tasks:operate for this project, and check projectId and instanceId.".to_owned()
+        })),
+        Cause::RequestRejected if reply.headers.contains_key(LOCATION) && (300..400).contains(&reply.status) => {
+            Some("The endpoint redirects elsewhere, and redirects are not followed. Check the endpoint.".to_owned())
+        }
+        Cause::RequestRejected if asked.operation == Operation::SignIn => {
+            Some("Check iamEndpoint and projectId.".to_owned())
+        }
+        Cause::RequestRejected => Some(known.unwrap_or_else(|| "Check endpoint, projectId and instanceId.".to_owned())),
+        _ => known,
+    }
+}
+
+/// What the words of a refused sign-in say beyond its code. Only a hint: the class does not depend on words.
+fn sign_in_hint(asked: &Asked<'_>, code: &str, words: &str, reply: &Reply) -> Option<String> {
+    let words = words.to_ascii_lowercase();
+    let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
+    if says(&["signature expired"]) {
+        let skew = skew(&reply.headers, reply.received).filter(|skew| skew.abs() >= SKEW_WORTH_TELLING);
+        return Some(match skew {
+            Some(skew) => format!(
+                "The operator's clock is about {} minutes {} the service's: correct the clock of the node.",
+                (skew.abs() + 30) / 60,
+                if skew > 0 { "ahead of" } else { "behind" }
+            ),
+            None => {
+                "Check the clock of the node: it must not differ from the service's by more than 15 minutes.".to_owned()
+            }
+        });
+    }
+    let hint = if says(&["reach the limit"]) {
+        "The access key is locked for five minutes after too many wrong signatures. Check accessKey and secretKey."
+    } else if says(&["ak not exist"]) {
+        "There is no such access key: check accessKey in the Secret."
+    } else if asked.method != Method::Password {
+        return None;
+    } else if says(&["locked"]) {
+        "The user is locked; wait for the lock to end or have an administrator unlock it."
+    } else if says(&["mfa", "totp", "verification code", "two-factor"]) {
+        "This user signs in with a second factor only: use an access key, or a user without one."
+    } else if says(&["console", "programmatic"]) {
+        "The user may only use the console; allow programmatic access."
+    } else if says(&["expired"]) && codes::normal(code) != "APIGW.0307" {
+        "The password has expired; change it and update the Secret."
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
+}
+
+/// Seconds by which our clock is ahead of the service's.
+fn skew(headers: &HeaderMap, received: Timestamp) -> Option<i64> {
+    Some(received.as_second() - http_date(headers.get(DATE)?.to_str().ok()?)?.as_second())
+}
+
+/// `Retry-After` in seconds or as a date, bounded. Absent or unreadable is `None`.
+fn retry_after(headers: &HeaderMap, received: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        text.parse().unwrap_or(u64::MAX)
+    } else {
+        u64::try_from(http_date(text)?.as_second() - received.as_second()).unwrap_or(0)
+    };
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp())
+}
+
+#[cfg(test)]
+#[path = "classify_tests.rs"]
+mod tests;

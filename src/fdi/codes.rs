@@ -1,0 +1,116 @@
+//! The service's error codes: which decide by themselves, which last, and what a user can do about them.
+//!
+//! Sources: API pages `ErrorCode_fdi`, `ErrorCode_server`, the gateway's and IAM's error code pages. Messages are not
+//! stable there, so only codes decide; a message may at most add a hint.
+
+/// What a code stands for, whatever came with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// One of the tasks of a batch is the reason.
+    SomeTask,
+    /// Another code of FDI.
+    Fdi,
+    /// FDI says so of its own network: nothing was wrong with the request.
+    Network,
+    SignIn,
+    Throttled,
+    /// The HTTP status decides.
+    Unknown,
+}
+
+/// `code` as it is compared: without blanks, in capitals, and the older gateway's `APIG.` as `APIGW.`.
+pub(crate) fn normal(code: &str) -> String {
+    let code = code.trim().to_ascii_uppercase();
+    match code.strip_prefix("APIG.") {
+        Some(number) => format!("APIGW.{number}"),
+        None => code,
+    }
+}
+
+pub(crate) fn meaning(code: &str) -> Meaning {
+    match normal(code).as_str() {
+        "FDI.3019" | "FDI.3020" | "FDI.3021" | "FDI.3022" | "FDI.3023" | "FDI.3026" | "FDI.3027" | "FDI.3081"
+        | "FDI.3083" | "FDI.3180" => Meaning::SomeTask,
+        "FDI.9999" => Meaning::Network,
+        "ROMA.1000" | "ROMA.1002" | "ROMA.1006" | "APIGW.0301" | "APIGW.0303" | "APIGW.0305" | "APIGW.0307" => {
+            Meaning::SignIn
+        }
+        "APIGW.0308" | "IAM.0012" => Meaning::Throttled,
+        code if code.starts_with("FDI.") => Meaning::Fdi,
+        code if code.starts_with("IAM.") => Meaning::SignIn,
+        _ => Meaning::Unknown,
+    }
+}
+
+/// Whether a task that was refused with `code` will be refused again until a person has changed something.
+pub(crate) fn is_lasting(code: &str) -> bool {
+    match normal(code).as_str() {
+        // No schedule plan: only ROMA Connect can add one.
+        "FDI.3083"
+        // The task is not there, or not in this project: IDs are never given again.
+        | "FDI.3021" | "FDI.3081" | "FDI.3180"
+        // The ID is taken for empty: the same ID will be again.
+        | "FDI.3022" | "FDI.3149"
+        // A parameter is invalid: the same request stays invalid.
+        | "FDI.3002" | "FDI.3033"
+        // The task's own SQL, mapping or data source address is wrong: it must be edited.
+        | "FDI.3035" | "FDI.3037" | "FDI.3043"
+        // The project is not the task's.
+        | "FDI.3039" => true,
+        _ => false,
+    }
+}
+
+/// What the user can do, where a code is known to have a cure.
+pub(crate) fn cure(code: &str) -> Option<&'static str> {
+    Some(match normal(code).as_str() {
+        "FDI.3083" => "Add a schedule plan to the task in ROMA Connect.",
+        "FDI.3021" | "FDI.3081" => "Check the task ID; the task may have been deleted.",
+        "FDI.3180" | "FDI.3039" => "Check that the task belongs to the project of the FdiInstance.",
+        "FDI.3019" | "FDI.3020" | "FDI.3026" | "FDI.3027" => "Check the task's configuration in ROMA Connect.",
+        "FDI.3023" => "Wait until the task's current run has ended.",
+        "FDI.3016" => "Check the data source's settings in ROMA Connect.",
+        "FDI.3035" => "Correct the task's SQL statement in ROMA Connect.",
+        "FDI.3037" => "Correct the task's mapping in ROMA Connect.",
+        "FDI.3043" => "Correct the IP address of the task's data source in ROMA Connect.",
+        "ROMA.1006" | "ROMA.12001" | "APIGW.0302" | "APIGW.0304" | "IAM.0002" | "IAM.0003" => {
+            "Grant the user roma:tasks:list and roma:tasks:operate for this project."
+        }
+        "APIGW.0101" => "Check region or endpoint of the FdiInstance.",
+        "APIGW.0310" => "Check projectId; the project is suspended or does not exist.",
+        "APIGW.0401" | "APIGW.0402" | "APIGW.0404" => "Allow the operator's IP address in ROMA Connect.",
+        "APIGW.0501" | "APIGW.0502" => "Raise the quota or unfreeze the application in the API gateway.",
+        "IAM.0061" => "The user is locked; wait for the lock to end or have an administrator unlock it.",
+        "IAM.0066" => "The password has expired; change it and update the Secret.",
+        "IAM.0081" => "The user may only use the console; allow programmatic access.",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_compared_without_blanks_case_or_the_gateways_age() {
+        assert_eq!(meaning(" fdi.3083 "), Meaning::SomeTask);
+        assert_eq!(meaning("APIG.0308"), Meaning::Throttled);
+        assert_eq!(meaning("apig.0301"), Meaning::SignIn);
+        assert_eq!(meaning("FDI.4711"), Meaning::Fdi);
+        assert_eq!(meaning("IAM.4711"), Meaning::SignIn);
+        assert_eq!(meaning("403"), Meaning::Unknown);
+    }
+
+    #[test]
+    fn every_lasting_code_but_the_plainly_invalid_ones_has_a_cure() {
+        for code in ["FDI.3083", "FDI.3021", "FDI.3081", "FDI.3180", "FDI.3035", "FDI.3037", "FDI.3043", "FDI.3039"] {
+            assert!(is_lasting(code) && cure(code).is_some(), "{code}");
+        }
+        for code in ["FDI.3022", "FDI.3149", "FDI.3002", "FDI.3033"] {
+            assert!(is_lasting(code), "{code}");
+        }
+        for code in ["FDI.3019", "FDI.3020", "FDI.3023", "FDI.3026", "FDI.3027", "FDI.9999", ""] {
+            assert!(!is_lasting(code), "{code} may pass by itself");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! From an instance's description to a client: one [`Fdi`] a process, one [`FdiApi`] an instance and sign-in.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fdi::auth::credential::{CredentialKey, Credentials};
+use crate::fdi::http::HttpFdi;
+use crate::fdi::place::{AllowList, Endpoint, InvalidPattern, Place};
+use crate::fdi::tls::{ClientSettings, Clients};
+use crate::fdi::{CallError, Cause, Class, FdiApi, Limits, Observer, SignIn};
+
+/// How the process talks to FDI and IAM.
+#[derive(Debug, Clone)]
+pub struct FdiConfig {
+    /// Endpoints that are allowed beside the public cloud's: `https://host[:port]`, a `*` is one label of the host.
+    pub allowed_endpoints: Vec<String>,
+    /// Allows plain http and this machine itself. For trying things out.
+    pub allow_insecure: bool,
+    pub connect_timeout: Duration,
+    /// From sending a request to the last byte of its answer.
+    pub request_timeout: Duration,
+    pub user_agent: String,
+}
+
+impl Default for FdiConfig {
+    fn default() -> Self {
+        Self {
+            allowed_endpoints: Vec::new(),
+            allow_insecure: false,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(30),
+            user_agent: concat!("fdi-operator/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Where an instance is and which it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    pub place: Place,
+    pub project_id: String,
+    pub instance_id: String,
+    /// URL of IAM; where it is missing it follows from `place`.
+    pub iam_endpoint: Option<String>,
+    /// PEM certificates of authorities that are trusted beside the system's.
+    pub ca_bundle: Option<String>,
+}
+
+/// Which ROMA Connect instance this is, however its endpoint was spelled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    endpoint: Endpoint,
+    project_id: String,
+    instance_id: String,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "instance {} of project {} at {}", self.instance_id, self.project_id, self.endpoint)
+    }
+}
+
+/// What all instances share: the allow-list, the HTTP clients, and what is known about credentials. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Fdi(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    allowed: AllowList,
+    clients: Clients,
+    credentials: Credentials,
+}
+
+impl Fdi {
+    /// # Errors
+    /// When a pattern of `allowed_endpoints` cannot be used.
+    pub fn new(config: FdiConfig) -> Result<Self, InvalidPattern> {
+        // reqwest takes the process' TLS provider. Whoever installed one before us is welcome to it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let settings = ClientSettings {
+            connect_timeout: config.connect_timeout,
+            request_timeout: config.request_timeout,
+            user_agent: config.user_agent,
+        };
+        Ok(Self(Arc::new(Shared {
+            allowed: AllowList::new(&config.allowed_endpoints, config.allow_insecure)?,
+            clients: Clients::new(settings),
+            credentials: Credentials::default(),
+        })))
+    }
+
+    /// Two connections with the same identity lead to the same tasks.
+    ///
+    /// # Errors
+    /// Class `Config` when the endpoint is not allowed, or an ID cannot be one.
+    pub fn identity(&self, connection: &Connection) -> Result<Identity, CallError> {
+        Ok(Identity {
+            endpoint: self.0.allowed.roma(&connection.place)?,
+            project_id: usable_id("projectId", &connection.project_id)?.to_owned(),
+            instance_id: usable_id("instanceId", &connection.instance_id)?.to_owned(),
+        })
+    }
+
+    /// A client for the instance. Sends nothing yet, and is cheap enough to be made anew for every pass: connections,
+    /// tokens and what is known of the credential are kept by `self`, the rate by `limits`.
+    ///
+    /// # Errors
+    /// Class `Config` when an endpoint is not allowed, an ID cannot be one, or `ca_bundle` is not PEM.
+    pub fn connect(
+        &self,
+        connection: &Connection,
+        sign_in: SignIn,
+        limits: &Arc<Limits>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Arc<dyn FdiApi>, CallError> {
+        let identity = self.identity(connection)?;
+        let iam = match sign_in {
+            SignIn::Password { .. } => Some(self.0.allowed.iam(&connection.place, connection.iam_endpoint.as_deref())?),
+            SignIn::Token(_) | SignIn::AccessKey { .. } => None,
+        };
+        let site = match (&sign_in, &iam) {
+            (SignIn::Password { .. }, Some(iam)) => iam.site().to_owned(),
+            // A token is for one project of one region, and no number of refusals locks it.
+            (SignIn::Token(_), _) => format!("{} {}", identity.endpoint, identity.project_id),
+            _ => identity.endpoint.site().to_owned(),
+        };
+        let credential = self.0.credentials.get(CredentialKey { site, fingerprint: sign_in.fingerprint() });
+        Ok(Arc::new(HttpFdi {
+            client: self.0.clients.client(connection.ca_bundle.as_deref())?,
+            endpoint: identity.endpoint,
+            project_id: identity.project_id,
+            instance_id: identity.instance_id,
+            scrub: sign_in.scrub(),
+            sign_in,
+            iam,
+            credential,
+            limits: Arc::clone(limits),
+            observer,
+        }))
+    }
+}
+
+/// The API definition allows 1–64 characters. IDs are percent-encoded into the path, where dots alone would still lead
+/// out of it.
+fn usable_id<'a>(field: &str, id: &'a str) -> Result<&'a str, CallError> {
+    let usable = (1..=64).contains(&id.len()) && id.chars().any(|c| c != '.');
+    usable.then_some(id).ok_or_else(|| {
+        let message = format!("{field} cannot be used: it must have 1 to 64 characters, such as 0123456789abcdef.");
+        CallError::new(Class::Config, Cause::RequestRejected, "InvalidId", &message)
+    })
+}

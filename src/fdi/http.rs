@@ -1,0 +1,300 @@
+//! One FDI instance over HTTP.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use reqwest::Method as Verb;
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
+use crate::fdi::answer::answer;
+use crate::fdi::auth::access_key::{AccessKey, Parts, encoded};
+use crate::fdi::auth::credential::{Credential, proves};
+use crate::fdi::auth::password::{self, PasswordSignIn, Token};
+use crate::fdi::auth::{AUTH_TOKEN, secret_header};
+use crate::fdi::classify::{Asked, classify, nonsense, request_id};
+use crate::fdi::list::{Listing, Next, PAGE_LIMIT, Page, page};
+use crate::fdi::place::Endpoint;
+use crate::fdi::text::Scrub;
+use crate::fdi::transport::{Reply, exchange};
+use crate::fdi::wire::operate_tasks;
+use crate::fdi::{Answer, Batch, CallError, Class, FdiApi, Limits, Observer, Operation, SignIn, Task, Turn};
+
+/// As the official SDK sends it: with a character set where there is a body.
+const JSON: &str = "application/json";
+const JSON_UTF8: &str = "application/json;charset=utf-8";
+
+/// A list whose pages do not fit together is read once more before it counts as failed.
+const LIST_TRIES: usize = 2;
+
+/// One FDI instance, signed in.
+pub(crate) struct HttpFdi {
+    pub(crate) client: reqwest::Client,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) project_id: String,
+    pub(crate) instance_id: String,
+    pub(crate) sign_in: SignIn,
+    pub(crate) scrub: Scrub,
+    /// Where a password is exchanged for a token.
+    pub(crate) iam: Option<Endpoint>,
+    pub(crate) credential: Arc<Credential>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) observer: Arc<dyn Observer>,
+}
+
+impl fmt::Debug for HttpFdi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpFdi")
+            .field("endpoint", &self.endpoint.as_str())
+            .field("instance_id", &self.instance_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One request, before it is signed.
+struct Ask<'a> {
+    operation: Operation,
+    verb: Verb,
+    endpoint: &'a Endpoint,
+    path: &'a str,
+    query: &'a str,
+    body: Vec<u8>,
+    /// Tasks of a batch, for the log.
+    count: usize,
+    waited: Duration,
+}
+
+impl Ask<'_> {
+    fn content_type(&self) -> &'static str {
+        if self.body.is_empty() { JSON } else { JSON_UTF8 }
+    }
+}
+
+impl HttpFdi {
+    fn asked(&self, operation: Operation) -> Asked<'_> {
+        Asked { operation, method: self.sign_in.method(), scrub: &self.scrub }
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/v2/{}/fdi/instances/{}/{rest}", encoded(&self.project_id), encoded(&self.instance_id))
+    }
+
+    async fn list_all(&self) -> Result<Vec<Task>, CallError> {
+        for _ in 0..LIST_TRIES {
+            if let Some(listing) = self.list_once().await? {
+                if listing.skipped() > 0 {
+                    tracing::debug!(instance = %self.instance_id, skipped = listing.skipped(), "tasks without a usable ID");
+                }
+                return Ok(listing.into_tasks());
+            }
+        }
+        Err(CallError::unavailable(
+            "ListIncomplete",
+            "The pages of the task list do not fit together: tasks come and go while it is read.",
+        ))
+    }
+
+    /// All pages; `None` when they do not fit together.
+    async fn list_once(&self) -> Result<Option<Listing>, CallError> {
+        let path = self.path("tasks");
+        let mut listing = Listing::default();
+        let mut offset = 0;
+        loop {
+            match listing.add(self.list_page(&path, offset).await?) {
+                Next::Page(next) => offset = next,
+                Next::Complete => return Ok(Some(listing)),
+                Next::Inconsistent => return Ok(None),
+            }
+        }
+    }
+
+    async fn list_page(&self, path: &str, offset: usize) -> Result<Page, CallError> {
+        let turn = self.limits.turn().await;
+        let query = format!("limit={PAGE_LIMIT}&offset={offset}");
+        let ask = Ask {
+            operation: Operation::List,
+            verb: Verb::GET,
+            endpoint: &self.endpoint,
+            path,
+            query: &query,
+            body: Vec::new(),
+            count: 0,
+            waited: turn.waited(),
+        };
+        self.send(&ask, |reply| page(&self.asked(Operation::List), reply)).await
+    }
+
+    async fn send_batch(&self, turn: Box<dyn Turn>, batch: &Batch) -> Result<Answer, CallError> {
+        let operation = Operation::from(batch.action());
+        let ask = Ask {
+            operation,
+            verb: Verb::POST,
+            endpoint: &self.endpoint,
+            path: &self.path("batch-operation/tasks"),
+            query: "",
+            body: operate_tasks(batch),
+            count: batch.ids().len(),
+            waited: turn.waited(),
+        };
+        self.send(&ask, |reply| answer(&self.asked(operation), batch, reply)).await
+    }
+
+    /// Signs in, sends, and learns from the answer what the credential is worth. A token that IAM gave earlier and that is
+    /// refused now has ended early: it is renewed, once, and that is no refusal of the credential.
+    async fn send<T>(&self, ask: &Ask<'_>, read: impl Fn(&Reply) -> Result<T, CallError>) -> Result<T, CallError> {
+        let password =
+            matches!(self.sign_in, SignIn::Password { .. }).then(|| self.credential.password_sign_in(&self.project_id));
+        let mut renewed = false;
+        loop {
+            let lent = match &password {
+                Some(sign_in) => Some(self.token(sign_in).await?),
+                None => None,
+            };
+            let admission = self.credential.admit().await?;
+            let headers = self.headers(ask, lent.as_ref().map(|lent| &lent.token))?;
+            let outcome = self.exchange(ask, headers, &read).await;
+            match &outcome {
+                Err(error) if error.class == Class::SignIn => {
+                    let mut ended = false;
+                    if let (Some(sign_in), Some(lent)) = (&password, &lent) {
+                        sign_in.forget(&lent.token).await;
+                        ended = !lent.fresh && !renewed;
+                    }
+                    if ended {
+                        renewed = true;
+                        drop(admission);
+                        continue;
+                    }
+                    admission.refused(error);
+                }
+                outcome if proves(outcome) => admission.accepted(),
+                _ => drop(admission),
+            }
+            return outcome;
+        }
+    }
+
+    /// The headers that sign `ask`.
+    fn headers(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<HeaderMap, CallError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(ask.content_type()));
+        headers.insert(ACCEPT, HeaderValue::from_static(JSON));
+        let method = self.sign_in.method();
+        match &self.sign_in {
+            SignIn::Token(token) => {
+                headers.insert(AUTH_TOKEN, secret_header(method, token.expose_secret())?);
+            }
+            SignIn::Password { .. } => {
+                if let Some(token) = token {
+                    headers.insert(AUTH_TOKEN, secret_header(method, token.value.expose_secret())?);
+                }
+            }
+            SignIn::AccessKey { access_key, secret_key, security_token } => {
+                let key = AccessKey {
+                    access_key: access_key.clone(),
+                    secret_key: secret_key.clone(),
+                    security_token: security_token.clone(),
+                };
+                let parts = Parts {
+                    method: ask.verb.as_str(),
+                    host: ask.endpoint.authority(),
+                    path: ask.path,
+                    query: ask.query,
+                    content_type: ask.content_type(),
+                    project_id: &self.project_id,
+                    body: &ask.body,
+                };
+                for (name, value) in key.sign(&parts, Timestamp::now()) {
+                    headers.insert(HeaderName::from_static(name), secret_header(method, &value)?);
+                }
+            }
+        }
+        Ok(headers)
+    }
+
+    /// A token for the project, from memory or from IAM.
+    async fn token(&self, sign_in: &PasswordSignIn) -> Result<password::Lent, CallError> {
+        sign_in.token(&self.credential, || self.ask_iam()).await
+    }
+
+    async fn ask_iam(&self) -> Result<Token, CallError> {
+        let (SignIn::Password { domain, user, password }, Some(iam)) = (&self.sign_in, &self.iam) else {
+            return Err(CallError::unavailable("NoPassword", "There is no password to sign in with."));
+        };
+        let (path, query) = password::TOKENS;
+        let ask = Ask {
+            operation: Operation::SignIn,
+            verb: Verb::POST,
+            endpoint: iam,
+            path,
+            query,
+            body: password::request_body(domain, user, password, &self.project_id),
+            count: 0,
+            waited: Duration::ZERO,
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(ask.content_type()));
+        headers.insert(ACCEPT, HeaderValue::from_static(JSON));
+        let asked = self.asked(Operation::SignIn);
+        let read = |reply: &Reply| match reply.status {
+            200 | 201 => password::token_in(reply).ok_or_else(|| nonsense(&asked, reply, "it holds no token")),
+            _ => Err(classify(&asked, reply)),
+        };
+        self.exchange(&ask, headers, &read).await
+    }
+
+    /// One request over the wire, told to the log and the observer.
+    async fn exchange<T>(
+        &self,
+        ask: &Ask<'_>,
+        headers: HeaderMap,
+        read: &impl Fn(&Reply) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let question = if ask.query.is_empty() { "" } else { "?" };
+        let url = format!("{}{}{question}{}", ask.endpoint, ask.path, ask.query);
+        let request = self.client.request(ask.verb.clone(), url).headers(headers).body(ask.body.clone()).build();
+        // Endpoint, path and query were all made by us.
+        let request = request.map_err(|_| CallError::unavailable("BadRequest", "The request could not be made."))?;
+        let sent = Instant::now();
+        let reply = exchange(&self.client, request).await;
+        let latency = sent.elapsed();
+        let outcome = reply.as_ref().map_err(Clone::clone).and_then(read);
+        let result = outcome.as_ref().map_or_else(|error| error.class.as_str(), |_| "ok");
+        self.observer.request(ask.operation, result, latency, ask.waited);
+        tracing::info!(
+            operation = ask.operation.as_str(),
+            instance = %self.instance_id,
+            count = ask.count,
+            status = reply.as_ref().map_or(0, |reply| reply.status),
+            result,
+            code = outcome.as_ref().err().map(|error| error.code.as_str()),
+            latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
+            request_id = reply.as_ref().ok().and_then(|reply| request_id(&reply.headers, &self.scrub)),
+            "request"
+        );
+        outcome
+    }
+}
+
+impl FdiApi for HttpFdi {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Task>, CallError>> {
+        self.list_all().boxed()
+    }
+
+    fn turn(&self) -> BoxFuture<'_, Box<dyn Turn>> {
+        async { Box::new(self.limits.turn().await) as Box<dyn Turn> }.boxed()
+    }
+
+    fn start_or_stop<'a>(&'a self, turn: Box<dyn Turn>, batch: &'a Batch) -> BoxFuture<'a, Result<Answer, CallError>> {
+        async move { self.send_batch(turn, batch).await }.boxed()
+    }
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

@@ -1,0 +1,105 @@
+//! How fast one instance is talked to: a rate of requests and a number of calls in flight, for lists and calls alike.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::fdi::Turn;
+
+/// The limits of one instance. They outlive sign-ins: a rotated Secret does not make a new burst.
+pub struct Limits {
+    rate: DefaultDirectRateLimiter,
+    in_flight: Arc<Semaphore>,
+}
+
+impl Limits {
+    /// `requests_per_second` with a burst of as many (at least 2: a list and a call), and at most `max_concurrent_calls`
+    /// at a time. Zero counts as one: an instance that may never be asked is suspended, not limited.
+    pub fn new(requests_per_second: u32, max_concurrent_calls: u32) -> Self {
+        let rate = NonZeroU32::new(requests_per_second).unwrap_or(NonZeroU32::MIN);
+        let burst = rate.max(NonZeroU32::MIN.saturating_add(1));
+        let places = usize::try_from(max_concurrent_calls.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self {
+            rate: RateLimiter::direct(Quota::per_second(rate).allow_burst(burst)),
+            in_flight: Arc::new(Semaphore::new(places)),
+        }
+    }
+
+    /// Waits for a place, then for a token of the rate: a place is the scarcer good, and its queue is first come, first served.
+    pub(crate) async fn turn(&self) -> Leave {
+        let asked = Instant::now();
+        // The semaphore is never closed; if it were, the rate alone would still hold.
+        let permit = Arc::clone(&self.in_flight).acquire_owned().await.ok();
+        self.rate.until_ready().await;
+        Leave { _permit: permit, waited: asked.elapsed() }
+    }
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limits").field("free", &self.in_flight.available_permits()).finish_non_exhaustive()
+    }
+}
+
+/// Leave to send one request; gives its place back when dropped.
+#[derive(Debug)]
+pub(crate) struct Leave {
+    _permit: Option<OwnedSemaphorePermit>,
+    waited: Duration,
+}
+
+impl Turn for Leave {
+    fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_calls_than_allowed_are_in_flight_and_a_dropped_turn_gives_its_place_back() {
+        let limits = Limits::new(100, 2);
+        let first = limits.turn().await;
+        let _second = limits.turn().await;
+        assert!(limits.turn().now_or_never().is_none(), "a third turn beside two in flight");
+        drop(first);
+        assert!(limits.turn().now_or_never().is_some(), "the place of a dropped turn is free");
+    }
+
+    #[tokio::test]
+    async fn a_future_that_is_dropped_while_waiting_takes_no_place() {
+        let limits = Limits::new(100, 1);
+        let held = limits.turn().await;
+        drop(limits.turn().now_or_never());
+        drop(held);
+        assert!(limits.turn().now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn beyond_the_burst_requests_come_at_the_rate() {
+        let limits = Limits::new(20, 100);
+        for _ in 0..20 {
+            assert!(limits.turn().now_or_never().is_some(), "the burst goes at once");
+        }
+        assert!(limits.turn().now_or_never().is_none(), "the next one waits");
+        let started = std::time::Instant::now();
+        limits.turn().await;
+        assert!(started.elapsed() <= Duration::from_secs(2), "but not for long");
+    }
+
+    #[tokio::test]
+    async fn the_slowest_rate_still_lets_a_list_and_a_call_go_together() {
+        let limits = Limits::new(1, 2);
+        let _list = limits.turn().now_or_never().unwrap();
+        assert!(limits.turn().now_or_never().is_some());
+    }
+}

@@ -1,0 +1,233 @@
+//! The complete list of an instance's tasks, out of pages that may shift while they are read.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::fdi::classify::{Asked, classify, nonsense};
+use crate::fdi::text::plain;
+use crate::fdi::transport::Reply;
+use crate::fdi::wire::{ErrorBody, ListPage};
+use crate::fdi::{CallError, Task, TaskId};
+
+/// What is asked for. The pages of the API disagree whether 999 or 1000 is the most.
+pub(crate) const PAGE_LIMIT: usize = 999;
+
+/// Most pages of one list. An instance has at most 1,000 tasks; the rest is for services with much smaller pages.
+const PAGES_MAX: usize = 200;
+
+const NAME_MAX: usize = 256;
+
+/// What one page holds, read as far as it matters.
+#[derive(Debug)]
+pub(crate) struct Page {
+    total: Option<usize>,
+    /// Entries as the service counts them, those that are skipped included.
+    received: usize,
+    tasks: Vec<Task>,
+}
+
+/// Reads one page.
+///
+/// An entry whose `status` makes no sense makes the whole list nonsense: left out, its task would look deleted; guessed,
+/// it would look settled. An entry whose ID is none cannot be in any group and is skipped.
+///
+/// # Errors
+/// When the answer is an error, with HTTP 200 too, or has no sense.
+pub(crate) fn page(asked: &Asked<'_>, reply: &Reply) -> Result<Page, CallError> {
+    if reply.status != 200 {
+        return Err(classify(asked, reply));
+    }
+    let Ok(page) = ListPage::decode(&reply.body) else {
+        return Err(nonsense(asked, reply, "its body is not the JSON of a task list"));
+    };
+    let Ok(total) = page.total.count() else {
+        return Err(nonsense(asked, reply, "its total is no number"));
+    };
+    let entries = match page.entities {
+        Some(entries) => entries,
+        None if !ErrorBody::find(&reply.body).code.is_empty() => return Err(classify(asked, reply)),
+        None if total.is_none() => return Err(nonsense(asked, reply, "it holds no list")),
+        None => Vec::new(),
+    };
+    let received = entries.len();
+    let mut tasks = Vec::with_capacity(received);
+    for entry in entries {
+        let Some(id) = entry.task_id.text().and_then(|id| TaskId::new(&id).ok()) else { continue };
+        let Some(state) = entry.state() else {
+            return Err(nonsense(asked, reply, &format!("task {id} is neither running nor stopped in it")));
+        };
+        let name = plain(&entry.task_name.text().unwrap_or_default(), NAME_MAX);
+        let last_run = entry.last_run();
+        tasks.push(Task { id, name, state, last_run });
+    }
+    Ok(Page { total, received, tasks })
+}
+
+/// A list while its pages come in.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    tasks: Vec<Task>,
+    places: HashMap<TaskId, usize>,
+    pages: usize,
+    received: usize,
+    skipped: usize,
+    total: Option<usize>,
+    shifted: bool,
+}
+
+/// What to do after a page.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Ask for the page that begins here.
+    Page(usize),
+    /// All there is.
+    Complete,
+    /// The pages do not fit together.
+    Inconsistent,
+}
+
+impl Listing {
+    /// Takes the page that was asked for.
+    pub(crate) fn add(&mut self, page: Page) -> Next {
+        let known = self.tasks.len();
+        self.skipped += page.received - page.tasks.len();
+        // A task that came or went between two pages moves others across their border: unseen ones may be missing.
+        self.shifted |= self.pages > 0 && page.total != self.total;
+        self.pages += 1;
+        self.received += page.received;
+        self.total = page.total;
+        for task in page.tasks {
+            match self.places.entry(task.id.clone()) {
+                // The later page saw it later.
+                Entry::Occupied(place) => self.tasks[*place.get()] = task,
+                Entry::Vacant(place) => {
+                    place.insert(self.tasks.len());
+                    self.tasks.push(task);
+                }
+            }
+        }
+        let brought_nothing = page.received == 0 || self.tasks.len() == known && self.skipped == 0;
+        match self.total {
+            Some(total) if self.received >= total || page.received == 0 => self.verdict(total),
+            // Without a total the list ends where nothing new comes.
+            None if brought_nothing => Next::Complete,
+            _ if self.pages == PAGES_MAX => Next::Inconsistent,
+            _ => Next::Page(self.received),
+        }
+    }
+
+    fn verdict(&self, total: usize) -> Next {
+        if self.shifted || self.tasks.len() + self.skipped < total { Next::Inconsistent } else { Next::Complete }
+    }
+
+    pub(crate) fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    pub(crate) fn into_tasks(self) -> Vec<Task> {
+        self.tasks
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::fdi::auth::Method;
+    use crate::fdi::text::Scrub;
+    use crate::fdi::{Class, Operation, RunState};
+
+    fn read(body: &str) -> Result<Page, CallError> {
+        let scrub = Scrub::new(Vec::new());
+        let asked = Asked { operation: Operation::List, method: Method::Token, scrub: &scrub };
+        page(&asked, &Reply { status: 200, body: body.as_bytes().to_vec(), ..Reply::default() })
+    }
+
+    fn entities(ids: std::ops::Range<usize>, total: &str) -> Page {
+        let entries: Vec<_> = ids.map(|id| format!(r#"{{"task_id":"t{id}","status":1}}"#)).collect();
+        read(&format!(r#"{{"total":{total},"entities":[{}]}}"#, entries.join(","))).unwrap()
+    }
+
+    #[test]
+    fn pages_follow_what_was_received_until_the_total_is_there() {
+        let mut list = Listing::default();
+        assert_eq!(list.add(entities(0..300, "700")), Next::Page(300));
+        assert_eq!(list.add(entities(300..600, "700")), Next::Page(600));
+        assert_eq!(list.add(entities(600..700, "700")), Next::Complete);
+        assert_eq!(list.into_tasks().len(), 700);
+        assert_eq!(Listing::default().add(read(r#"{"total":0,"entities":null}"#).unwrap()), Next::Complete);
+        assert_eq!(Listing::default().add(read(r#"{"total":0}"#).unwrap()), Next::Complete);
+    }
+
+    #[test]
+    fn without_a_total_the_list_ends_where_nothing_new_comes() {
+        let mut list = Listing::default();
+        assert_eq!(list.add(entities(0..3, "null")), Next::Page(3));
+        assert_eq!(list.add(entities(3..3, "null")), Next::Complete);
+        let mut list = Listing::default();
+        assert_eq!(list.add(entities(0..3, "null")), Next::Page(3));
+        assert_eq!(list.add(entities(0..3, "null")), Next::Complete, "a service that ignores the offset");
+    }
+
+    #[test]
+    fn a_task_on_two_pages_is_one_as_the_later_page_saw_it_and_the_list_is_not_complete() {
+        let mut list = Listing::default();
+        list.add(entities(0..2, "4"));
+        let later =
+            read(r#"{"total":4,"entities":[{"task_id":"t1","status":0},{"task_id":"t2","status":1}]}"#).unwrap();
+        assert_eq!(list.add(later), Next::Inconsistent, "three tasks of four");
+        assert_eq!(list.into_tasks()[1].state, RunState::Stopped);
+    }
+
+    #[test]
+    fn a_total_that_changes_between_pages_or_is_never_reached_is_inconsistent() {
+        let mut list = Listing::default();
+        list.add(entities(0..3, "6"));
+        assert_eq!(list.add(entities(3..5, "5")), Next::Inconsistent, "one was deleted: another may have slipped by");
+        let mut list = Listing::default();
+        list.add(entities(0..3, "6"));
+        assert_eq!(list.add(entities(3..3, "6")), Next::Inconsistent);
+    }
+
+    #[test]
+    fn an_endless_list_ends() {
+        let mut list = Listing::default();
+        let mut pages = 0;
+        loop {
+            pages += 1;
+            match list.add(entities(pages..pages + 1, "1000000")) {
+                Next::Page(_) => {}
+                end => break assert_eq!(end, Next::Inconsistent),
+            }
+        }
+        assert_eq!(pages, PAGES_MAX);
+    }
+
+    #[test]
+    fn an_entry_without_a_usable_id_is_skipped_and_counted() {
+        let page =
+            read(r#"{"total":3,"entities":[{"task_id":"a b","status":"?"},{"status":1},{"task_id":7,"status":1}]}"#);
+        let mut list = Listing::default();
+        assert_eq!(list.add(page.unwrap()), Next::Complete);
+        assert_eq!(list.skipped(), 2);
+        assert_eq!(list.into_tasks()[0].id.as_str(), "7");
+    }
+
+    #[test]
+    fn an_entry_without_a_sensible_status_makes_the_list_nonsense() {
+        for status in ["2", "null", r#""?""#, "[1]", "1e99"] {
+            let error =
+                read(&format!(r#"{{"total":1,"entities":[{{"task_id":"a","status":{status}}}]}}"#)).unwrap_err();
+            assert_eq!(error.class, Class::Unavailable);
+            assert!(error.message.contains("task a is neither running nor stopped"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn an_error_object_with_http_200_is_an_error_and_an_empty_object_nonsense() {
+        assert_eq!(read(r#"{"error_code":"ROMA.1002","error_msg":"x"}"#).unwrap_err().class, Class::SignIn);
+        assert_eq!(read(r#"{"error_code":"APIGW.0308"}"#).unwrap_err().class, Class::Throttled);
+        assert_eq!(read("{}").unwrap_err().class, Class::Unavailable);
+        assert_eq!(read(r#"{"total":-1,"entities":[]}"#).unwrap_err().class, Class::Unavailable);
+    }
+}

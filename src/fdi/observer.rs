@@ -1,0 +1,65 @@
+//! Who wants to know about every request: the metrics.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::fdi::Action;
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    List,
+    Start,
+    Stop,
+    /// Asking IAM for a token.
+    SignIn,
+}
+
+impl Operation {
+    /// As metrics and logs show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::SignIn => "sign_in",
+        }
+    }
+
+    /// As a sentence goes on after "to …".
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::List => "list tasks",
+            Self::Start => "start tasks",
+            Self::Stop => "stop tasks",
+            Self::SignIn => "sign in",
+        }
+    }
+
+    /// Whether this is a batch call: only those can be split.
+    pub(crate) fn is_batch(self) -> bool {
+        matches!(self, Self::Start | Self::Stop)
+    }
+}
+
+impl From<Action> for Operation {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Start => Self::Start,
+            Action::Stop => Self::Stop,
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Is told of every request that was sent, after it ended.
+pub trait Observer: Send + Sync {
+    /// `result` is `ok` or the class of the error ([`crate::fdi::Class::as_str`]). `latency` is the time from sending
+    /// to the end of the answer; `waited` the time that the request waited before that for its turn.
+    fn request(&self, operation: Operation, result: &'static str, latency: Duration, waited: Duration);
+}

@@ -1,0 +1,405 @@
+//! Where credentials may go: regions, endpoints in one normal form, and the allow-list.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use url::{Host, Url};
+
+use crate::fdi::{CallError, Cause, Class};
+
+/// Hosts that are allowed without configuration. `*` is exactly one DNS label: a wider pattern would cover names that
+/// customers of the cloud can choose.
+const DEFAULT_PATTERNS: [&str; 4] = [
+    "https://roma.*.myhuaweicloud.com",
+    "https://iam.myhuaweicloud.com",
+    "https://iam.*.myhuaweicloud.com",
+    "https://iam.eu-west-101.myhuaweicloud.eu",
+];
+
+/// Domains of the public cloud, whose regions share their users and keys.
+const CLOUD_SITES: [&str; 2] = [".myhuaweicloud.com", ".myhuaweicloud.eu"];
+
+/// Where an instance is: a region of the public cloud, or an endpoint's URL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    Region(String),
+    Endpoint(String),
+}
+
+/// An allowed origin in its normal form: `scheme://host[:port]`, lower case, without default port, trailing dot or slash.
+/// Two spellings of one endpoint are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Endpoint {
+    origin: String,
+    host: String,
+    port: u16,
+    https: bool,
+    loopback: bool,
+}
+
+/// A pattern of the allow-list that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{pattern:?} cannot be an allowed endpoint: {reason}")]
+pub struct InvalidPattern {
+    pub pattern: String,
+    pub reason: &'static str,
+}
+
+/// The endpoints that credentials may be sent to.
+#[derive(Debug, Clone)]
+pub(crate) struct AllowList {
+    patterns: Vec<Endpoint>,
+    allow_insecure: bool,
+}
+
+impl Endpoint {
+    /// Reads and normalizes `text`. Path prefixes are refused: signatures cover the path, and a gateway that adds one
+    /// breaks them; and so is everything else beside scheme, host and port.
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let url = Url::parse(text).map_err(|_| "it is not a URL such as https://roma.example.com")?;
+        let https = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return Err("it must begin with https://"),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("it must not hold a user or password");
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("it must not have a query or fragment");
+        }
+        if url.path() != "/" {
+            return Err("it must not have a path");
+        }
+        let (host, loopback) = match url.host() {
+            Some(Host::Domain(name)) => {
+                let name = name.strip_suffix('.').unwrap_or(name);
+                if name.is_empty() || name.split('.').any(str::is_empty) {
+                    return Err("its host name has an empty label");
+                }
+                (name.to_owned(), name == "localhost" || name.ends_with(".localhost"))
+            }
+            Some(Host::Ipv4(address)) => (address.to_string(), is_this_machine(address)),
+            Some(Host::Ipv6(address)) => (format!("[{address}]"), is_this_machine_v6(address)),
+            None => return Err("it has no host"),
+        };
+        let port = url.port_or_known_default().ok_or("it has no port")?;
+        let shown_port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let origin = format!("{}://{host}{shown_port}", url.scheme());
+        Ok(Self { origin, host, port, https, loopback })
+    }
+
+    /// `scheme://host[:port]`.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.origin
+    }
+
+    /// `host[:port]` as the `Host` header has it.
+    pub(crate) fn authority(&self) -> &str {
+        self.origin.split_once("://").map_or(&self.origin, |(_, authority)| authority)
+    }
+
+    /// Whose users and keys are asked for here: the public cloud as a whole, or this very origin.
+    pub(crate) fn site(&self) -> &str {
+        CLOUD_SITES.into_iter().find(|site| self.host.ends_with(site)).unwrap_or(&self.origin)
+    }
+
+    /// Whether `self`, read as a pattern, covers `endpoint`: label by label, `*` for any one.
+    fn covers(&self, endpoint: &Self) -> bool {
+        let (mut pattern, mut labels) = (self.host.split('.'), endpoint.host.split('.'));
+        self.https == endpoint.https
+            && self.port == endpoint.port
+            && loop {
+                match (pattern.next(), labels.next()) {
+                    (None, None) => break true,
+                    (Some(wanted), Some(label)) if wanted == "*" || wanted == label => {}
+                    _ => break false,
+                }
+            }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin)
+    }
+}
+
+/// Loopback, and the unspecified address, which leads there too.
+fn is_this_machine(address: Ipv4Addr) -> bool {
+    address.is_loopback() || address.is_unspecified()
+}
+
+fn is_this_machine_v6(address: Ipv6Addr) -> bool {
+    address.is_loopback() || address.is_unspecified() || address.to_ipv4_mapped().is_some_and(is_this_machine)
+}
+
+impl AllowList {
+    /// The defaults and `extra` patterns: `https://host[:port]`, where a label of the host may be `*`. With
+    /// `allow_insecure` the machine itself is allowed (any scheme and port), and patterns may be plain `http://`.
+    ///
+    /// # Errors
+    /// [`InvalidPattern`] for a pattern that could never match, or matches more than one label with `*`.
+    pub(crate) fn new(extra: &[String], allow_insecure: bool) -> Result<Self, InvalidPattern> {
+        let patterns = DEFAULT_PATTERNS.into_iter().chain(extra.iter().map(String::as_str));
+        let patterns = patterns.map(|text| pattern(text, allow_insecure)).collect::<Result<_, _>>()?;
+        Ok(Self { patterns, allow_insecure })
+    }
+
+    /// The endpoint of the instance at `place`.
+    ///
+    /// # Errors
+    /// `EndpointNotAllowed`, with what is allowed.
+    pub(crate) fn roma(&self, place: &Place) -> Result<Endpoint, CallError> {
+        match place {
+            Place::Region(region) => {
+                let region = label(region)?;
+                self.check("region", &format!("https://roma.{region}.myhuaweicloud.com"))
+            }
+            Place::Endpoint(endpoint) => self.check("endpoint", endpoint),
+        }
+    }
+
+    /// The IAM endpoint for an instance at `place`, unless `iam_endpoint` names another.
+    ///
+    /// # Errors
+    /// `EndpointNotAllowed`; also when `place` is an endpoint from which no IAM endpoint follows.
+    pub(crate) fn iam(&self, place: &Place, iam_endpoint: Option<&str>) -> Result<Endpoint, CallError> {
+        if let Some(endpoint) = iam_endpoint {
+            return self.check("iamEndpoint", endpoint);
+        }
+        let region = match place {
+            Place::Region(region) => Some(label(region)?),
+            Place::Endpoint(_) => {
+                let host = self.roma(place)?.host;
+                let region = host.strip_prefix("roma.").and_then(|rest| rest.strip_suffix(".myhuaweicloud.com"));
+                region.map(str::to_owned)
+            }
+        };
+        match region.as_deref() {
+            // The one region in a domain of its own, and the one ROMA region without an IAM of its own.
+            Some("eu-west-101") => self.check("region", "https://iam.eu-west-101.myhuaweicloud.eu"),
+            Some("ru-northwest-2") => self.check("region", "https://iam.myhuaweicloud.com"),
+            Some(region) => self.check("region", &format!("https://iam.{region}.myhuaweicloud.com")),
+            None => Err(CallError::new(
+                Class::Config,
+                Cause::EndpointNotAllowed,
+                "NoIamEndpoint",
+                "To sign in with a password at an own endpoint, iamEndpoint must be set too.",
+            )),
+        }
+    }
+
+    fn check(&self, field: &str, text: &str) -> Result<Endpoint, CallError> {
+        let shown = shown(text);
+        let endpoint = Endpoint::parse(text)
+            .map_err(|reason| not_allowed(&format!("{field} {shown} cannot be used: {reason}.")))?;
+        if endpoint.host.contains('*') {
+            return Err(not_allowed(&format!("{field} {shown} cannot be used: its host must not have a *.")));
+        }
+        if endpoint.loopback {
+            return self.allow_insecure.then_some(endpoint).ok_or_else(|| {
+                not_allowed(&format!(
+                    "{field} {shown} is not allowed: it is the operator's own machine, and the operator was not started with --allow-insecure-endpoints."
+                ))
+            });
+        }
+        if !endpoint.https && !self.allow_insecure {
+            return Err(not_allowed(&format!(
+                "{field} {shown} is not allowed: it must begin with https://, because the operator was not started with --allow-insecure-endpoints."
+            )));
+        }
+        if self.patterns.iter().any(|pattern| pattern.covers(&endpoint)) {
+            return Ok(endpoint);
+        }
+        let allowed: Vec<&str> = self.patterns.iter().map(Endpoint::as_str).collect();
+        Err(not_allowed(&format!(
+            "{field} {shown} is not in the operator's list of allowed endpoints: {} (a * is one label).",
+            allowed.join(", ")
+        )))
+    }
+}
+
+fn pattern(text: &str, allow_insecure: bool) -> Result<Endpoint, InvalidPattern> {
+    let invalid = |reason| InvalidPattern { pattern: text.to_owned(), reason };
+    let pattern = Endpoint::parse(text).map_err(invalid)?;
+    if pattern.host.split('.').any(|label| label.contains('*') && label != "*") {
+        return Err(invalid("a * must stand for a whole label"));
+    }
+    let own = pattern.host.split('.').rev().take_while(|label| *label != "*").count();
+    if own < 2 && pattern.host.contains('*') {
+        return Err(invalid("the last two labels of the host must not be *"));
+    }
+    if !allow_insecure && (pattern.loopback || !pattern.https) {
+        return Err(invalid("plain http and loopback need --allow-insecure-endpoints"));
+    }
+    Ok(pattern)
+}
+
+/// A region as one DNS label in lower case.
+fn label(region: &str) -> Result<String, CallError> {
+    let region = region.to_ascii_lowercase();
+    let valid = (1..=63).contains(&region.len())
+        && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !region.starts_with('-')
+        && !region.ends_with('-');
+    let shown = shown(&region);
+    valid
+        .then_some(region)
+        .ok_or_else(|| not_allowed(&format!("region {shown} cannot be used: it must be a name such as cn-north-4.")))
+}
+
+/// What somebody wrote, for a message; a password in it is not repeated.
+fn shown(text: &str) -> String {
+    let text = match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}://***{}", &text[..scheme], &text[at..]),
+        _ => text.to_owned(),
+    };
+    format!("\"{}\"", crate::fdi::text::plain(&text, 100))
+}
+
+fn not_allowed(message: &str) -> CallError {
+    CallError::new(Class::Config, Cause::EndpointNotAllowed, "EndpointNotAllowed", message)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn list(extra: &[&str], allow_insecure: bool) -> Result<AllowList, InvalidPattern> {
+        AllowList::new(&extra.iter().map(ToString::to_string).collect::<Vec<_>>(), allow_insecure)
+    }
+
+    fn endpoint(list: &AllowList, text: &str) -> Result<String, String> {
+        list.roma(&Place::Endpoint(text.to_owned())).map(|found| found.to_string()).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn regions_lead_to_the_documented_endpoints() {
+        let list = list(&[], false).unwrap();
+        for (region, roma, iam) in [
+            ("cn-north-4", "https://roma.cn-north-4.myhuaweicloud.com", "https://iam.cn-north-4.myhuaweicloud.com"),
+            ("CN-North-4", "https://roma.cn-north-4.myhuaweicloud.com", "https://iam.cn-north-4.myhuaweicloud.com"),
+            ("eu-west-101", "https://roma.eu-west-101.myhuaweicloud.com", "https://iam.eu-west-101.myhuaweicloud.eu"),
+            ("ru-northwest-2", "https://roma.ru-northwest-2.myhuaweicloud.com", "https://iam.myhuaweicloud.com"),
+        ] {
+            let place = Place::Region(region.to_owned());
+            assert_eq!(list.roma(&place).unwrap().as_str(), roma);
+            assert_eq!(list.iam(&place, None).unwrap().as_str(), iam);
+        }
+        for odd in ["", "a.b", "evil.com/", "-a", "a-", "a b", "é", &"a".repeat(64), "a@b", "*"] {
+            let error = list.roma(&Place::Region((*odd).to_owned())).unwrap_err();
+            assert_eq!(error.cause, Cause::EndpointNotAllowed, "{odd}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_endpoint_are_the_same_endpoint() {
+        let list = list(&["https://roma.example.com:8443", "https://[2001:db8::1]:8443"], false).unwrap();
+        for text in [
+            "https://roma.cn-north-4.myhuaweicloud.com",
+            "https://roma.cn-north-4.myhuaweicloud.com/",
+            "HTTPS://Roma.CN-North-4.MyHuaweiCloud.com:443/",
+            "https://roma.cn-north-4.myhuaweicloud.com.",
+        ] {
+            assert_eq!(endpoint(&list, text).unwrap(), "https://roma.cn-north-4.myhuaweicloud.com");
+        }
+        assert_eq!(endpoint(&list, "https://ROMA.example.com:8443/").unwrap(), "https://roma.example.com:8443");
+        assert_eq!(endpoint(&list, "https://[2001:DB8:0::1]:8443").unwrap(), "https://[2001:db8::1]:8443");
+    }
+
+    #[test]
+    fn a_star_is_exactly_one_label() {
+        let list = list(&["https://*.roma.corp.example"], false).unwrap();
+        assert!(endpoint(&list, "https://a.roma.corp.example").is_ok());
+        for text in [
+            "https://roma.corp.example",
+            "https://a.b.roma.corp.example",
+            "https://a.roma.corp.example:444",
+            "https://a.roma.corp.example.evil.com",
+            "https://a.roma.corp.evil",
+            "https://*.roma.corp.example",
+            "https://roma.a.b.myhuaweicloud.com",
+            "https://roma.myhuaweicloud.com",
+            "https://obs.cn-north-4.myhuaweicloud.com",
+            "https://bucket.roma.cn-north-4.myhuaweicloud.com",
+        ] {
+            let message = endpoint(&list, text).unwrap_err();
+            assert!(message.contains(text), "{message}");
+        }
+        let message = endpoint(&list, "https://evil.example").unwrap_err();
+        assert!(
+            message.contains("https://roma.*.myhuaweicloud.com") && message.contains("https://*.roma.corp.example")
+        );
+    }
+
+    #[test]
+    fn plain_http_and_the_own_machine_need_the_flag() {
+        let extra = ["http://fdi-simulator.fdi.svc:8080"];
+        let open = list(&extra, true).unwrap();
+        let closed = list(&[], false).unwrap();
+        for text in [
+            "http://127.0.0.1:8080",
+            "http://localhost:1",
+            "https://localhost:8443",
+            "http://[::1]:8080",
+            "https://[::ffff:127.0.0.1]:8443",
+            "http://0.0.0.0:80",
+            "http://0x7f.1:8080",
+            "http://fdi-simulator.fdi.svc:8080",
+        ] {
+            assert!(endpoint(&open, text).is_ok(), "{text}");
+            assert!(endpoint(&closed, text).unwrap_err().contains("--allow-insecure-endpoints"), "{text}");
+        }
+        assert!(endpoint(&open, "http://evil.example").is_err(), "the flag does not open the list");
+        assert!(endpoint(&open, "http://roma.cn-north-4.myhuaweicloud.com").is_err());
+        assert!(list(&extra, false).is_err());
+    }
+
+    #[test]
+    fn whatever_is_no_bare_origin_is_refused_and_passwords_are_not_repeated() {
+        let list = list(&[], true).unwrap();
+        for (text, reason) in [
+            ("https://user:s3cr3t@roma.cn-north-4.myhuaweicloud.com", "user or password"),
+            ("https://roma.cn-north-4.myhuaweicloud.com/?a=b", "query"),
+            ("https://roma.cn-north-4.myhuaweicloud.com/#a", "fragment"),
+            ("https://roma.cn-north-4.myhuaweicloud.com/prefix", "path"),
+            ("https://roma..myhuaweicloud.com", "empty label"),
+            ("ftp://roma.cn-north-4.myhuaweicloud.com", "https://"),
+            ("roma.cn-north-4.myhuaweicloud.com", "not a URL"),
+            ("", "not a URL"),
+        ] {
+            let message = endpoint(&list, text).unwrap_err();
+            assert!(message.contains(reason) && !message.contains("s3cr3t"), "{message}");
+        }
+    }
+
+    #[test]
+    fn iam_follows_from_a_cloud_endpoint_and_must_be_named_for_another() {
+        let list = list(&["https://roma.example.com", "https://iam.example.com"], false).unwrap();
+        let cloud = Place::Endpoint("https://roma.ap-southeast-1.myhuaweicloud.com".to_owned());
+        assert_eq!(list.iam(&cloud, None).unwrap().as_str(), "https://iam.ap-southeast-1.myhuaweicloud.com");
+        let own = Place::Endpoint("https://roma.example.com".to_owned());
+        assert!(list.iam(&own, None).unwrap_err().message.contains("iamEndpoint must be set"));
+        assert_eq!(list.iam(&own, Some("https://iam.example.com/")).unwrap().as_str(), "https://iam.example.com");
+        assert!(list.iam(&own, Some("https://evil.example")).unwrap_err().message.starts_with("iamEndpoint"));
+    }
+
+    #[test]
+    fn a_pattern_that_is_too_wide_or_never_matches_is_refused() {
+        for pattern in
+            ["https://*", "https://*.com", "https://a.*", "https://a*.example.com", "https://a.example/x", "a"]
+        {
+            assert!(list(&[pattern], false).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn regions_of_the_cloud_are_one_site_and_every_other_origin_its_own() {
+        let list = list(&["https://roma.example.com"], false).unwrap();
+        let site = |place| list.roma(&place).unwrap().site().to_owned();
+        assert_eq!(site(Place::Region("cn-north-4".into())), site(Place::Region("cn-east-3".into())));
+        assert_eq!(site(Place::Endpoint("https://roma.example.com".into())), "https://roma.example.com");
+    }
+}

@@ -1,0 +1,172 @@
+//! HTTP clients: the system's roots plus an instance's own `caBundle`, TLS 1.2 or later, no redirects.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::tls::Version;
+use reqwest::{Certificate, Client, redirect};
+use ring::digest::{SHA256, digest};
+use rustls::CertificateError;
+
+use crate::fdi::{CallError, Cause, Class};
+
+/// Most clients with an own bundle that are kept for the next who asks; those in use live on without this.
+const CLIENTS_MAX: usize = 64;
+
+/// Gateways close idle connections after a minute or so. Ours go first: a call on a connection that is just being closed
+/// is a call whose outcome nobody knows.
+const IDLE_MAX: Duration = Duration::from_secs(20);
+
+/// How clients are made.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientSettings {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) user_agent: String,
+}
+
+/// The clients of the process: one for all instances without a `caBundle`, one for each bundle.
+pub(crate) struct Clients {
+    settings: ClientSettings,
+    made: Mutex<VecDeque<(Bundle, Client)>>,
+}
+
+/// Which roots beside the system's: none, or those of the bundle with this SHA-256.
+type Bundle = Option<[u8; 32]>;
+
+impl Clients {
+    pub(crate) fn new(settings: ClientSettings) -> Self {
+        Self { settings, made: Mutex::new(VecDeque::new()) }
+    }
+
+    /// The client for `ca_bundle`.
+    ///
+    /// # Errors
+    /// `TlsFailed` when `ca_bundle` is not PEM certificates, or the system has no roots.
+    pub(crate) fn client(&self, ca_bundle: Option<&str>) -> Result<Client, CallError> {
+        let key = ca_bundle.map(sha256);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = made.iter().find(|(bundle, _)| *bundle == key) {
+            return Ok(client.clone());
+        }
+        let client = self.make(ca_bundle)?;
+        if made.len() > CLIENTS_MAX {
+            // The shared client stays, whoever made it when.
+            if let Some(oldest) = made.iter().position(|(bundle, _)| bundle.is_some()) {
+                made.remove(oldest);
+            }
+        }
+        made.push_back((key, client.clone()));
+        Ok(client)
+    }
+
+    fn make(&self, ca_bundle: Option<&str>) -> Result<Client, CallError> {
+        let roots = ca_bundle.map(certificates).transpose()?;
+        let mut builder = Client::builder()
+            .tls_version_min(Version::TLS_1_2)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(self.settings.connect_timeout)
+            .timeout(self.settings.request_timeout)
+            .pool_idle_timeout(IDLE_MAX)
+            .user_agent(&self.settings.user_agent);
+        if let Some(roots) = roots {
+            builder = builder.tls_certs_merge(roots);
+        }
+        builder.build().map_err(|_| {
+            failed(
+                "BadTrust",
+                match ca_bundle {
+                    Some(_) => "A certificate of caBundle cannot be used as a root. Put the PEM certificate of the authority there.",
+                    None => "The operator's system has no usable root certificates. Install ca-certificates, or set caBundle.",
+                },
+            )
+        })
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+fn certificates(ca_bundle: &str) -> Result<Vec<Certificate>, CallError> {
+    match Certificate::from_pem_bundle(ca_bundle.as_bytes()) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(failed(
+            "BadCaBundle",
+            "caBundle is not PEM: it must hold one or more blocks of BEGIN CERTIFICATE … END CERTIFICATE.",
+        )),
+    }
+}
+
+fn sha256(text: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    hash
+}
+
+fn failed(code: &str, message: &str) -> CallError {
+    CallError::new(Class::Config, Cause::TlsFailed, code, message)
+}
+
+/// The sentence for a connection that TLS refused; `None` when TLS is not the reason.
+pub(crate) fn tls_failure(error: &reqwest::Error, host: &str) -> Option<CallError> {
+    if !error.is_connect() {
+        return None;
+    }
+    let (code, message) = match rustls_error(error)? {
+        rustls::Error::InvalidCertificate(reason) => match reason {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+                "CertificateExpired",
+                format!("The certificate of {host} has expired. Have it renewed, and check the clock of the node."),
+            ),
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+                "CertificateNotValidYet",
+                format!("The certificate of {host} is not valid yet. Check the clock of the node."),
+            ),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+                "CertificateForAnotherName",
+                format!("The certificate of {host} is for another name. Check the endpoint's host name."),
+            ),
+            CertificateError::UnknownIssuer => (
+                "CertificateNotTrusted",
+                format!(
+                    "The certificate of {host} is signed by an authority that is not trusted. Put the authority's certificate into caBundle."
+                ),
+            ),
+            CertificateError::Revoked => ("CertificateRevoked", format!("The certificate of {host} has been revoked.")),
+            _ => ("CertificateNotValid", format!("The certificate of {host} is not valid.")),
+        },
+        rustls::Error::InvalidMessage(_) => {
+            ("NotTls", format!("{host} does not speak TLS there. Check scheme and port of the endpoint."))
+        }
+        rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => (
+            "HandshakeRefused",
+            format!("{host} and the operator have no TLS version or cipher in common; TLS 1.2 or later is needed."),
+        ),
+        _ => ("HandshakeFailed", format!("The TLS handshake with {host} failed.")),
+    };
+    Some(failed(code, &message))
+}
+
+/// Finds rustls' own error. An `io::Error` holds it inside, not among its sources.
+fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref::<rustls::Error>() {
+        return Some(found);
+    }
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    match inner {
+        Some(inner) => rustls_error(inner),
+        None => rustls_error(error.source()?),
+    }
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

@@ -1,0 +1,87 @@
+//! One HTTP exchange: bounded in bytes and time, and every way it can fail in a plain sentence.
+
+use std::error::Error;
+
+use http::HeaderMap;
+use jiff::Timestamp;
+
+use crate::fdi::tls::tls_failure;
+use crate::fdi::{CallError, text};
+
+/// Most bytes of a good answer that are read. A full page of 999 tasks with all fields at their longest has 1.5 MB.
+const BODY_MAX: usize = 4 * 1024 * 1024;
+
+/// Most bytes of an error that are read; the rest is not needed to say what went wrong.
+const ERROR_BODY_MAX: usize = 64 * 1024;
+
+/// A whole answer.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) received: Timestamp,
+}
+
+/// Sends `request` and reads the answer.
+///
+/// # Errors
+/// Class `Unavailable` when there was no whole answer, `Config` when TLS failed.
+pub(crate) async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Result<Reply, CallError> {
+    let host = request.url().authority().to_owned();
+    let failed = |error: &reqwest::Error| failure(error, &host);
+    let mut response = client.execute(request).await.map_err(|error| failed(&error))?;
+    let success = response.status().is_success();
+    let max = if success { BODY_MAX } else { ERROR_BODY_MAX };
+    let too_large = || {
+        let message = format!("The answer of {host} is larger than {} MiB and was not read.", BODY_MAX / 1024 / 1024);
+        CallError::unavailable("AnswerTooLarge", &message)
+    };
+    if success && response.content_length().is_some_and(|length| length > max as u64) {
+        return Err(too_large());
+    }
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),
+            Ok(Some(_)) if success => return Err(too_large()),
+            // An error's status says enough, even where its body ends early or never.
+            Ok(None | Some(_)) => break,
+            Err(_) if !success => break,
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+    let status = response.status().as_u16();
+    let headers = std::mem::take(response.headers_mut());
+    Ok(Reply { status, headers, body, received: Timestamp::now() })
+}
+
+/// Why there was no answer. Never reqwest's own words: they may hold URLs and Debug output.
+fn failure(error: &reqwest::Error, host: &str) -> CallError {
+    if let Some(failure) = tls_failure(error, host) {
+        return failure;
+    }
+    let reason = innermost(error).map(|reason| format!(": {reason}")).unwrap_or_default();
+    if error.is_timeout() && error.is_connect() {
+        CallError::unavailable("ConnectTimeout", &format!("{host} did not accept a connection in time."))
+    } else if error.is_timeout() {
+        CallError::unavailable("Timeout", &format!("{host} did not answer in time."))
+    } else if error.is_connect() {
+        CallError::unavailable("ConnectFailed", &format!("Could not connect to {host}{reason}."))
+    } else {
+        CallError::unavailable(
+            "ConnectionLost",
+            &format!("The connection to {host} was lost before the whole answer was there."),
+        )
+    }
+}
+
+/// What the system said: the last error of the chain.
+fn innermost(error: &reqwest::Error) -> Option<String> {
+    let mut reason: &dyn Error = error.source()?;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    let text = text::plain(&reason.to_string(), 200);
+    (!text.is_empty()).then_some(text)
+}
