@@ -147,6 +147,15 @@ pub enum Namespaces {
     Named(BTreeSet<String>),
 }
 
+impl std::fmt::Display for Namespaces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Named(names) => f.write_str(&names.iter().map(String::as_str).collect::<Vec<_>>().join(",")),
+        }
+    }
+}
+
 /// The Lease and its figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Election {

@@ -70,13 +70,11 @@ pub async fn elect(
         lost = candidate.contend() => Some(lost),
     };
     candidate.seat.end();
-    match lost {
-        Some(lost) => Ended::Lost(lost),
-        None => {
-            candidate.release().await;
-            Ended::Released
-        }
+    if let Some(lost) = lost {
+        return Ended::Lost(lost);
     }
+    candidate.release().await;
+    Ended::Released
 }
 
 struct Candidate<'a> {
@@ -190,7 +188,7 @@ impl Candidate<'_> {
         match timeout(RELEASE_LIMIT, self.try_release()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                warn!(lease = self.settings.name, error, "the Lease was not given back; it runs out by itself")
+                warn!(lease = self.settings.name, error, "the Lease was not given back; it runs out by itself");
             }
             Err(_) => warn!(lease = self.settings.name, "the Lease was not given back in time; it runs out by itself"),
         }

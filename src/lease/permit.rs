@@ -193,9 +193,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_grant_that_arrives_after_its_own_deadline_is_none() {
         let (seat, leadership) = Leadership::contested();
-        let sent = Instant::now();
+        let before = Instant::now();
         advance(TERM).await;
-        assert!(!seat.extend(sent, TERM));
+        assert!(!seat.extend(before, TERM));
         assert!(leadership.current().is_none());
         assert!(seat.extend(Instant::now(), TERM), "the term has not begun yet, so nobody saw it end");
     }

@@ -158,7 +158,7 @@ impl Candidate {
 
     async fn wins_within(&self, limit: Duration) -> Duration {
         let started = Instant::now();
-        timeout(limit, self.leadership.acquired()).await.expect("no leader in time");
+        timeout(limit, self.leadership.acquired()).await.unwrap();
         started.elapsed()
     }
 
@@ -354,7 +354,7 @@ async fn chaos(seed: u64) {
         match event {
             0..4 => links[n].set(Path { cut: true, ..Path::default() }),
             4..12 => {
-                links[n].set(Path { delay: dice.random_range(0..6_000), loss: dice.random_range(0..60), cut: false })
+                links[n].set(Path { delay: dice.random_range(0..6_000), loss: dice.random_range(0..60), cut: false });
             }
             12..24 => links[n].set(Path::default()),
             24..26 => processes[n].release.cancel(),

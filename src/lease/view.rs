@@ -106,8 +106,11 @@ mod tests {
         }
     }
 
-    /// What is done `after` seconds, when each of `looks` (seconds, answer) was received.
-    fn decided(looks: &[(u64, Option<Lease>)], after: u64) -> String {
+    /// An answer and the second in which it was received.
+    type Look = (u64, Option<Lease>);
+
+    /// What is done `after` seconds.
+    fn decided(looks: &[Look], after: u64) -> String {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut view = View::new("me".to_owned(), Duration::from_secs(15));
@@ -126,7 +129,7 @@ mod tests {
     fn what_a_candidate_does_follows_from_what_it_saw_and_when() {
         let other = |version| Some(lease(version, "other", Some(15)));
         let mine = |version| Some(lease(version, "me", Some(15)));
-        let table: Vec<(&str, Vec<(u64, Option<Lease>)>, u64, &str)> = vec![
+        let table: Vec<(&str, Vec<Look>, u64, &str)> = vec![
             ("nothing there", vec![(0, None)], 0, "create"),
             ("held by another", vec![(0, other("1"))], 14, "wait until 15"),
             ("silent for its whole duration", vec![(0, other("1"))], 15, "take over 1"),
