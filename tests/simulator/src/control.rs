@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
-use crate::handle::{Handle, InstanceHandle, UnknownTask};
+use crate::handle::Handle;
+use crate::instance::{InstanceHandle, UnknownTask};
 use crate::log::{Entry, Filter};
 use crate::policy::Policies;
 use crate::sign_in::{AccessKey, User};

@@ -17,12 +17,15 @@
 mod batch;
 mod clock;
 mod control;
+mod falsify;
 mod fault;
 mod handle;
 mod iam;
+mod instance;
 mod list;
 mod log;
 mod policy;
+mod preset;
 mod route;
 mod server;
 mod service;
@@ -36,12 +39,14 @@ mod world;
 
 pub use clock::{Clock, Millis};
 pub use fault::{ActiveFault, Effect, Fault, Trigger};
-pub use handle::{Handle, InstanceHandle, TimedOut, UnknownTask, View};
+pub use handle::{Handle, TimedOut, View};
+pub use instance::{InstanceHandle, UnknownTask};
 pub use log::{Counts, Entry, Filter, Identity, Operation, Told};
 pub use policy::{
     AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, MissingPlan, NameFilter, Policies, SignIn, SignInErrors,
     UnknownId, UnknownInstance, WrongProject,
 };
+pub use preset::{Preset, PresetInstance, PresetToken};
 pub use server::Cut;
 pub use service::{Delivery, Reply};
 pub use sign_in::{AccessKey, User, UserState};

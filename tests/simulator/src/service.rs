@@ -16,9 +16,9 @@ use crate::policy::{ErrorShape, Policies, UnknownInstance};
 use crate::route::Route;
 use crate::sign_in::{permit, sign_in, wrong_project};
 use crate::signature::{Signed, sha256_hex};
-use crate::wire::{BatchAnswer, BriefTask, ListAnswer, Refusal, show_answer};
+use crate::wire::{BatchAnswer, ListAnswer, Refusal, Speaker, show_answer};
 use crate::world::World;
-use crate::{batch, iam};
+use crate::{batch, falsify, iam};
 
 /// Largest body the gateway takes.
 pub(crate) const MAX_BODY: usize = 12 * 1024 * 1024;
@@ -213,7 +213,11 @@ impl Shared {
                 let mut acted = Acted::default();
                 let mut said = arrival.perform(world, now, &mut acted);
                 for (_, effect) in &arrival.effects {
-                    reshape(&mut said, effect);
+                    match &mut said {
+                        Said::Batch(answer) => falsify::batch(answer, effect),
+                        Said::List(answer) => falsify::list(answer, effect),
+                        Said::Json(..) | Said::Token(..) | Said::Refused(_) => {}
+                    }
                 }
                 let listed = match &said {
                     Said::List(list) if self.record_lists => {
@@ -297,20 +301,22 @@ impl Arrival {
         acted.identity = Some(identity);
         let scope = scope?;
         let header = |name: &str| self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        if let Some(project) = self.route.project() {
+            permit(&scope, project, &policies)?;
+            if header("x-project-id").is_some_and(|named| named != project) {
+                return Err(wrong_project());
+            }
+        }
         match &self.route {
             Route::Projects => Ok(Said::Json(200, iam::projects(world, self.query(), &scope))),
             Route::TokenCheck => {
                 let token = header("x-subject-token").and_then(|token| world.tokens.get(token));
                 let token = token
                     .filter(|token| !token.revoked && token.expires_at > now)
-                    .ok_or_else(|| Refusal::new(crate::wire::Speaker::IamToken, 404, "", "The token is not found."))?;
+                    .ok_or_else(|| Refusal::new(Speaker::IamToken, 404, "", "The token is not found."))?;
                 Ok(Said::Json(200, iam::describe(token, &world.projects)))
             }
             Route::Batch { project, instance } => {
-                permit(&scope, project, &policies)?;
-                if header("x-project-id").is_some_and(|named| named != project) {
-                    return Err(wrong_project());
-                }
                 let found = world.settled(project, instance, now);
                 let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
                 let done = batch::operate(found, &policies, &self.body, now);
@@ -319,10 +325,6 @@ impl Arrival {
                 done.answer.map(Said::Batch)
             }
             Route::List { project, instance } => {
-                permit(&scope, project, &policies)?;
-                if header("x-project-id").is_some_and(|named| named != project) {
-                    return Err(wrong_project());
-                }
                 let query = ListQuery::parse(self.query(), &policies)?;
                 let found = world.settled(project, instance, now);
                 let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
@@ -348,10 +350,6 @@ impl Arrival {
                 Ok(Said::List(query.page(remembered.as_ref().unwrap_or(&tasks), instance, &policies)))
             }
             Route::Show { project, instance, task } => {
-                permit(&scope, project, &policies)?;
-                if header("x-project-id").is_some_and(|named| named != project) {
-                    return Err(wrong_project());
-                }
                 let found = world.settled(project, instance, now);
                 let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
                 let task = found.task(task).ok_or_else(|| Refusal::fdi(404, "FDI.3081", "The task does not exist."))?;
@@ -449,70 +447,5 @@ fn unknown_instance(project: &str, instance: &str, policies: &Policies) -> Refus
             "ROMA.00110002",
             &format!("The instance does not exist. project_id: {project}, instance_id: {instance}"),
         ),
-    }
-}
-
-/// What the faults that falsify answers make of this one.
-fn reshape(said: &mut Said, effect: &Effect) {
-    match said {
-        Said::Batch(answer) => match effect {
-            Effect::MissingIds { count } => {
-                let of_success = (*count).min(answer.success.len());
-                answer.success.drain(..of_success);
-                answer.failure.drain(..(count - of_success).min(answer.failure.len()));
-            }
-            Effect::ExtraIds { ids } => {
-                for id in ids {
-                    answer.success.push(crate::wire::TaskFacade {
-                        task_id: Arc::from(id.as_str()),
-                        task_name: None,
-                        error_code: String::new(),
-                        error_msg: String::new(),
-                    });
-                    answer.success_count += 1;
-                }
-            }
-            Effect::TwiceIds { count } => {
-                let again: Vec<_> = answer.success.iter().take(*count).cloned().collect();
-                answer.success.extend(again);
-            }
-            Effect::BothLists { count } => {
-                let again: Vec<_> = answer.success.iter().take(*count).cloned().collect();
-                answer.failure.extend(again.into_iter().map(|mut task| {
-                    "FDI.9999".clone_into(&mut task.error_code);
-                    "Network error.".clone_into(&mut task.error_msg);
-                    task
-                }));
-            }
-            Effect::WrongCounts { success, failure } => {
-                answer.success_count += success;
-                answer.failure_count += failure;
-            }
-            _ => {}
-        },
-        Said::List(answer) => match effect {
-            Effect::MissingIds { count } => {
-                answer.entities.drain(..(*count).min(answer.entities.len()));
-            }
-            Effect::ExtraIds { ids } => {
-                for id in ids {
-                    let new = crate::task::NewTasks { running: true, ..Default::default() };
-                    let task = crate::task::Task::new(Arc::from(id.as_str()), format!("extra-{id}"), &new, 0);
-                    answer.entities.push(BriefTask::new(&task, ""));
-                    answer.total += 1;
-                    answer.size += 1;
-                }
-            }
-            Effect::TwiceIds { count } => {
-                let again: Vec<_> = answer.entities.iter().take(*count).cloned().collect();
-                answer.entities.extend(again);
-            }
-            Effect::WrongCounts { success, failure } => {
-                answer.total += success;
-                answer.size += failure;
-            }
-            _ => {}
-        },
-        Said::Json(..) | Said::Token(..) | Said::Refused(_) => {}
     }
 }

@@ -87,6 +87,19 @@ pub struct User {
     pub projects: Vec<String>,
 }
 
+impl User {
+    /// A well user who may have tokens for every project.
+    pub fn new(domain: &str, name: &str, password: &str) -> Self {
+        Self {
+            domain: domain.to_owned(),
+            name: name.to_owned(),
+            password: password.to_owned(),
+            state: UserState::Active,
+            projects: Vec::new(),
+        }
+    }
+}
+
 /// What a signed-in caller may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Scope {

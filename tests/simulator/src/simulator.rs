@@ -130,6 +130,13 @@ impl Simulator {
         self.control.map(|address| format!("http://{address}"))
     }
 
+    /// The ports: HTTP, then TLS and control where there are such listeners.
+    pub fn ports(&self) -> Vec<u16> {
+        let tls = self.tls.as_ref().map(|(_, address)| address.port());
+        let control = self.control.map(|address| address.port());
+        [Some(self.address.port()), tls, control].into_iter().flatten().collect()
+    }
+
     /// The certificate of the simulator's authority as PEM, when TLS is served.
     pub fn ca_pem(&self) -> Option<String> {
         self.tls.as_ref().map(|(tls, _)| tls.ca_pem())
