@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 use jiff::SignedDuration;
 
-use crate::endpoints::{AllowedEndpoints, EndpointPattern, HUAWEI_CLOUD};
+use crate::fdi::{Fdi, FdiConfig};
 use crate::telemetry::{LogFormat, LogSettings};
 use crate::timings::Timings;
 
@@ -80,14 +80,14 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_LEASE_RETRY_PERIOD", value_name = "DURATION", default_value = "2s", value_parser = duration)]
     lease_retry_period: Duration,
 
-    /// Hosts that credentials may be sent to, comma-separated or repeated: https://HOST[:PORT], * for one whole label or the port.
+    /// Hosts that credentials may be sent to beside Huawei Cloud's own, comma-separated or repeated: https://HOST[:PORT], * for one whole label.
     ///
-    /// Whoever may write an FdiInstance chooses its endpoint; this list keeps credentials from being sent elsewhere. Giving it
-    /// replaces the default, which is Huawei Cloud's own ROMA Connect and IAM hosts.
+    /// Whoever may write an FdiInstance chooses its endpoint; this list keeps credentials from being sent elsewhere. ROMA Connect
+    /// and IAM of the public cloud are always allowed.
     #[arg(long = "allowed-endpoints", env = "FDI_OPERATOR_ALLOWED_ENDPOINTS", value_name = "PATTERN", value_delimiter = ',', action = ArgAction::Append)]
     allowed_endpoints: Vec<String>,
 
-    /// Accept http:// patterns in --allowed-endpoints.
+    /// Allow plain http:// in --allowed-endpoints, and the operator's own machine as an endpoint.
     ///
     /// Off by default: credentials and tokens would cross the network unencrypted. For simulators.
     #[arg(long, env = "FDI_OPERATOR_ALLOW_INSECURE_ENDPOINTS")]
@@ -133,7 +133,8 @@ pub struct Config {
     pub listen_address: SocketAddr,
     /// `None`: no election, this process is always the leader.
     pub election: Option<Election>,
-    pub allowed_endpoints: AllowedEndpoints,
+    /// What all instances share of the FDI client; where it may go is settled.
+    pub fdi: Fdi,
     pub max_concurrent_passes: usize,
     pub max_api_writes: usize,
     pub shutdown: Shutdown,
@@ -216,7 +217,7 @@ impl Flags {
             },
             listen_address: self.listen_address,
             election,
-            allowed_endpoints: allowed(&self.allowed_endpoints, self.allow_insecure_endpoints)?,
+            fdi: fdi(self.allowed_endpoints, self.allow_insecure_endpoints)?,
             max_concurrent_passes: self.max_concurrent_passes.get(),
             max_api_writes: self.max_api_writes.get(),
             shutdown: Shutdown { drain: self.shutdown_drain, limit: self.shutdown_limit },
@@ -279,24 +280,9 @@ fn namespaces(names: &[String]) -> Result<Namespaces, Nonsense> {
     Ok(if names.is_empty() { Namespaces::All } else { Namespaces::Named(names.iter().cloned().collect()) })
 }
 
-fn allowed(patterns: &[String], insecure: bool) -> Result<AllowedEndpoints, Nonsense> {
-    let flag = "--allowed-endpoints";
-    let texts: Vec<&str> =
-        if patterns.is_empty() { HUAWEI_CLOUD.to_vec() } else { patterns.iter().map(String::as_str).collect() };
-    let parsed: Vec<EndpointPattern> = texts
-        .into_iter()
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .map_err(|error| nonsense(flag, format!("{error}")))?;
-    if let Some(pattern) = parsed.iter().find(|pattern| pattern.is_insecure() && !insecure) {
-        return Err(nonsense(
-            flag,
-            format!(
-                "'{pattern}' is not https; credentials would be readable on the way. For a simulator add --allow-insecure-endpoints"
-            ),
-        ));
-    }
-    Ok(AllowedEndpoints::new(parsed))
+fn fdi(allowed_endpoints: Vec<String>, allow_insecure: bool) -> Result<Fdi, Nonsense> {
+    Fdi::new(FdiConfig { allowed_endpoints, allow_insecure, ..FdiConfig::default() })
+        .map_err(|error| nonsense("--allowed-endpoints", error.to_string()))
 }
 
 /// A DNS label, as namespaces must be (RFC 1123).
@@ -340,7 +326,6 @@ mod tests {
             [15, 10, 2]
         );
         assert_eq!(config.shutdown, Shutdown { drain: Duration::from_secs(4), limit: Duration::from_secs(6) });
-        assert_eq!(config.allowed_endpoints.patterns().len(), HUAWEI_CLOUD.len());
     }
 
     #[test]
@@ -375,8 +360,8 @@ mod tests {
             (vec!["--lease-identity="], "--lease-identity"),
             (vec!["--namespaces=good,Bad"], "--namespaces"),
             (vec!["--namespaces="], "--namespaces"),
-            (vec!["--allowed-endpoints=*.example"], "--allowed-endpoints"),
-            (vec!["--allowed-endpoints=http://127.0.0.1:*"], "--allowed-endpoints"),
+            (vec!["--allowed-endpoints=roma.example"], "--allowed-endpoints"),
+            (vec!["--allowed-endpoints=http://roma.example"], "--allowed-endpoints"),
             (vec!["--shutdown-drain=6s"], "--shutdown-drain"),
             (vec!["--log-filter=nonsense=nonsense"], "--log-filter"),
         ] {
@@ -393,11 +378,8 @@ mod tests {
 
     #[test]
     fn an_unencrypted_endpoint_needs_its_own_leave() {
-        let config = parsed(&["--allowed-endpoints=http://127.0.0.1:*", "--allow-insecure-endpoints"]).unwrap();
-        assert!(config.allowed_endpoints.allows(&"http://127.0.0.1:1234/".parse().unwrap()));
-        assert!(
-            !config.allowed_endpoints.allows(&"https://iam.myhuaweicloud.com/".parse().unwrap()),
-            "replaces the default"
-        );
+        let flag = "--allowed-endpoints=http://roma.example:8080";
+        assert!(parsed(&[flag]).is_err());
+        assert!(parsed(&[flag, "--allow-insecure-endpoints"]).is_ok());
     }
 }

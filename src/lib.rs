@@ -6,7 +6,6 @@ pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod crd;
-pub mod endpoints;
 pub mod events;
 pub mod fdi;
 pub mod health;

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. To add one, add its file and its line in [`Command`] and in [`main`].
 
+mod crds;
 mod run;
 
 use std::process::ExitCode;
@@ -18,11 +19,14 @@ struct Cli {
 enum Command {
     /// Run the operator. Every flag can also be set by its environment variable.
     Run(Box<crate::config::Flags>),
+    /// Print the definitions of the two kinds, for kubectl apply --server-side -f -.
+    Crds,
 }
 
 /// Parses the arguments and does what they say.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(flags) => run::run(*flags),
+        Command::Crds => crds::run(),
     }
 }

@@ -167,7 +167,13 @@ lenient!(FdiInstanceStatus, |_| Self::default());
 
 impl Default for FdiInstanceStatus {
     fn default() -> Self {
-        Self { observed_generation: -1, conditions: Vec::new(), tasks: None, groups: None, last_handled_reconcile_at: None }
+        Self {
+            observed_generation: -1,
+            conditions: Vec::new(),
+            tasks: None,
+            groups: None,
+            last_handled_reconcile_at: None,
+        }
     }
 }
 

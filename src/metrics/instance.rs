@@ -3,37 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::fdi::{Action, Class};
-
-/// A request to the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operation {
-    List,
-    Start,
-    Stop,
-    /// Getting a token from IAM.
-    SignIn,
-}
-
-impl Operation {
-    const ALL: [Self; 4] = [Self::List, Self::Start, Self::Stop, Self::SignIn];
-}
-
-impl From<Action> for Operation {
-    fn from(action: Action) -> Self {
-        match action {
-            Action::Start => Self::Start,
-            Action::Stop => Self::Stop,
-        }
-    }
-}
+use crate::fdi::{Class, Observer, Operation};
 
 /// How many tasks of an instance are in each state, as its groups' statuses add up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,20 +21,9 @@ pub struct Tasks {
     pub conflicting: i64,
 }
 
-/// `result` of a call: `ok`, or the class of its failure.
-fn class(error: Option<Class>) -> &'static str {
-    match error {
-        None => "ok",
-        Some(Class::Split) => "split",
-        Some(Class::SplitOnce) => "split_once",
-        Some(Class::SignIn) => "sign_in",
-        Some(Class::Config) => "config",
-        Some(Class::Throttled) => "throttled",
-        Some(Class::Unavailable) => "unavailable",
-    }
-}
-
-const CALL_RESULTS: [&str; 7] = ["ok", "split", "split_once", "sign_in", "config", "throttled", "unavailable"];
+const OPERATIONS: [Operation; 4] = [Operation::List, Operation::Start, Operation::Stop, Operation::SignIn];
+const CLASSES: [Class; 6] =
+    [Class::Split, Class::SplitOnce, Class::SignIn, Class::Config, Class::Throttled, Class::Unavailable];
 const DONE: [&str; 2] = ["ok", "failed"];
 const STATES: [&str; 4] = ["ready", "pending", "failed", "conflicting"];
 
@@ -75,14 +41,14 @@ struct Key {
 struct WithOperation {
     namespace: Arc<str>,
     instance: Arc<str>,
-    operation: Operation,
+    operation: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WithCall {
     namespace: Arc<str>,
     instance: Arc<str>,
-    operation: Operation,
+    operation: &'static str,
     result: &'static str,
 }
 
@@ -98,18 +64,6 @@ struct WithState {
     namespace: Arc<str>,
     instance: Arc<str>,
     state: &'static str,
-}
-
-impl EncodeLabelValue for Operation {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let text = match self {
-            Self::List => "list",
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::SignIn => "sign_in",
-        };
-        EncodeLabelValue::encode(&text, encoder)
-    }
 }
 
 type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
@@ -179,7 +133,7 @@ impl Families {
         registry.register("status_writes", "Writes of a status to the API server, by result", families.writes.clone());
         registry.register_with_unit(
             "rate_limiter_wait",
-            "How long batch calls waited for the instance's own rate limit",
+            "How long requests waited for their turn under the instance's own rate limit",
             seconds(),
             families.limiter_wait.clone(),
         );
@@ -210,11 +164,16 @@ impl Instance {
     }
 
     fn with_operation(&self, operation: Operation) -> WithOperation {
-        WithOperation { namespace: self.namespace.clone(), instance: self.name.clone(), operation }
+        WithOperation { namespace: self.namespace.clone(), instance: self.name.clone(), operation: operation.as_str() }
     }
 
     fn with_call(&self, operation: Operation, result: &'static str) -> WithCall {
-        WithCall { namespace: self.namespace.clone(), instance: self.name.clone(), operation, result }
+        WithCall {
+            namespace: self.namespace.clone(),
+            instance: self.name.clone(),
+            operation: operation.as_str(),
+            result,
+        }
     }
 
     fn with_result(&self, result: &'static str) -> WithResult {
@@ -225,21 +184,10 @@ impl Instance {
         WithState { namespace: self.namespace.clone(), instance: self.name.clone(), state }
     }
 
-    /// A request ended; `error` is the class of its failure.
-    pub fn call(&self, operation: Operation, error: Option<Class>, took: Duration) {
-        self.families.calls.get_or_create(&self.with_call(operation, class(error))).inc();
-        self.families.call_duration.get_or_create(&self.with_operation(operation)).observe(took.as_secs_f64());
-    }
-
     /// A batch of so many tasks is sent.
     pub fn batch(&self, tasks: usize) {
         let tasks = u32::try_from(tasks).map_or(f64::INFINITY, f64::from);
         self.families.batch_fill.get_or_create(&self.key()).observe(tasks);
-    }
-
-    /// A batch call had to wait this long for its turn.
-    pub fn waited_for_turn(&self, waited: Duration) {
-        self.families.limiter_wait.get_or_create(&self.key()).observe(waited.as_secs_f64());
     }
 
     /// How the tasks stand after a pass.
@@ -275,12 +223,20 @@ impl Instance {
     }
 }
 
+impl Observer for Instance {
+    fn request(&self, operation: Operation, result: &'static str, latency: Duration, waited: Duration) {
+        self.families.calls.get_or_create(&self.with_call(operation, result)).inc();
+        self.families.call_duration.get_or_create(&self.with_operation(operation)).observe(latency.as_secs_f64());
+        self.families.limiter_wait.get_or_create(&self.key()).observe(waited.as_secs_f64());
+    }
+}
+
 impl Drop for Instance {
     fn drop(&mut self) {
         let key = self.key();
-        for operation in Operation::ALL {
+        for operation in OPERATIONS {
             self.families.call_duration.remove(&self.with_operation(operation));
-            for result in CALL_RESULTS {
+            for result in CLASSES.map(Class::as_str).into_iter().chain(["ok"]) {
                 self.families.calls.remove(&self.with_call(operation, result));
             }
         }

@@ -8,7 +8,7 @@ mod instance;
 mod process;
 
 pub use exposition::OPENMETRICS;
-pub use instance::{Instance, Operation, Tasks};
+pub use instance::{Instance, Tasks};
 pub use process::{EventLoss, Metrics, WatchKind};
 
 #[cfg(test)]
@@ -20,25 +20,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::fdi::Class;
+    use crate::fdi::{Observer as _, Operation};
 
-    const CLASSES: [Option<Class>; 7] = [
-        None,
-        Some(Class::Split),
-        Some(Class::SplitOnce),
-        Some(Class::SignIn),
-        Some(Class::Config),
-        Some(Class::Throttled),
-        Some(Class::Unavailable),
-    ];
+    const RESULTS: [&str; 7] = ["ok", "split", "split_once", "sign_in", "config", "throttled", "unavailable"];
 
     /// Uses every method with every value.
     fn used(metrics: &Metrics) -> Instance {
         let second = Duration::from_secs(1);
         let instance = metrics.instance("etl", "orders-roma");
         for operation in [Operation::List, Operation::Start, Operation::Stop, Operation::SignIn] {
-            for class in CLASSES {
-                instance.call(operation, class, second);
+            for result in RESULTS {
+                instance.request(operation, result, second, second);
             }
         }
         for ok in [true, false] {
@@ -47,7 +39,6 @@ mod tests {
             metrics.leader(ok);
         }
         instance.batch(10);
-        instance.waited_for_turn(second);
         instance.tasks(Tasks { ready: 9, failed: 1, ..Tasks::default() });
         instance.settled(second);
         instance.pass_panicked();
