@@ -56,7 +56,8 @@ impl Duplicates {
     fn wake_twins(&self, key: &InstanceKey) {
         let instances = self.stores.instances();
         let identity = |object: &FdiInstance| self.fdi.identity(&connection(&object.spec)).ok();
-        let Some(mine) = instances.iter().find(|(other, _)| other == key).and_then(|(_, object)| identity(object)) else {
+        let Some(mine) = instances.iter().find(|(other, _)| other == key).and_then(|(_, object)| identity(object))
+        else {
             return;
         };
         for (other, object) in &instances {

@@ -70,14 +70,7 @@ pub enum Verdict {
 
 impl Ledger {
     pub fn new(timings: Timings) -> Self {
-        Self {
-            timings,
-            tasks: HashMap::new(),
-            groups: HashMap::new(),
-            calls_sent: 0,
-            cohorts: 0,
-            halves_refused: 0,
-        }
+        Self { timings, tasks: HashMap::new(), groups: HashMap::new(), calls_sent: 0, cohorts: 0, halves_refused: 0 }
     }
 
     pub fn timings(&self) -> &Timings {

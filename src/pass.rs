@@ -7,6 +7,7 @@ mod observe;
 mod plan;
 mod run;
 mod status;
+mod tell;
 mod wake;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
@@ -21,6 +22,8 @@ mod write;
 mod written;
 
 use jiff::Timestamp;
+
+use tell::tell;
 
 use crate::clock::Clock;
 use crate::ledger::Ledger;
@@ -74,5 +77,6 @@ pub async fn pass(
     let wake = wake(&desired, &plan, &outcomes, &statuses, sight, ledger, clock.now()); // pure
 
     let written = write(desk, key, &desired, &statuses, memo, interrupts.permit).await; // I/O
+    tell(&desk.metrics, &statuses, &outcomes, sight, ledger, written, clock.now());
     memo.retry(written, wake, clock.now())
 }

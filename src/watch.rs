@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use crate::crd::{FdiInstance, FdiTaskGroup, REQUESTED_AT};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, WatchKind};
 use crate::pass::InstanceKey;
 
 /// Objects of one list page: a page is held several times while it is decoded.
@@ -76,9 +76,11 @@ impl Stores {
 }
 
 /// A kind that the stores keep.
-pub trait Kept: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
-    /// For logs and metrics.
-    const KIND: &'static str;
+pub trait Kept:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+    /// For metrics.
+    const KIND: WatchKind;
 
     /// Keeps the object; the instances that it makes a difference to.
     fn keep(self, stores: &Stores) -> Vec<InstanceKey>;
@@ -89,7 +91,7 @@ pub trait Kept: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clo
 }
 
 impl Kept for FdiInstance {
-    const KIND: &'static str = "FdiInstance";
+    const KIND: WatchKind = WatchKind::FdiInstance;
 
     fn keep(self, stores: &Stores) -> Vec<InstanceKey> {
         let key = InstanceKey { namespace: self.namespace().unwrap_or_default(), name: self.name_any() };
@@ -112,7 +114,7 @@ impl Kept for FdiInstance {
 }
 
 impl Kept for FdiTaskGroup {
-    const KIND: &'static str = "FdiTaskGroup";
+    const KIND: WatchKind = WatchKind::FdiTaskGroup;
 
     fn keep(self, stores: &Stores) -> Vec<InstanceKey> {
         let namespace = self.namespace().unwrap_or_default();
@@ -166,13 +168,22 @@ fn differs(old: &ObjectMeta, new: &ObjectMeta) -> bool {
 ///
 /// Each watch has its own back-off: trouble with one kind never pauses the other. A complete list wakes everything, for
 /// what was deleted meanwhile shows only in what is missing from it.
-pub async fn feed<K: Kept>(api: Api<K>, stores: Arc<Stores>, scope: Option<String>, metrics: Metrics, filled: impl Fn()) {
+pub async fn feed<K: Kept>(
+    api: Api<K>,
+    stores: Arc<Stores>,
+    scope: Option<String>,
+    metrics: Metrics,
+    filled: impl Fn(),
+) {
     let mut events = stream(api, &metrics);
     let mut seen: HashSet<(String, String)> = HashSet::new();
     while let Some(event) = events.next().await {
-        metrics.watch_alive(K::KIND);
+        metrics.watch_heard(K::KIND);
         match event {
-            Event::Init => seen.clear(),
+            Event::Init => {
+                metrics.watch_restarted(K::KIND);
+                seen.clear();
+            }
             Event::InitApply(object) => {
                 seen.insert((object.namespace().unwrap_or_default(), object.name_any()));
                 object.keep(&stores).iter().for_each(|key| stores.mark(key));
@@ -214,8 +225,8 @@ fn stream<K: Kept>(api: Api<K>, metrics: &Metrics) -> BoxStream<'static, Event<K
             }
         })
         .inspect_err(move |error| {
-            metrics.watch_failed(K::KIND);
-            tracing::warn!(kind = K::KIND, %error, "the watch failed; it is started again");
+            metrics.watch_error(K::KIND);
+            tracing::warn!(kind = %K::kind(&()), %error, "the watch failed; it is started again");
         })
         .filter_map(|event| std::future::ready(event.ok()))
         .boxed()

@@ -6,16 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::backoff::{after, between, doubling};
 use crate::clock::Clock;
+use crate::duplicates::Duplicates;
+use crate::events::Events;
+use crate::fdi::Fdi;
+use crate::health::Health;
 use crate::lease::Permit;
 use crate::ledger::Ledger;
-use crate::metrics::Metrics;
+use crate::metrics::{Instance, Metrics};
 use crate::pass::{Bench, Desk, InstanceKey, Interrupts, Lookout, Memo, Session, Snapshot, pass};
 use crate::sight::Sight;
 use crate::timings::Timings;
@@ -25,21 +29,35 @@ use crate::watch::Stores;
 const SPREAD_EACH: Duration = Duration::from_millis(30);
 
 /// What all workers share.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Shared {
     pub stores: Arc<Stores>,
-    pub lookout: Lookout,
-    pub desk: Desk,
+    pub duplicates: Duplicates,
+    pub client: kube::Client,
+    pub fdi: Fdi,
+    pub events: Events,
     pub clock: Clock,
     pub timings: Timings,
     pub metrics: Metrics,
-    pub health: crate::health::Health,
+    pub health: Health,
+    /// Passes at once, and writes in flight, over all instances.
+    pub passes: Arc<Semaphore>,
+    pub writes: Arc<Semaphore>,
 }
 
 /// The supervisor cannot go on: the process must end, and be started again.
 #[derive(Debug, thiserror::Error)]
 #[error("a worker ended without being told to: {0}")]
 pub struct Crashed(String);
+
+/// The supervisor shows a sign of life this often, and hangs when it does not for much longer.
+const BEAT: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_mins(1);
+/// Longest time that a pass may take before it counts as hanging. Every request in it has a limit of its own: two list
+/// pages, a sign-in, a slice of calls and as many status writes as there are groups are far below this.
+const PASS_LIMIT: Duration = Duration::from_mins(10);
+/// A sleeping worker does not hang; the runtime wakes it.
+const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 type Workers = Arc<Mutex<HashMap<InstanceKey, Arc<Notify>>>>;
 
@@ -52,8 +70,10 @@ pub async fn supervise(shared: Shared, permit: Permit, shutdown: CancellationTok
     let workers = Workers::default();
     let mut tasks = JoinSet::new();
     let started = shared.clock.now();
+    let heart = shared.health.beat("supervisor", IDLE);
     loop {
         tokio::select! {
+            () = tokio::time::sleep(BEAT) => {}
             () = shutdown.cancelled() => break,
             Some(ended) = tasks.join_next(), if !tasks.is_empty() => ended.map_err(|error| Crashed(error.to_string()))?,
             marked = shared.stores.marked() => {
@@ -81,12 +101,19 @@ pub async fn supervise(shared: Shared, permit: Permit, shutdown: CancellationTok
                 }
             }
         }
-        shared.health.beat("supervisor");
+        heart.next_within(IDLE);
     }
+    drop(heart);
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|error| Crashed(error.to_string()))?;
     }
     Ok(())
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 struct Worker {
@@ -102,42 +129,63 @@ impl Worker {
     /// The loop: a pass, then sleep until it is time or something is new.
     async fn work(self, delay: Duration) {
         let clock = self.shared.clock;
+        let metrics = Arc::new(self.shared.metrics.instance(&self.key.namespace, &self.key.name));
+        let (lookout, desk) = (self.lookout(&metrics), self.desk(&metrics));
+        let heart = self.shared.health.beat(format!("worker of {}", self.key), FOREVER);
         let mut bench = self.bench();
         let mut panics = 0;
         let mut next = after(clock.now(), delay);
         loop {
-            // Rounded up to the timer's grain: waking a moment early would make an empty pass.
-            let pause = between(clock.now(), next);
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
                 () = self.permit.expired() => return,
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(between(clock.now(), next)) => {}
             }
+            let Ok(_place) = self.shared.passes.acquire().await else { return };
             let snapshot = self.snapshot(&mut bench);
             if snapshot.instance.is_none() && snapshot.groups.is_empty() && self.leave() {
                 return;
             }
-            let began = clock.now();
             let interrupts = Interrupts { woken: &self.wake, shutdown: &self.shutdown, permit: &self.permit };
-            let Shared { lookout, desk, .. } = &self.shared;
-            let running = AssertUnwindSafe(pass(&mut bench, &snapshot, lookout, desk, &clock, interrupts)).catch_unwind();
-            let watched = self.shared.health.watch("pass", running);
-            next = match watched.await {
+            let running = pass(&mut bench, &snapshot, &lookout, &desk, &clock, interrupts);
+            heart.next_within(PASS_LIMIT);
+            next = match AssertUnwindSafe(running).catch_unwind().await {
                 Ok(next) => {
                     panics = 0;
-                    self.shared.metrics.pass(between(began, clock.now()));
                     next
                 }
                 Err(_) => {
                     // Whatever the pass left behind is not to be trusted; memory comes back from the statuses.
                     panics += 1;
-                    self.shared.metrics.pass_panicked();
-                    tracing::error!("a pass panicked: this is a bug, please report it; the instance is tried again later");
+                    metrics.pass_panicked();
+                    tracing::error!(
+                        "a pass panicked: this is a bug, please report it; the instance is tried again later"
+                    );
                     bench = self.bench();
                     after(clock.now(), doubling(panics, &self.shared.timings))
                 }
             };
+            heart.next_within(FOREVER);
+        }
+    }
+
+    fn lookout(&self, metrics: &Arc<Instance>) -> Lookout {
+        Lookout {
+            client: self.shared.client.clone(),
+            fdi: self.shared.fdi.clone(),
+            clock: self.shared.clock,
+            duplicates: self.shared.duplicates.clone(),
+            observer: metrics.clone(),
+        }
+    }
+
+    fn desk(&self, metrics: &Arc<Instance>) -> Desk {
+        Desk {
+            client: self.shared.client.clone(),
+            events: self.shared.events.clone(),
+            metrics: metrics.clone(),
+            in_flight: Arc::clone(&self.shared.writes),
         }
     }
 
@@ -177,8 +225,7 @@ impl Worker {
             return false;
         }
         workers.remove(&self.key);
-        self.shared.lookout.duplicates.forget(&self.key);
-        self.shared.metrics.forget_instance(&self.key.namespace, &self.key.name);
+        self.shared.duplicates.forget(&self.key);
         true
     }
 }

@@ -12,6 +12,7 @@ use tracing::{error, info};
 
 use crate::clients::Clients;
 use crate::config::{Config, Flags};
+use crate::operator;
 use crate::process::{Parts, operate};
 use crate::telemetry;
 
@@ -54,9 +55,11 @@ async fn start(config: Config) -> Result<(), String> {
     operate(config, clients, listener, signals, supervise).await.map_err(|failure| failure.to_string())
 }
 
-/// The one place where the operator's work is started.
+/// The one place where the operator's work is started. When it ends without being asked to, so does the process.
 async fn supervise(parts: Parts) {
-    parts.stop.cancelled().await;
+    if let Err(ended) = operator::work(parts).await {
+        error!(reason = %ended, "the work ended");
+    }
 }
 
 /// Resolves at the first SIGTERM or Ctrl-C. A second one ends the process at once.

@@ -26,6 +26,7 @@ use futures::future::BoxFuture;
 
 pub use auth::{Fingerprint, SignIn};
 pub use batch::{BATCH_MAX, Batch};
+pub(crate) use codes::is_lasting;
 pub use connect::{Connection, Fdi, FdiConfig, Identity};
 pub use error::{CallError, Cause, Class};
 pub use limit::Limits;

@@ -102,7 +102,14 @@ impl Memory {
         self.call = Some(LastCall::unknown(contrary, now));
     }
 
-    pub fn restore_failure(&mut self, stored: &TaskFailure, attempts: u32, lasting: bool, next: Timestamp, now: Timestamp) {
+    pub fn restore_failure(
+        &mut self,
+        stored: &TaskFailure,
+        attempts: u32,
+        lasting: bool,
+        next: Timestamp,
+        now: Timestamp,
+    ) {
         if stored.code == codes::TASK_NOT_FOUND {
             return;
         }
@@ -177,7 +184,15 @@ impl Memory {
 
     /// One more failed attempt. Once the task counts as failed the same failure changes nothing but the next attempt, so that
     /// slow retries write no status.
-    pub fn failed(&mut self, action: Action, code: &str, message: &str, lasting: bool, now: Timestamp, timings: &Timings) {
+    pub fn failed(
+        &mut self,
+        action: Action,
+        code: &str,
+        message: &str,
+        lasting: bool,
+        now: Timestamp,
+        timings: &Timings,
+    ) {
         let previous = self.failure.take();
         let same = previous.as_ref().filter(|f| f.code == code && f.action == action.as_str());
         let attempts = match (&previous, same) {

@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
 use super::{Desired, InstanceKey};
+use crate::clock::Clock;
 use crate::crd::{FdiInstanceSpec, RateLimit};
 use crate::duplicates::Duplicates;
 use crate::fdi::{Connection, Fdi, FdiApi, Limits, Observer, Place};
-use crate::clock::Clock;
 use crate::sight::{Problem, Sight, View};
 use crate::timings::Timings;
 
@@ -116,7 +116,9 @@ async fn sign_in(
     let stored = match secrets.get_opt(name).await {
         Ok(Some(stored)) => stored,
         Ok(None) => {
-            return Err(Problem::SecretNotFound(format!("the Secret {name} does not exist in this namespace: create it")));
+            return Err(Problem::SecretNotFound(format!(
+                "the Secret {name} does not exist in this namespace: create it"
+            )));
         }
         Err(error) => return Err(Problem::SecretUnreadable(secret::unreadable(name, &error))),
     };

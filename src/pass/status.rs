@@ -57,6 +57,12 @@ impl<'a> Statuses<'a> {
         self.instance.as_ref()
     }
 
+    /// Groups whose tasks are all as wanted.
+    pub fn converged(&self) -> impl Iterator<Item = &'a str> {
+        let ready = |report: &&GroupReport<'a>| report.tally.ready == report.tally.total;
+        self.groups.iter().filter(ready).map(|report| report.group.uid.as_str())
+    }
+
     /// The earliest moment at which a task wants to be looked at, or a row of the table is reached by time alone.
     pub fn next_look(&self) -> Option<Timestamp> {
         self.next_look
@@ -113,22 +119,22 @@ impl Tally {
 }
 
 /// Everything that the rows of the table are decided from, for one group.
-struct Facts<'a> {
+struct Facts<'a, 'm> {
     group: &'a GroupWish,
     tally: Tally,
     standings: Vec<(&'a TaskId, Standing)>,
     desired: &'a Desired,
-    sight: &'a Sight,
-    ledger: &'a Ledger,
+    sight: &'m Sight,
+    ledger: &'m Ledger,
     now: Timestamp,
 }
 
 /// Computes all statuses. `outcomes` are those of this pass, already recorded in the ledger.
 pub fn status<'a>(
     desired: &'a Desired,
-    sight: &'a Sight,
+    sight: &Sight,
     outcomes: &Outcomes,
-    ledger: &'a Ledger,
+    ledger: &Ledger,
     now: Timestamp,
 ) -> Statuses<'a> {
     let mut next_look = None;
@@ -144,24 +150,24 @@ pub fn status<'a>(
         }
         groups.push(group::report(facts, outcomes));
     }
-    let instance = desired.instance().map(|instance| instance::report(instance, desired, sight, managed, ledger.timings(), now));
+    let instance =
+        desired.instance().map(|instance| instance::report(instance, desired, sight, managed, ledger.timings(), now));
     if let Some(look) = desired.instance().and_then(|_| instance::next_row(sight, ledger.timings(), now)) {
         next_look = Some(next_look.map_or(look, |next| next.min(look)));
     }
     Statuses { groups, instance, next_look, due }
 }
 
-impl<'a> Facts<'a> {
+impl<'a, 'm> Facts<'a, 'm> {
     fn gather(
         desired: &'a Desired,
         group: &'a GroupWish,
-        sight: &'a Sight,
-        ledger: &'a Ledger,
+        sight: &'m Sight,
+        ledger: &'m Ledger,
         now: Timestamp,
     ) -> Self {
         let view = sight.view();
-        let standings: Vec<_> =
-            group.owned.iter().map(|id| (id, ledger.standing(group, id, view, now))).collect();
+        let standings: Vec<_> = group.owned.iter().map(|id| (id, ledger.standing(group, id, view, now))).collect();
         let mut tally = Tally {
             total: group.total(),
             failed: group.invalid.len(),

@@ -45,8 +45,9 @@ pub fn wake(
         (None, look) => look,
     };
     // A plan without calls although calls are due and allowed: the wish was just acknowledged.
-    let acknowledged = (statuses.calls_due() && plan.calls().is_empty() && plan.hold().is_none() && !sight.calls_barred(now))
-        .then_some(now);
+    let acknowledged =
+        (statuses.calls_due() && plan.calls().is_empty() && plan.hold().is_none() && !sight.calls_barred(now))
+            .then_some(now);
     [Some(regular), troubled, calls, credential, wanted, plan.hold(), acknowledged]
         .into_iter()
         .flatten()

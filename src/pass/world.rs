@@ -13,8 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Desired, Outcomes, Plan, Snapshot, Statuses, desired, plan, status, wake};
 use crate::backoff::after;
 use crate::crd::{
-    ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec, FdiTaskGroup, FdiTaskGroupSpec,
-    FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, types,
+    ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec, FdiTaskGroup,
+    FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, types,
 };
 use crate::fdi::{Action, Answer, Batch, CallError, Cause, Class, LastRun, Outcome, RunState, Task, TaskId};
 use crate::ledger::Ledger;
@@ -29,7 +29,14 @@ pub fn id(n: usize) -> TaskId {
 }
 
 pub fn error(class: Class, cause: Cause, code: &str) -> CallError {
-    CallError { class, cause, code: code.into(), message: format!("{code} happened"), request_id: None, retry_after: None }
+    CallError {
+        class,
+        cause,
+        code: code.into(),
+        message: format!("{code} happened"),
+        request_id: None,
+        retry_after: None,
+    }
 }
 
 /// How the service treats the next request of a kind; the queue's default is to do as asked.
@@ -37,7 +44,10 @@ pub fn error(class: Class, cause: Cause, code: &str) -> CallError {
 pub enum Act {
     Do,
     /// The request fails; for a batch, the first `applied` tasks are acted upon all the same.
-    Fail { error: CallError, applied: usize },
+    Fail {
+        error: CallError,
+        applied: usize,
+    },
     /// The answer leaves these places of the batch out, or refuses them.
     Partly(Vec<(usize, Outcome)>),
 }
@@ -89,10 +99,16 @@ impl Service {
         if let Some(Act::Fail { error, .. }) = self.lists.pop_front() {
             return Err(error);
         }
-        let seen = self.history.iter().rev().find(|(at, _)| after(*at, self.lag) <= now).map_or(&self.tasks, |(_, t)| t);
+        let seen =
+            self.history.iter().rev().find(|(at, _)| after(*at, self.lag) <= now).map_or(&self.tasks, |(_, t)| t);
         Ok(seen
             .iter()
-            .map(|(id, &state)| Task { id: id.clone(), name: format!("name of {id}"), state, last_run: LastRun::Success })
+            .map(|(id, &state)| Task {
+                id: id.clone(),
+                name: format!("name of {id}"),
+                state,
+                last_run: LastRun::Success,
+            })
             .collect())
     }
 
@@ -110,7 +126,11 @@ impl Service {
                 Act::Partly(places) => places.iter().find(|(p, _)| *p == place).map(|(_, o)| o.clone()),
                 _ => None,
             };
-            let outcome = if self.tasks.contains_key(id) { refused.or(told).unwrap_or(Outcome::Accepted) } else { Outcome::Unknown };
+            let outcome = if self.tasks.contains_key(id) {
+                refused.or(told).unwrap_or(Outcome::Accepted)
+            } else {
+                Outcome::Unknown
+            };
             let acted = match &act {
                 Act::Fail { applied, .. } => place < *applied,
                 _ => outcome == Outcome::Accepted,
@@ -119,7 +139,8 @@ impl Service {
                 let delay = self.manners.get(id).map_or(Some(Duration::ZERO), |m| m.settles_after);
                 self.switching.retain(|(other, _)| other != id);
                 if let Some(delay) = delay {
-                    self.switching.push((id.clone(), Switching { state: batch.action().target(), at: after(now, delay) }));
+                    self.switching
+                        .push((id.clone(), Switching { state: batch.action().target(), at: after(now, delay) }));
                 }
             }
             outcomes.push((id.clone(), outcome));
@@ -153,7 +174,8 @@ impl World {
     /// An instance with tasks 1 to `tasks`, all stopped.
     pub fn new(tasks: usize) -> Self {
         let now: Timestamp = START.parse().unwrap();
-        let mut instance = FdiInstance::new("roma", FdiInstanceSpec { poll_interval_seconds: 60, ..Default::default() });
+        let mut instance =
+            FdiInstance::new("roma", FdiInstanceSpec { poll_interval_seconds: 60, ..Default::default() });
         instance.metadata.generation = Some(1);
         let mut service = Service::default();
         service.tasks = (1..=tasks).map(|n| (id(n), RunState::Stopped)).collect();
@@ -174,7 +196,12 @@ impl World {
     }
 
     /// Applies a group, created now.
-    pub fn group(&mut self, name: &str, state: DesiredState, tasks: impl IntoIterator<Item = usize>) -> &mut FdiTaskGroup {
+    pub fn group(
+        &mut self,
+        name: &str,
+        state: DesiredState,
+        tasks: impl IntoIterator<Item = usize>,
+    ) -> &mut FdiTaskGroup {
         self.next_uid += 1;
         let spec = FdiTaskGroupSpec {
             instance_ref: InstanceRef { name: "roma".into() },
@@ -296,7 +323,9 @@ impl World {
 
     fn store(&mut self, stored: Vec<Stored>) {
         for Stored { uid, status, notes, letting_go } in stored {
-            let Some(group) = self.groups.iter_mut().find(|g| g.metadata.uid.as_deref() == Some(&uid)) else { continue };
+            let Some(group) = self.groups.iter_mut().find(|g| g.metadata.uid.as_deref() == Some(&uid)) else {
+                continue;
+            };
             let name = group.metadata.name.clone().unwrap();
             if let Some(why) = letting_go {
                 group.metadata.finalizers = None;
@@ -345,7 +374,8 @@ impl World {
     pub fn says(&self, name: &str) -> (ConditionStatus, String, Option<String>) {
         let status = self.status(name);
         let ready = status.conditions.iter().find(|c| c.type_ == types::READY).expect("a Ready condition");
-        let beside = status.conditions.iter().find(|c| [types::RECONCILING, types::STALLED].contains(&c.type_.as_str()));
+        let beside =
+            status.conditions.iter().find(|c| [types::RECONCILING, types::STALLED].contains(&c.type_.as_str()));
         (ready.status, ready.reason.clone(), beside.map(|c| c.type_.clone()))
     }
 
@@ -393,4 +423,3 @@ struct Stored {
     notes: Vec<(String, String)>,
     letting_go: Option<LettingGo>,
 }
-

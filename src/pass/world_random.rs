@@ -53,7 +53,10 @@ fn happen(world: &mut World, happening: Happening) {
     use Happening as H;
     let name = |n: u8| format!("g{n}");
     let exists = |world: &World, n: u8| {
-        world.groups.iter().any(|g| g.metadata.name.as_deref() == Some(&name(n)) && g.metadata.deletion_timestamp.is_none())
+        world
+            .groups
+            .iter()
+            .any(|g| g.metadata.name.as_deref() == Some(&name(n)) && g.metadata.deletion_timestamp.is_none())
     };
     let state = |running| if running { DesiredState::Running } else { DesiredState::Stopped };
     match happening {
@@ -94,7 +97,8 @@ fn happen(world: &mut World, happening: Happening) {
             world.service.batches.push_back(Act::Partly(vec![(place, outcome)]));
         }
         H::Manner { task, kind } => {
-            let refusal = |lasting| Outcome::Refused(Refusal { code: "FDI.3083".into(), message: "no".into(), lasting });
+            let refusal =
+                |lasting| Outcome::Refused(Refusal { code: "FDI.3083".into(), message: "no".into(), lasting });
             let poison = |class| Some(error(class, Cause::BatchRefused, "FDI.3021"));
             let (settles_after, refuses, poison) = match kind {
                 0 => (Some(Duration::from_secs(15)), None, None),

@@ -220,7 +220,10 @@ fn a_cause_that_concerns_the_whole_instance_costs_a_handful_of_calls_not_a_thous
 #[test]
 fn a_500_on_a_batch_is_observed_and_repeated_without_losing_anything() {
     let mut world = World::new(20);
-    world.service.batches.push_back(Act::Fail { error: error(Class::Unavailable, Cause::Unavailable, "HTTP 500"), applied: 4 });
+    world
+        .service
+        .batches
+        .push_back(Act::Fail { error: error(Class::Unavailable, Cause::Unavailable, "HTTP 500"), applied: 4 });
     world.group("a", DesiredState::Running, 1..=20);
     world.pass_for(seconds(20));
     assert_eq!(world.says("a"), ready(reasons::TASKS_IN_DESIRED_STATE));
@@ -239,7 +242,10 @@ fn one_failed_look_changes_no_group_and_an_outage_is_told_after_two_minutes() {
     world.pass_for(seconds(120));
     assert_eq!(world.status("a"), before);
     world.pass_for(seconds(60 + 30));
-    assert_eq!(world.says("a"), (ConditionStatus::Unknown, reasons::OBSERVATION_STALE.into(), Some("Reconciling".into())));
+    assert_eq!(
+        world.says("a"),
+        (ConditionStatus::Unknown, reasons::OBSERVATION_STALE.into(), Some("Reconciling".into()))
+    );
     world.service.lists.clear();
     world.pass_for(seconds(60));
     assert_eq!(world.says("a"), ready(reasons::TASKS_IN_DESIRED_STATE));

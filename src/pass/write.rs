@@ -21,9 +21,9 @@ use super::written::Written;
 use super::{Desired, Finalizer, GroupReport, InstanceKey, LettingGo, Note, Statuses};
 use crate::backoff::after;
 use crate::crd::{FINALIZER, FdiInstance, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupStatus, event_reasons};
-use crate::events::{Event, Events};
+use crate::events::{Event, EventType, Events};
 use crate::lease::Permit;
-use crate::metrics::{Metrics, WriteResult};
+use crate::metrics::Instance;
 
 /// Writes of one pass that may be in flight at once: a cold start of thousands of groups is not to wait in single file.
 const WRITES_AT_ONCE: usize = 8;
@@ -33,7 +33,7 @@ const WRITES_AT_ONCE: usize = 8;
 pub struct Desk {
     pub client: kube::Client,
     pub events: Events,
-    pub metrics: Metrics,
+    pub metrics: Arc<Instance>,
     /// Writes in flight over all instances.
     pub in_flight: Arc<Semaphore>,
 }
@@ -171,7 +171,7 @@ where
     for note in notes {
         desk.events.emit(Event {
             regarding: object.object_ref(&()),
-            warning: note.warning,
+            kind: if note.warning { EventType::Warning } else { EventType::Normal },
             reason: note.reason,
             action: note.action,
             note: note.text.clone(),
@@ -221,16 +221,15 @@ async fn attempt<K>(
     };
     match answer {
         Ok(object) => {
-            desk.metrics.write(WriteResult::Written);
+            desk.metrics.status_write(true);
             Ok(Some(object))
         }
         Err(kube::Error::Api(status)) if came_too_late(&status) => {
-            desk.metrics.write(WriteResult::Outdated);
             tracing::debug!(code = status.code, message = %status.message, "a write came too late: the object has changed");
             Ok(None)
         }
         Err(error) => {
-            desk.metrics.write(WriteResult::Failed);
+            desk.metrics.status_write(false);
             tracing::warn!(%error, "a status could not be written; it is tried again");
             Err(Unwritten)
         }
@@ -244,10 +243,10 @@ fn came_too_late(status: &kube::core::Status) -> bool {
 
 fn give_up(desk: &Desk, group: &FdiTaskGroup, text: &str) {
     tracing::warn!(group = group.metadata.name, "deletion given up: {text}");
-    desk.metrics.deletion_given_up();
+    desk.metrics.finalizer_give_up();
     desk.events.emit(Event {
         regarding: group.object_ref(&()),
-        warning: true,
+        kind: EventType::Warning,
         reason: event_reasons::DELETION_GIVEN_UP,
         action: "Delete",
         note: text.to_owned(),

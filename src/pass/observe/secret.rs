@@ -12,9 +12,7 @@ pub(super) fn reference(auth: &Auth) -> Result<&SecretRef, Problem> {
     let given: Vec<_> = [&auth.access_key, &auth.password, &auth.token].into_iter().flatten().collect();
     match given[..] {
         [one] => Ok(&one.secret_ref),
-        _ => Err(Problem::SpecInvalid(
-            "spec.auth must set exactly one of accessKey, password and token".to_owned(),
-        )),
+        _ => Err(Problem::SpecInvalid("spec.auth must set exactly one of accessKey, password and token".to_owned())),
     }
 }
 

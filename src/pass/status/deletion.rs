@@ -17,7 +17,7 @@ pub enum LettingGo {
     GivenUp(String),
 }
 
-pub(super) fn letting_go(facts: &Facts<'_>) -> Option<LettingGo> {
+pub(super) fn letting_go(facts: &Facts<'_, '_>) -> Option<LettingGo> {
     match facts.group.finalizer {
         Finalizer::Remove => return Some(LettingGo::Done),
         Finalizer::Held => {}
@@ -27,7 +27,8 @@ pub(super) fn letting_go(facts: &Facts<'_>) -> Option<LettingGo> {
     let stopped = facts.tally.ready + facts.tally.missing + facts.tally.not_found;
     let left = facts.group.owned.len() - stopped;
     // A view from before the deletion counts too: what it shows stopped and nobody called since is stopped.
-    if facts.group.owned.is_empty() || facts.desired.instance_suspended() || (facts.sight.view().is_some() && left == 0) {
+    if facts.group.owned.is_empty() || facts.desired.instance_suspended() || (facts.sight.view().is_some() && left == 0)
+    {
         return Some(LettingGo::Done);
     }
     if let Some(trouble) = gone(facts) {
@@ -39,13 +40,17 @@ pub(super) fn letting_go(facts: &Facts<'_>) -> Option<LettingGo> {
     }
     let late = facts.now >= after(deleting.since, facts.ledger.timings().deletion_give_up);
     (late && tried(facts)).then(|| {
-        let why = facts.sight.trouble().or(facts.sight.call_trouble()).map_or("they did not stop in time", |t| t.problem.message());
+        let why = facts
+            .sight
+            .trouble()
+            .or(facts.sight.call_trouble())
+            .map_or("they did not stop in time", |t| t.problem.message());
         LettingGo::GivenUp(format!("{left} tasks were not stopped: {why}"))
     })
 }
 
 /// When time alone changes the answer.
-pub(super) fn next_step(facts: &Facts<'_>) -> Option<Timestamp> {
+pub(super) fn next_step(facts: &Facts<'_, '_>) -> Option<Timestamp> {
     let deleting = facts.group.deleting.filter(|_| facts.group.finalizer == Finalizer::Held)?;
     let timings = facts.ledger.timings();
     let gone = gone(facts).map(|trouble| after(trouble.first.max(deleting.since), timings.deletion_gone));
@@ -54,12 +59,12 @@ pub(super) fn next_step(facts: &Facts<'_>) -> Option<Timestamp> {
 }
 
 /// The instance or its Secret is gone: nothing can be stopped any more.
-fn gone<'a>(facts: &Facts<'a>) -> Option<&'a Trouble> {
+fn gone<'a>(facts: &Facts<'_, 'a>) -> Option<&'a Trouble> {
     facts.sight.trouble().filter(|trouble| trouble.problem.severity() == Severity::Missing)
 }
 
 /// At least one full attempt was made: the service failed us, or each task that still runs was tried.
-fn tried(facts: &Facts<'_>) -> bool {
+fn tried(facts: &Facts<'_, '_>) -> bool {
     let troubled = facts.sight.trouble().is_some() || facts.sight.call_trouble().is_some();
     troubled
         || facts.standings.iter().all(|(id, standing)| {

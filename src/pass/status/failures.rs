@@ -18,7 +18,7 @@ const NAME_MAX: usize = 128;
 const CODE_MAX: usize = 64;
 
 /// The failures to show, and how many more there are.
-pub(super) fn list(facts: &Facts<'_>) -> (Vec<TaskFailure>, usize) {
+pub(super) fn list(facts: &Facts<'_, '_>) -> (Vec<TaskFailure>, usize) {
     let mut all = every(facts);
     all.sort_by(|(a_since, a), (b_since, b)| (a_since, &a.task_id).cmp(&(b_since, &b.task_id)));
     let total = all.len();
@@ -37,7 +37,7 @@ pub(super) fn list(facts: &Facts<'_>) -> (Vec<TaskFailure>, usize) {
 }
 
 /// The codes of failed tasks with how often each occurs, most frequent first, for the condition's message.
-pub(super) fn codes(facts: &Facts<'_>) -> String {
+pub(super) fn codes(facts: &Facts<'_, '_>) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     if facts.tally.not_found > 0 {
         counts.insert(codes::TASK_NOT_FOUND.to_owned(), facts.tally.not_found);
@@ -56,7 +56,7 @@ pub(super) fn codes(facts: &Facts<'_>) -> String {
     if counts.len() > 4 { format!("{} …", shown.join(", ")) } else { shown.join(", ") }
 }
 
-fn every(facts: &Facts<'_>) -> Vec<(Timestamp, TaskFailure)> {
+fn every(facts: &Facts<'_, '_>) -> Vec<(Timestamp, TaskFailure)> {
     let timings = facts.ledger.timings();
     let action = facts.group.wish.action().as_str();
     let mut all = Vec::new();
@@ -66,7 +66,8 @@ fn every(facts: &Facts<'_>) -> Vec<(Timestamp, TaskFailure)> {
     }
     for (id, standing) in &facts.standings {
         if standing.bucket == Bucket::Failed(FailedFor::NotFound) {
-            let message = "the instance does not list this task: correct the ID, create the task, or remove it from taskIds";
+            let message =
+                "the instance does not list this task: correct the ID, create the task, or remove it from taskIds";
             let since = facts.ledger.missing_since(id).unwrap_or(facts.now);
             all.push((since, failure(id.as_str(), "", action, codes::TASK_NOT_FOUND, message, 0, None)));
             continue;
@@ -74,8 +75,7 @@ fn every(facts: &Facts<'_>) -> Vec<(Timestamp, TaskFailure)> {
         let waits_unseen = matches!(standing.bucket, Bucket::Ready | Bucket::Pending(PendingFor::Appearance));
         let Some((found, name)) = facts.ledger.failure(id).filter(|_| !waits_unseen) else { continue };
         let next = (!found.is_spent(timings)).then_some(found.next);
-        let entry =
-            failure(id.as_str(), name, &found.action, &found.code, &found.message, found.attempts, next);
+        let entry = failure(id.as_str(), name, &found.action, &found.code, &found.message, found.attempts, next);
         all.push((found.since, entry));
     }
     all

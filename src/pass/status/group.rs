@@ -2,13 +2,11 @@
 
 use super::row::{Motion, Row, blocked, row};
 use super::{Facts, GroupReport, Note, Tally, deletion, failures};
-use crate::crd::{
-    Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, event_reasons, reasons, types,
-};
+use crate::crd::{Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, event_reasons, reasons, types};
 use crate::pass::Outcomes;
 use crate::sight::Severity;
 
-pub(super) fn report<'a>(facts: Facts<'a>, outcomes: &Outcomes) -> GroupReport<'a> {
+pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupReport<'a> {
     let letting_go = deletion::letting_go(&facts);
     let group = facts.group;
     let Some(row) = row(&facts) else {
@@ -31,7 +29,7 @@ pub(super) fn report<'a>(facts: Facts<'a>, outcomes: &Outcomes) -> GroupReport<'
 }
 
 /// The request that this pass answers.
-fn handled(facts: &Facts<'_>) -> Option<String> {
+fn handled(facts: &Facts<'_, '_>) -> Option<String> {
     facts.group.requested_at.clone().or_else(|| facts.group.status.last_handled_reconcile_at.clone())
 }
 
@@ -46,7 +44,7 @@ fn counts(tally: &Tally) -> TaskCounts {
     }
 }
 
-fn conditions(facts: &Facts<'_>, row: &Row) -> Vec<Condition> {
+fn conditions(facts: &Facts<'_, '_>, row: &Row) -> Vec<Condition> {
     let condition = |type_: &str, status, reason: &str, message: &str| {
         let generation = facts.group.generation;
         Condition::new(type_, status, reason, message, generation, &facts.group.status.conditions, facts.now)
@@ -68,20 +66,18 @@ fn conditions(facts: &Facts<'_>, row: &Row) -> Vec<Condition> {
 
 /// Whether the last exchange with FDI that this group needed worked. A single failed look that no work waits for is told on
 /// the `FdiInstance` only.
-fn synced(facts: &Facts<'_>, row: &Row) -> (ConditionStatus, &'static str, String) {
+fn synced(facts: &Facts<'_, '_>, row: &Row) -> (ConditionStatus, &'static str, String) {
     let trouble = facts.sight.trouble();
     let told = row.ready == ConditionStatus::Unknown || facts.sight.view().is_none();
     let cause = trouble.filter(|trouble| told || trouble.problem.severity() == Severity::Missing);
     match (cause.or_else(|| blocked(facts)), facts.sight.view()) {
-        (Some(trouble), _) => {
-            (ConditionStatus::False, trouble.problem.reason(), trouble.problem.message().to_owned())
-        }
+        (Some(trouble), _) => (ConditionStatus::False, trouble.problem.reason(), trouble.problem.message().to_owned()),
         (None, None) => (ConditionStatus::Unknown, reasons::NOT_OBSERVED, "FDI has not been asked yet".to_owned()),
         (None, Some(_)) => (ConditionStatus::True, reasons::SYNCED, "the last exchange with FDI worked".to_owned()),
     }
 }
 
-fn notes(facts: &Facts<'_>, row: &Row, outcomes: &Outcomes) -> Vec<Note> {
+fn notes(facts: &Facts<'_, '_>, row: &Row, outcomes: &Outcomes) -> Vec<Note> {
     let before = facts.group.status.conditions.iter().find(|c| c.type_ == types::READY);
     let mut notes = Vec::new();
     let corrected: Vec<&str> =

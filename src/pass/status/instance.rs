@@ -26,7 +26,8 @@ pub(super) fn report(
     match (sight.trouble(), sight.view()) {
         (Some(trouble), _) => {
             let (reason, message) = (trouble.problem.reason(), trouble.problem.message());
-            let stalled = trouble.problem.severity() == Severity::Refused && now >= after(trouble.since, timings.refused_grace);
+            let stalled =
+                trouble.problem.severity() == Severity::Refused && now >= after(trouble.since, timings.refused_grace);
             conditions.push(condition(types::READY, ConditionStatus::False, reason, message));
             conditions.push(condition(types::SYNCED, ConditionStatus::False, reason, message));
             let motion = if stalled { types::STALLED } else { types::RECONCILING };
@@ -46,12 +47,18 @@ pub(super) fn report(
             };
             conditions.push(condition(types::READY, ConditionStatus::True, reasons::SIGNED_IN, message));
             conditions.push(match sight.call_trouble() {
-                Some(trouble) => {
-                    condition(types::SYNCED, ConditionStatus::False, trouble.problem.reason(), trouble.problem.message())
-                }
-                None => {
-                    condition(types::SYNCED, ConditionStatus::True, reasons::SYNCED, "the last exchange with FDI worked")
-                }
+                Some(trouble) => condition(
+                    types::SYNCED,
+                    ConditionStatus::False,
+                    trouble.problem.reason(),
+                    trouble.problem.message(),
+                ),
+                None => condition(
+                    types::SYNCED,
+                    ConditionStatus::True,
+                    reasons::SYNCED,
+                    "the last exchange with FDI worked",
+                ),
             });
         }
     }
@@ -82,9 +89,8 @@ pub(super) fn next_row(sight: &Sight, timings: &Timings, now: Timestamp) -> Opti
 }
 
 fn notes(before: &[Condition], ready: &Condition) -> Vec<Note> {
-    let unchanged = before
-        .iter()
-        .any(|c| c.type_ == types::READY && c.status == ready.status && c.reason == ready.reason);
+    let unchanged =
+        before.iter().any(|c| c.type_ == types::READY && c.status == ready.status && c.reason == ready.reason);
     let (warning, reason) = match ready.status {
         _ if unchanged => return Vec::new(),
         ConditionStatus::True => (false, event_reasons::INSTANCE_READY),

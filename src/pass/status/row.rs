@@ -24,7 +24,7 @@ pub(super) enum Motion {
 }
 
 /// The first row that holds; `None` where the old status stands (after a restart, before the first look).
-pub(super) fn row(facts: &Facts<'_>) -> Option<Row> {
+pub(super) fn row(facts: &Facts<'_, '_>) -> Option<Row> {
     let rows = [deleting, unreadable, missing_reference, refused];
     if let Some(row) = rows.iter().find_map(|row| row(facts)) {
         return Some(row);
@@ -37,14 +37,14 @@ pub(super) fn row(facts: &Facts<'_>) -> Option<Row> {
 }
 
 /// When time alone leads to another row.
-pub(super) fn next_row(facts: &Facts<'_>) -> Option<Timestamp> {
+pub(super) fn next_row(facts: &Facts<'_, '_>) -> Option<Timestamp> {
     let timings = facts.ledger.timings();
     let conflict = facts.ledger.conflict_since(&facts.group.uid).map(|since| after(since, timings.missing_grace));
     let deletion = deletion::next_step(facts);
     [conflict, deletion].into_iter().flatten().filter(|&time| time > facts.now).min()
 }
 
-fn deleting(facts: &Facts<'_>) -> Option<Row> {
+fn deleting(facts: &Facts<'_, '_>) -> Option<Row> {
     facts.group.deleting?;
     let (done, all) = (facts.tally.ready + facts.tally.missing + facts.tally.not_found, facts.group.owned.len());
     let message = match facts.sight.trouble() {
@@ -54,15 +54,10 @@ fn deleting(facts: &Facts<'_>) -> Option<Row> {
         }
         None => format!("stopping its tasks before it goes: {done} of {all} stopped"),
     };
-    Some(Row {
-        ready: ConditionStatus::False,
-        reason: reasons::DELETING,
-        message,
-        motion: Motion::Reconciling,
-    })
+    Some(Row { ready: ConditionStatus::False, reason: reasons::DELETING, message, motion: Motion::Reconciling })
 }
 
-fn unreadable(facts: &Facts<'_>) -> Option<Row> {
+fn unreadable(facts: &Facts<'_, '_>) -> Option<Row> {
     let error = facts.group.unreadable.as_ref()?;
     Some(Row {
         ready: ConditionStatus::False,
@@ -72,12 +67,12 @@ fn unreadable(facts: &Facts<'_>) -> Option<Row> {
     })
 }
 
-fn missing_reference(facts: &Facts<'_>) -> Option<Row> {
+fn missing_reference(facts: &Facts<'_, '_>) -> Option<Row> {
     let trouble = facts.sight.trouble().filter(|trouble| trouble.problem.severity() == Severity::Missing)?;
     Some(unknown(trouble, instance_says(facts, trouble), Motion::Reconciling))
 }
 
-fn refused(facts: &Facts<'_>) -> Option<Row> {
+fn refused(facts: &Facts<'_, '_>) -> Option<Row> {
     let refused = |trouble: &&Trouble| {
         trouble.problem.severity() == Severity::Refused
             && facts.now >= after(trouble.since, facts.ledger.timings().refused_grace)
@@ -87,11 +82,13 @@ fn refused(facts: &Facts<'_>) -> Option<Row> {
     Some(unknown(trouble, instance_says(facts, trouble), Motion::Stalled))
 }
 
-fn not_observed(facts: &Facts<'_>) -> Option<Row> {
+fn not_observed(facts: &Facts<'_, '_>) -> Option<Row> {
     let known = facts.group.status.conditions.iter().any(|c| c.type_ == types::READY);
     match facts.sight.trouble() {
         // After a restart the old status stands until the first look succeeds or fails for long.
-        Some(trouble) if known && facts.group.acknowledged() => is_stale(facts, trouble).then(|| stale_row(facts, trouble)),
+        Some(trouble) if known && facts.group.acknowledged() => {
+            is_stale(facts, trouble).then(|| stale_row(facts, trouble))
+        }
         None if known && facts.group.acknowledged() => None,
         trouble => Some(Row {
             ready: ConditionStatus::Unknown,
@@ -105,17 +102,17 @@ fn not_observed(facts: &Facts<'_>) -> Option<Row> {
     }
 }
 
-fn stale(facts: &Facts<'_>) -> Option<Row> {
+fn stale(facts: &Facts<'_, '_>) -> Option<Row> {
     let trouble = facts.sight.trouble().filter(|trouble| is_stale(facts, trouble))?;
     Some(stale_row(facts, trouble))
 }
 
-fn is_stale(facts: &Facts<'_>, trouble: &Trouble) -> bool {
+fn is_stale(facts: &Facts<'_, '_>, trouble: &Trouble) -> bool {
     let timings = facts.ledger.timings();
     trouble.times >= timings.stale_looks && facts.now >= after(trouble.first, timings.stale_grace)
 }
 
-fn stale_row(facts: &Facts<'_>, trouble: &Trouble) -> Row {
+fn stale_row(facts: &Facts<'_, '_>, trouble: &Trouble) -> Row {
     Row {
         ready: ConditionStatus::Unknown,
         reason: reasons::OBSERVATION_STALE,
@@ -124,7 +121,7 @@ fn stale_row(facts: &Facts<'_>, trouble: &Trouble) -> Row {
     }
 }
 
-fn suspended(facts: &Facts<'_>) -> Option<Row> {
+fn suspended(facts: &Facts<'_, '_>) -> Option<Row> {
     let who = match (facts.group.suspended, facts.desired.instance_suspended()) {
         (true, _) => "the group",
         (false, true) => "its FdiInstance",
@@ -140,11 +137,12 @@ fn suspended(facts: &Facts<'_>) -> Option<Row> {
     })
 }
 
-fn progressing(facts: &Facts<'_>) -> Option<Row> {
+fn progressing(facts: &Facts<'_, '_>) -> Option<Row> {
     let tally = &facts.tally;
-    let young_conflict = facts.ledger.conflict_since(&facts.group.uid).is_some_and(|since| {
-        tally.conflicting > 0 && facts.now < after(since, facts.ledger.timings().missing_grace)
-    });
+    let young_conflict = facts
+        .ledger
+        .conflict_since(&facts.group.uid)
+        .is_some_and(|since| tally.conflicting > 0 && facts.now < after(since, facts.ledger.timings().missing_grace));
     if tally.pending() == 0 && !young_conflict {
         return None;
     }
@@ -158,8 +156,7 @@ fn progressing(facts: &Facts<'_>) -> Option<Row> {
         (tally.missing, "not in the list of the instance".to_owned()),
         (if young_conflict { tally.conflicting } else { 0 }, "owned by another group".to_owned()),
     ];
-    let parts: Vec<String> =
-        parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let parts: Vec<String> = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let mut message = format!("{}: {}", in_state(facts), parts.join(", "));
     if let Some(trouble) = blocked(facts) {
         message = format!("{message}; no call can be sent now: {}", trouble.problem.message());
@@ -167,7 +164,7 @@ fn progressing(facts: &Facts<'_>) -> Option<Row> {
     Some(Row { ready: ConditionStatus::False, reason: reasons::PROGRESSING, message, motion: Motion::Reconciling })
 }
 
-fn conflict(facts: &Facts<'_>) -> Option<Row> {
+fn conflict(facts: &Facts<'_, '_>) -> Option<Row> {
     let conflicts = &facts.group.conflicting;
     let (_, owner) = conflicts.first()?;
     let mut owners: Vec<&str> = conflicts.iter().map(|(_, owner)| owner.as_str()).collect();
@@ -187,7 +184,7 @@ fn conflict(facts: &Facts<'_>) -> Option<Row> {
     })
 }
 
-fn contested(facts: &Facts<'_>) -> Option<Row> {
+fn contested(facts: &Facts<'_, '_>) -> Option<Row> {
     if facts.tally.contested == 0 {
         return None;
     }
@@ -204,7 +201,7 @@ fn contested(facts: &Facts<'_>) -> Option<Row> {
     })
 }
 
-fn failed(facts: &Facts<'_>) -> Option<Row> {
+fn failed(facts: &Facts<'_, '_>) -> Option<Row> {
     if facts.tally.failed == 0 {
         return None;
     }
@@ -212,12 +209,15 @@ fn failed(facts: &Facts<'_>) -> Option<Row> {
     Some(Row {
         ready: ConditionStatus::False,
         reason: reasons::TASKS_FAILED,
-        message: format!("{} of {} tasks failed ({codes}); status.failures says why and what to do", facts.tally.failed, facts.tally.total),
+        message: format!(
+            "{} of {} tasks failed ({codes}); status.failures says why and what to do",
+            facts.tally.failed, facts.tally.total
+        ),
         motion: Motion::Stalled,
     })
 }
 
-fn ready(facts: &Facts<'_>) -> Row {
+fn ready(facts: &Facts<'_, '_>) -> Row {
     Row {
         ready: ConditionStatus::True,
         reason: reasons::TASKS_IN_DESIRED_STATE,
@@ -231,12 +231,12 @@ fn unknown(trouble: &Trouble, message: String, motion: Motion) -> Row {
 }
 
 /// Why calls that are due cannot be sent, when that is so.
-pub(super) fn blocked<'a>(facts: &Facts<'a>) -> Option<&'a Trouble> {
+pub(super) fn blocked<'a>(facts: &Facts<'_, 'a>) -> Option<&'a Trouble> {
     let wanted = facts.tally.calls_due + facts.tally.retrying > 0 && !facts.suspended();
     facts.sight.trouble().or(facts.sight.call_trouble()).filter(|_| wanted)
 }
 
-fn in_state(facts: &Facts<'_>) -> String {
+fn in_state(facts: &Facts<'_, '_>) -> String {
     let Facts { group, tally, .. } = facts;
     let repeated = match group.duplicates {
         0 => String::new(),
@@ -246,7 +246,7 @@ fn in_state(facts: &Facts<'_>) -> String {
     format!("{}/{} tasks {}{repeated}", tally.ready, tally.total, group.wish)
 }
 
-fn instance_says(facts: &Facts<'_>, trouble: &Trouble) -> String {
+fn instance_says(facts: &Facts<'_, '_>, trouble: &Trouble) -> String {
     let name = &facts.group.object.spec.instance_ref.name;
     format!("FdiInstance {name}: {}", trouble.problem.message())
 }
