@@ -140,7 +140,7 @@ where
                 Ok(None) | Err(_) => return,
             },
             _ = progress.tick() => {
-                let last = tail.back().map_or("starting", String::as_str);
+                let last = tail.back().map_or("the rest comes from Go's cache", String::as_str);
                 say(&format!("  {} s: {}, {packages} packages compiled ({last})", started.elapsed().as_secs(), program.file()));
             }
         }

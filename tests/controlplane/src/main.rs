@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -64,11 +64,19 @@ async fn run(kubeconfig: Option<&Path>) -> Result<ExitCode, Error> {
         plane.write_kubeconfig(path)?;
     }
     let path = kubeconfig.map_or_else(|| plane.kubeconfig_path(), Path::to_owned);
-    println!("The API server is ready at {}", plane.server_url());
-    println!("  export KUBECONFIG={}", path.display());
-    println!("  export PATH={}:$PATH", plane.binaries().folder().display());
-    println!("  kubectl get namespaces");
-    println!("Ctrl-C stops it and removes its data.");
+    let told = format!(
+        "The API server is ready at {}
+  export KUBECONFIG={}
+  export PATH={}:$PATH
+  kubectl get namespaces
+Ctrl-C stops it and removes its data.
+",
+        plane.server_url(),
+        path.display(),
+        plane.binaries().folder().display()
+    );
+    // A reader that has seen enough, such as `head -1`, is no reason to end.
+    let _ = std::io::stdout().write_all(told.as_bytes());
     end.come().await;
     plane.stop().await?;
     Ok(ExitCode::SUCCESS)

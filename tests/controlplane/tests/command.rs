@@ -67,6 +67,23 @@ fn sigterm_ends_a_run() {
 }
 
 #[test]
+fn a_run_goes_on_when_nobody_reads_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    let mut child = controlplane();
+    let child = child.arg("run").arg("--kubeconfig").arg(&kubeconfig).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut holder = child.spawn().unwrap();
+    drop(holder.stdout.take());
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !kubeconfig.exists() {
+        assert!(Instant::now() < deadline && holder.try_wait().unwrap().is_none(), "it ended or was not ready in time");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+}
+
+#[test]
 fn the_assets_variable_wins_over_the_cache_and_the_missing_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["etcd", "kubectl"] {
