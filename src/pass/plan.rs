@@ -67,8 +67,11 @@ pub fn plan(desired: &Desired, sight: &Sight, ledger: &Ledger, now: Timestamp) -
         due.sort_by(|a, b| (a.urgency, a.id).cmp(&(b.urgency, b.id)));
         chunks.extend(due.chunks(BATCH_MAX).map(|chunk| (action, cohort, chunk.to_vec())));
     }
+    // Edits that are still being acknowledged are company too.
+    let coming = desired.groups().iter().filter(|group| !group.suspended && !group.acknowledged());
+    let coming = coming.filter_map(|group| ledger.edited(&group.uid)).max();
     let mut hold: Option<Timestamp> = None;
-    chunks.retain(|(_, cohort, chunk)| match held_until(*cohort, chunk, ledger).filter(|&until| now < until) {
+    chunks.retain(|(_, cohort, chunk)| match held_until(*cohort, chunk, coming, ledger).filter(|&until| now < until) {
         Some(until) => {
             hold = Some(hold.map_or(until, |hold| hold.min(until)));
             false
@@ -80,12 +83,12 @@ pub fn plan(desired: &Desired, sight: &Sight, ledger: &Ledger, now: Timestamp) -
 
 /// A part-filled batch with freshly edited tasks waits for a moment of quiet, so that groups applied one after the other
 /// share calls; but never long.
-fn held_until(cohort: Cohort, chunk: &[Due<'_>], ledger: &Ledger) -> Option<Timestamp> {
+fn held_until(cohort: Cohort, chunk: &[Due<'_>], coming: Option<Timestamp>, ledger: &Ledger) -> Option<Timestamp> {
     if cohort != Cohort::Any || chunk.len() == BATCH_MAX {
         return None;
     }
     let timings = ledger.timings();
-    let latest = chunk.iter().filter_map(|due| due.edited).max()?;
+    let latest = chunk.iter().filter_map(|due| due.edited).chain(coming).max()?;
     let earliest = chunk.iter().filter_map(|due| due.edited).min()?;
     Some(after(latest, timings.linger_quiet).min(after(earliest, timings.linger_max)))
 }

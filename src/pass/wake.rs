@@ -44,10 +44,9 @@ pub fn wake(
         (Some(_), look) => look.filter(|&look| look > now),
         (None, look) => look,
     };
-    // A plan without calls although calls are due and allowed: the wish was just acknowledged.
-    let acknowledged =
-        (statuses.calls_due() && plan.calls().is_empty() && plan.hold().is_none() && !sight.calls_barred(now))
-            .then_some(now);
+    // Wishes that this pass acknowledges can be acted upon in the next.
+    let coming = desired.groups().iter().any(|group| !group.suspended && !group.acknowledged());
+    let acknowledged = (coming && statuses.calls_due() && !sight.calls_barred(now)).then_some(now);
     [Some(regular), troubled, calls, credential, wanted, plan.hold(), acknowledged]
         .into_iter()
         .flatten()

@@ -74,6 +74,16 @@ fn groups_applied_one_after_the_other_share_calls() {
 }
 
 #[test]
+fn an_edit_that_arrives_while_another_is_acknowledged_shares_its_calls() {
+    let mut world = World::new(25);
+    world.group("a", DesiredState::Running, 1..=13);
+    world.pass();
+    world.group("b", DesiredState::Running, 14..=25);
+    world.pass_for(Duration::from_millis(100));
+    assert_eq!(world.service.calls.len(), 3, "{:?}", world.service.calls);
+}
+
+#[test]
 fn a_task_switched_by_somebody_else_is_put_right_once_with_an_event() {
     let mut world = World::new(2);
     world.group("a", DesiredState::Running, 1..=2);

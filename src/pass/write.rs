@@ -53,14 +53,14 @@ impl Debug for Desk {
 }
 
 impl Memo {
-    /// The next pass, sooner while writes do not go through: after 1, 2, 4 … 60 s.
+    /// The next pass; while writes do not go through after 1, 2, 4 … 32 s, neither sooner nor later.
     pub fn retry(&mut self, written: Result<(), Unwritten>, wake: Timestamp, now: Timestamp) -> Timestamp {
         if written.is_ok() {
             self.failed = 0;
             return wake;
         }
-        self.failed = (self.failed + 1).min(7);
-        wake.min(after(now, Duration::from_secs(60.min(1 << (self.failed - 1)))))
+        self.failed = (self.failed + 1).min(6);
+        after(now, Duration::from_secs(1 << (self.failed - 1)))
     }
 }
 
