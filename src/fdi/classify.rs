@@ -21,7 +21,7 @@ const WORDS_MAX: usize = 256;
 const CODE_MAX: usize = 64;
 
 /// Longest wait that a `Retry-After` may ask for; more would be an outage by header.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// The gateway rejects signatures when the clocks are 15 minutes apart; from one minute on it is worth a word.
 const SKEW_WORTH_TELLING: i64 = 60;

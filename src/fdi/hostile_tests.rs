@@ -11,12 +11,40 @@ use crate::fdi::{Action, Batch, CallError, Operation, Outcome, TaskId, answer, l
 
 /// Names that the decoders look for, and some that they do not.
 const KEYS: [&str; 16] = [
-    "total", "entities", "task_id", "task_name", "status", "execute_status", "success", "failure", "success_count",
-    "failure_count", "error_code", "error_msg", "code", "reason", "error", "token",
+    "total",
+    "entities",
+    "task_id",
+    "task_name",
+    "status",
+    "execute_status",
+    "success",
+    "failure",
+    "success_count",
+    "failure_count",
+    "error_code",
+    "error_msg",
+    "code",
+    "reason",
+    "error",
+    "token",
 ];
 
 const WORDS: [&str; 16] = [
-    "a", "b", "c", "a b", "", "running", "STOP", "0", "1", "-1", "FDI.3083", "APIGW.0301", "ERROR", "\\u0000", "\\ud800",
+    "a",
+    "b",
+    "c",
+    "a b",
+    "",
+    "running",
+    "STOP",
+    "0",
+    "1",
+    "-1",
+    "FDI.3083",
+    "APIGW.0301",
+    "ERROR",
+    "\\u0000",
+    "\\ud800",
     "\\uD83D\\uDE00",
 ];
 

@@ -8,6 +8,9 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::fdi::{Action, Cause, Connection, Fdi, FdiConfig, Outcome, Place, TaskId};
 
+/// A way not to answer: its name, and what the server does.
+type Misdeed = (&'static str, fn() -> Does);
+
 /// What the server does with a request.
 enum Does {
     /// Sends this and waits for the next request.
@@ -83,9 +86,10 @@ async fn converse(
             }
             Does::Flood(text) => {
                 stream.write_all(text.as_bytes()).await.ok()?;
+                let blanks = vec![b' '; 65536];
                 loop {
-                    stream.write_all(&[b' '; 65536]).await.ok()?;
-                    flooded.fetch_add(65536, std::sync::atomic::Ordering::Relaxed);
+                    stream.write_all(&blanks).await.ok()?;
+                    flooded.fetch_add(blanks.len(), std::sync::atomic::Ordering::Relaxed);
                 }
             }
         }
@@ -176,14 +180,20 @@ async fn start(api: &Arc<dyn FdiApi>, ids: &[&str]) -> Result<Answer, CallError>
 #[tokio::test]
 async fn a_list_asks_page_after_page_with_the_token_and_escaped_ids() {
     let server = Server::start(|number, _| match number {
-        0 => ok(r#"{"total":3,"entities":[{"task_id":"a","task_name":"A","status":1},{"task_id":"b","status":"stop"}]}"#),
+        0 => {
+            ok(r#"{"total":3,"entities":[{"task_id":"a","task_name":"A","status":1},{"task_id":"b","status":"stop"}]}"#)
+        }
         _ => ok(r#"{"total":3,"entities":[{"task_id":"c","status":0,"execute_status":"ERROR"}]}"#),
     })
     .await;
     let tasks = connect(&fdi(), &server, token()).list().await.unwrap();
     assert_eq!(tasks.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
     let requests = server.requests();
-    assert!(requests[0].starts_with("GET /v2/p%2F1/fdi/instances/i%201/tasks?limit=999&offset=0 HTTP/1.1\r\n"), "{}", requests[0]);
+    assert!(
+        requests[0].starts_with("GET /v2/p%2F1/fdi/instances/i%201/tasks?limit=999&offset=0 HTTP/1.1\r\n"),
+        "{}",
+        requests[0]
+    );
     assert!(requests[1].contains("limit=999&offset=2 "));
     assert!(requests[0].contains("\r\nx-auth-token: s3cr3t-token\r\n"));
     assert!(requests[0].contains(concat!("\r\nuser-agent: fdi-operator/", env!("CARGO_PKG_VERSION"), "\r\n")));
@@ -198,7 +208,9 @@ async fn a_batch_is_posted_and_answered_id_by_id() {
     })
     .await;
     let answer = start(&connect(&fdi(), &server, token()), &["b", "a"]).await.unwrap();
-    assert!(matches!(&answer.outcomes[0].1, Outcome::Refused(refusal) if refusal.code == "FDI.3083" && refusal.lasting));
+    assert!(
+        matches!(&answer.outcomes[0].1, Outcome::Refused(refusal) if refusal.code == "FDI.3083" && refusal.lasting)
+    );
     assert_eq!(answer.outcomes[1].1, Outcome::Accepted);
     assert_eq!(answer.request_id.as_deref(), Some("r-1"));
     let request = &server.requests()[0];
@@ -211,7 +223,9 @@ async fn a_batch_is_posted_and_answered_id_by_id() {
 async fn a_list_whose_pages_shift_is_read_again_once_and_then_unavailable() {
     let page = |ids: [&str; 2], total: usize| {
         let [a, b] = ids;
-        ok(&format!(r#"{{"total":{total},"entities":[{{"task_id":"{a}","status":1}},{{"task_id":"{b}","status":1}}]}}"#))
+        ok(&format!(
+            r#"{{"total":{total},"entities":[{{"task_id":"{a}","status":1}},{{"task_id":"{b}","status":1}}]}}"#
+        ))
     };
     let shifted_once = Server::start(move |number, _| match number {
         0 | 2 => page(["a", "b"], 4),
@@ -337,7 +351,11 @@ async fn a_wrong_password_never_reaches_fdi() {
 #[tokio::test]
 async fn a_throttled_iam_is_no_refusal() {
     let server = Server::start(|_, _| {
-        Does::Answer(http("429 Too Many Requests", "retry-after: 7\r\n", r#"{"error_code":"IAM.0012","error_msg":"x"}"#))
+        Does::Answer(http(
+            "429 Too Many Requests",
+            "retry-after: 7\r\n",
+            r#"{"error_code":"IAM.0012","error_msg":"x"}"#,
+        ))
     })
     .await;
     let api = connect(&fdi(), &server, password());
@@ -359,13 +377,15 @@ async fn a_redirect_is_not_followed_and_the_token_stays_here() {
 
 #[tokio::test]
 async fn whatever_a_server_does_instead_of_answering_ends_in_time_as_unavailable() {
-    let scripts: Vec<(&str, fn() -> Does)> = vec![
+    let scripts: Vec<Misdeed> = vec![
         ("hangs before the head", || Does::Hang(String::new())),
         ("hangs within the head", || Does::Hang("HTTP/1.1 200 OK\r\n".into())),
         ("hangs after the head", || Does::Hang("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n".into())),
         ("closes at once", || Does::Cut(String::new())),
         ("closes after the head", || Does::Cut("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n".into())),
-        ("closes within a chunked body", || Does::Cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{".into())),
+        ("closes within a chunked body", || {
+            Does::Cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{".into())
+        }),
         ("drips", || Does::Drip("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n".into())),
         ("drips a head", || Does::Drip("HTTP/1.1 200 OK\r\nx: ".into())),
         ("does not speak HTTP", || Does::Cut("SSH-2.0-OpenSSH_9.2\r\n".into())),
@@ -413,10 +433,7 @@ async fn every_request_is_told_to_the_observer() {
     let api = fdi().connect(&connection(&server), password(), &Arc::new(Limits::new(10, 2)), told.clone()).unwrap();
     api.list().await.unwrap();
     start(&api, &["a"]).await.unwrap();
-    assert_eq!(
-        *told.0.lock().unwrap(),
-        [(Operation::SignIn, "ok"), (Operation::List, "ok"), (Operation::Start, "ok")]
-    );
+    assert_eq!(*told.0.lock().unwrap(), [(Operation::SignIn, "ok"), (Operation::List, "ok"), (Operation::Start, "ok")]);
 }
 
 #[tokio::test]
@@ -455,13 +472,8 @@ async fn no_secret_is_in_debug_output_or_errors_even_when_the_server_echoes_it()
 async fn two_spellings_of_one_instance_have_one_identity() {
     let fdi = fdi();
     let identity = |place: Place| {
-        let connection = Connection {
-            place,
-            project_id: "p".into(),
-            instance_id: "i".into(),
-            iam_endpoint: None,
-            ca_bundle: None,
-        };
+        let connection =
+            Connection { place, project_id: "p".into(), instance_id: "i".into(), iam_endpoint: None, ca_bundle: None };
         fdi.identity(&connection).unwrap()
     };
     let region = identity(Place::Region("cn-north-4".into()));

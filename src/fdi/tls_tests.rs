@@ -54,7 +54,8 @@ fn serve(authority: &Authority, name: &str, last_year: i32, versions: &[&'static
             // A client that trusts us not ends the handshake here.
             if tls.read(&mut request).is_ok() {
                 let body = r#"{"total":0,"entities":[]}"#;
-                let _ = write!(tls, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+                let _ =
+                    write!(tls, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
             }
         }
     });
