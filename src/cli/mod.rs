@@ -1,0 +1,32 @@
+//! The command line: one file a subcommand. To add one, add its file and its line in [`Command`] and in [`main`].
+
+mod crds;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps FDI tasks of Huawei Cloud ROMA Connect running or stopped, as `FdiTaskGroup` resources say.
+#[derive(Debug, Parser)]
+#[command(name = "fdi-operator", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator. Every flag can also be set by its environment variable.
+    Run(Box<crate::config::Flags>),
+    /// Print the definitions of the two kinds, for kubectl apply --server-side -f -.
+    Crds,
+}
+
+/// Parses the arguments and does what they say.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(flags) => run::run(*flags),
+        Command::Crds => crds::run(),
+    }
+}

@@ -1,0 +1,126 @@
+//! The Kubernetes clients: one for watches, one for requests, one for the Lease, each with the time limits its work needs.
+
+use std::fmt;
+use std::time::Duration;
+
+use kube::config::InferConfigError;
+use kube::{Client, Config};
+
+/// All clients speak to one API server with one identity. kube's HTTP stack has no time limits of its own and retries
+/// overloaded answers for minutes, so both are set here: a dead connection is noticed, and retrying is the caller's decision.
+#[derive(Clone)]
+pub struct Clients {
+    /// For lists and watches: a watch is ended by the server after 290 s at the latest, silence beyond that is a dead connection.
+    pub watch: Client,
+    /// For single reads, status writes, events.
+    pub requests: Client,
+    /// For the Lease alone: its renewals must not queue behind anything, and an answer that comes late is worthless.
+    pub lease: Client,
+    /// The namespace of the configuration: in a pod the pod's own.
+    pub namespace: String,
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientsError {
+    #[error("found neither a kubeconfig nor the service account of a pod: {0}")]
+    NoConfig(#[from] Box<InferConfigError>),
+    #[error("the Kubernetes configuration cannot be used: {0}")]
+    BadConfig(#[from] kube::Error),
+}
+
+/// The time limits of one client.
+struct Limits {
+    connect: Duration,
+    read: Duration,
+    write: Duration,
+}
+
+const WATCH: Limits =
+    Limits { connect: Duration::from_secs(5), read: Duration::from_secs(305), write: Duration::from_secs(15) };
+const REQUESTS: Limits =
+    Limits { connect: Duration::from_secs(5), read: Duration::from_secs(15), write: Duration::from_secs(15) };
+const LEASE: Limits =
+    Limits { connect: Duration::from_secs(3), read: Duration::from_secs(5), write: Duration::from_secs(5) };
+
+impl Clients {
+    /// Takes the configuration from `KUBECONFIG`, `~/.kube/config` or the pod's service account, in that order.
+    /// Nothing is sent yet: an API server that is away is no error here.
+    pub async fn infer() -> Result<Self, ClientsError> {
+        Ok(Self::new(&Config::infer().await.map_err(Box::new)?)?)
+    }
+
+    pub fn new(config: &Config) -> Result<Self, kube::Error> {
+        Ok(Self {
+            watch: Client::try_from(limited(config, &WATCH))?,
+            requests: Client::try_from(limited(config, &REQUESTS))?,
+            lease: Client::try_from(limited(config, &LEASE))?,
+            namespace: config.default_namespace.clone(),
+        })
+    }
+}
+
+fn limited(config: &Config, limits: &Limits) -> Config {
+    let mut config = config.clone();
+    config.connect_timeout = Some(limits.connect);
+    config.read_timeout = Some(limits.read);
+    config.write_timeout = Some(limits.write);
+    // Without this the time a pooled connection lay idle counts against the next answer.
+    config.reset_reader_on_write = true;
+    config.default_retry = false;
+    config
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::Api;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn config(url: &str) -> Config {
+        Config::new(url.parse().unwrap())
+    }
+
+    #[test]
+    fn every_client_has_limits_in_both_directions_and_none_retries_by_itself() {
+        for limits in [&WATCH, &REQUESTS, &LEASE] {
+            let config = limited(&config("http://127.0.0.1:1"), limits);
+            assert!(
+                config.connect_timeout.is_some() && config.read_timeout.is_some() && config.write_timeout.is_some()
+            );
+            assert!(config.reset_reader_on_write && !config.default_retry);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_accepts_and_then_says_nothing_is_given_up_on() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let silent = async {
+            let mut kept = Vec::new();
+            loop {
+                kept.push(listener.accept().await.unwrap());
+            }
+        };
+        let clients = Clients::new(&config(&url)).unwrap();
+        let namespaces: Api<Namespace> = Api::all(clients.lease);
+        let started = Instant::now();
+        let answer = tokio::select! {
+            answer = namespaces.get("default") => answer,
+            () = silent => unreachable!("accepts for ever"),
+        };
+        assert!(answer.is_err());
+        assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
+    }
+}

@@ -1,0 +1,193 @@
+//! `FdiInstance`: one ROMA Connect instance: where it is, how to sign in, how fast to talk.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::conditions::Condition;
+use super::lenient::lenient;
+
+/// One ROMA Connect instance.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "fdi.romaconnect.dev",
+    version = "v1alpha1",
+    kind = "FdiInstance",
+    doc = "One ROMA Connect instance: where it is, how to sign in, how fast to talk.",
+    namespaced,
+    status = "FdiInstanceStatus",
+    shortname = "fdi",
+    category = "fdi",
+    derive = "PartialEq",
+    validation = kube::core::Rule::new("self.metadata.name.size() <= 63").message("metadata.name must have at most 63 characters"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Groups", type_ = "integer", json_path = ".status.groups"),
+    printcolumn(name = "Tasks", type_ = "integer", json_path = ".status.tasks.total"),
+    printcolumn(name = "Managed", type_ = "integer", json_path = ".status.tasks.managed"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message")
+)]
+#[serde(rename_all = "camelCase", remote = "Self")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.region) != has(self.endpoint)", "message": "must set exactly one of spec.region and spec.endpoint"},
+    {"rule": "has(self.region) == has(oldSelf.region) && (!has(self.region) || self.region == oldSelf.region)", "message": "spec.region must not change: create another FdiInstance"},
+    {"rule": "has(self.endpoint) == has(oldSelf.endpoint) && (!has(self.endpoint) || self.endpoint == oldSelf.endpoint)", "message": "spec.endpoint must not change: create another FdiInstance"},
+    {"rule": "has(self.iamEndpoint) == has(oldSelf.iamEndpoint) && (!has(self.iamEndpoint) || self.iamEndpoint == oldSelf.iamEndpoint)", "message": "spec.iamEndpoint must not change: create another FdiInstance"}
+]))]
+pub struct FdiInstanceSpec {
+    /// Region of the instance, such as `cn-north-4`: the endpoint is then `https://roma.<region>.myhuaweicloud.com`.
+    /// Exactly one of `region` and `endpoint`. Immutable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
+    pub region: Option<String>,
+    /// Full endpoint, such as `https://roma.example.com`. It must match the operator's allow-list. Immutable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub endpoint: Option<String>,
+    /// ID of the project that the instance belongs to. Immutable.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"), extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "projectId must not change: create another FdiInstance"}]))]
+    pub project_id: String,
+    /// ID of the ROMA Connect instance. Immutable.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"), extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "instanceId must not change: create another FdiInstance"}]))]
+    pub instance_id: String,
+    /// How to sign in: exactly one of `accessKey`, `password` and `token`.
+    pub auth: Auth,
+    /// Endpoint of IAM, for sign-in by password; by default that of the region. Immutable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub iam_endpoint: Option<String>,
+    /// PEM certificates that are trusted beside the system's, for private clouds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
+    pub ca_bundle: Option<String>,
+    /// How often the tasks are listed while nothing changes, in seconds (±10 %).
+    #[serde(default = "default_poll_interval")]
+    #[schemars(range(min = 10, max = 3600))]
+    pub poll_interval_seconds: i32,
+    /// How fast to talk to the service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// Observe and report for all groups of this instance, but send no call.
+    #[serde(default)]
+    pub suspend: bool,
+    /// Why the stored spec could not be read, when it could not.
+    #[serde(skip)]
+    pub unreadable: Option<String>,
+}
+
+lenient!(FdiInstanceSpec, |error: serde_json::Error| Self { unreadable: Some(error.to_string()), ..Self::default() });
+
+impl FdiInstanceSpec {
+    /// The limits in force, with defaults where none are given.
+    pub fn limits(&self) -> RateLimit {
+        self.rate_limit.unwrap_or_default()
+    }
+}
+
+fn default_poll_interval() -> i32 {
+    60
+}
+
+/// How to sign in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "[has(self.accessKey), has(self.password), has(self.token)].filter(x, x).size() == 1", "message": "must set exactly one of spec.auth.accessKey, spec.auth.password and spec.auth.token"}
+]))]
+pub struct Auth {
+    /// Access key: Secret keys `accessKey`, `secretKey` and, for temporary keys, `securityToken`. Recommended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<SecretAuth>,
+    /// IAM user: Secret keys `domainName`, `userName` and `password`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretAuth>,
+    /// A token from elsewhere: Secret key `token`. It expires after 24 hours; something must renew the Secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretAuth>,
+}
+
+/// Where the credentials are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretAuth {
+    /// The Secret with the credentials.
+    pub secret_ref: SecretRef,
+}
+
+/// Names a Secret in the same namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// How fast to talk to one instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RateLimit {
+    /// Requests per second, lists and calls together.
+    #[schemars(range(min = 1, max = 100))]
+    pub requests_per_second: i32,
+    /// Batch calls in flight at once.
+    #[schemars(range(min = 1, max = 10))]
+    pub max_concurrent_calls: i32,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self { requests_per_second: 5, max_concurrent_calls: 2 }
+    }
+}
+
+/// What the operator observed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", remote = "Self", default)]
+pub struct FdiInstanceStatus {
+    /// The generation of the spec that this status was computed from; -1 before the first look.
+    pub observed_generation: i64,
+    /// Ready (signed in and listed) and Synced always; Reconciling and Stalled only while True.
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The tasks of the instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<InstanceTasks>,
+    /// Number of groups that refer to this instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub groups: Option<i32>,
+    /// The value of the annotation `reconcile.fluxcd.io/requestedAt` that was last acted upon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_reconcile_at: Option<String>,
+}
+
+lenient!(FdiInstanceStatus, |_| Self::default());
+
+impl Default for FdiInstanceStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: -1,
+            conditions: Vec::new(),
+            tasks: None,
+            groups: None,
+            last_handled_reconcile_at: None,
+        }
+    }
+}
+
+/// The tasks of the instance in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InstanceTasks {
+    /// All tasks that the instance lists.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub total: i32,
+    /// Those that are running.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub running: i32,
+    /// Those that a group owns.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub managed: i32,
+}

@@ -1,0 +1,296 @@
+//! Kubernetes events: told on transitions, published beside the work. An event may be lost, a pass never waits for one.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+pub use kube::runtime::events::EventType;
+use kube::runtime::events::{Event as Published, Recorder, Reporter};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::debug;
+
+use crate::metrics::{EventLoss, Metrics};
+
+/// Who reports, as the API wants it: a qualified name.
+const CONTROLLER: &str = "fdi.romaconnect.dev/fdi-operator";
+/// Longest note the API server takes, in bytes.
+const NOTE_MAX: usize = 1024;
+/// Events that wait to be published; more are dropped. An outage of the API server must not fill the memory.
+const QUEUE: usize = 512;
+/// Objects whose share is remembered. The least recently used is forgotten first.
+const OBJECTS_MAX: usize = 1024;
+/// An object's share, as client-go has it: this many at once, then one in [`REFILL`].
+const BURST: f64 = 25.0;
+const REFILL: Duration = Duration::from_mins(5);
+/// Pause between two events of the whole process: an instance that fails with all its groups must not burden the API server.
+const PACE: Duration = Duration::from_millis(50);
+/// One event is given up after this.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(5);
+
+/// One transition to tell.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The object it is about, with uid.
+    pub regarding: ObjectReference,
+    pub kind: EventType,
+    /// CamelCase, stable, part of the interface.
+    pub reason: &'static str,
+    /// What was being done, CamelCase.
+    pub action: &'static str,
+    /// One or two sentences. Cut at 1024 bytes.
+    pub note: String,
+}
+
+/// Takes events. A cheap clone.
+#[derive(Debug, Clone)]
+pub struct Events {
+    queue: mpsc::Sender<Event>,
+    metrics: Metrics,
+}
+
+impl Events {
+    /// The two ends: one for everybody, one to be run as a task.
+    pub fn channel(metrics: Metrics) -> (Self, Publisher) {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        (Self { queue, metrics: metrics.clone() }, Publisher { waiting, metrics, objects: HashMap::new() })
+    }
+
+    /// Never waits and never fails. What does not fit is counted.
+    pub fn emit(&self, event: Event) {
+        if let Err(error) = self.queue.try_send(event) {
+            let event = error.into_inner();
+            self.metrics.event_dropped(EventLoss::Overflow);
+            debug!(reason = event.reason, name = event.regarding.name, "event dropped: too many are waiting");
+        }
+    }
+}
+
+/// Publishes what was emitted.
+#[derive(Debug)]
+pub struct Publisher {
+    waiting: mpsc::Receiver<Event>,
+    metrics: Metrics,
+    objects: HashMap<String, Share>,
+}
+
+/// What one object has had so far.
+struct Share {
+    tokens: f64,
+    used: Instant,
+    /// Of its own, because kube's recorder scans all it has published for each event.
+    recorder: Recorder,
+    /// Hash of the note last published for each reason and action.
+    notes: HashMap<(&'static str, &'static str), u64>,
+}
+
+impl std::fmt::Debug for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Share").field("tokens", &self.tokens).finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    /// Publishes until the last [`Events`] is gone. `instance` names this process, as in the Lease.
+    pub async fn run(mut self, client: Client, instance: String) {
+        let instance = cut(instance, 128);
+        let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(instance) };
+        let mut next = Instant::now();
+        while let Some(event) = self.waiting.recv().await {
+            let Some(recorder) = self.recorder(&event, || Recorder::new(client.clone(), reporter.clone())) else {
+                self.metrics.event_dropped(EventLoss::RateLimited);
+                debug!(reason = event.reason, name = event.regarding.name, "event dropped: the object had its share");
+                continue;
+            };
+            sleep_until(next).await;
+            next = Instant::now() + PACE;
+            let published = Published {
+                type_: event.kind,
+                reason: event.reason.to_owned(),
+                note: Some(cut(event.note, NOTE_MAX)),
+                action: event.action.to_owned(),
+                secondary: None,
+            };
+            let error = match timeout(PUBLISH_LIMIT, recorder.publish(&published, &event.regarding)).await {
+                Ok(Ok(())) => {
+                    self.metrics.event_published();
+                    continue;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer in time".to_owned(),
+            };
+            self.metrics.event_dropped(EventLoss::Failed);
+            debug!(reason = event.reason, name = event.regarding.name, error, "event not published");
+        }
+    }
+
+    /// The recorder for this event, unless its object had its share.
+    fn recorder(&mut self, event: &Event, fresh: impl Fn() -> Recorder) -> Option<Recorder> {
+        let now = Instant::now();
+        let about = &event.regarding;
+        let object = about.uid.clone().unwrap_or_else(|| {
+            [&about.kind, &about.namespace, &about.name].map(|part| part.as_deref().unwrap_or_default()).join("/")
+        });
+        if !self.objects.contains_key(&object) && self.objects.len() >= OBJECTS_MAX {
+            let oldest = self.objects.iter().min_by_key(|(_, share)| share.used).map(|(object, _)| object.clone());
+            oldest.and_then(|object| self.objects.remove(&object));
+        }
+        let share = self.objects.entry(object).or_insert_with(|| Share {
+            tokens: BURST,
+            used: now,
+            recorder: fresh(),
+            notes: HashMap::new(),
+        });
+        let refilled = now.duration_since(share.used).as_secs_f64() / REFILL.as_secs_f64();
+        share.tokens = (share.tokens + refilled).min(BURST);
+        share.used = now;
+        if share.tokens < 1.0 {
+            return None;
+        }
+        share.tokens -= 1.0;
+        // kube takes events with the same reason and action for repetitions and keeps the *first* note; a new text needs a
+        // recorder that does not know the old one.
+        let note = hash(&event.note);
+        if share.notes.insert((event.reason, event.action), note).is_some_and(|before| before != note) {
+            share.recorder = fresh();
+        }
+        Some(share.recorder.clone())
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// At most `max` bytes, cut at a character.
+fn cut(mut text: String, max: usize) -> String {
+    text.truncate(text.floor_char_boundary(max));
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use tower::BoxError;
+
+    use super::*;
+
+    type Log = Arc<Mutex<Vec<(Method, serde_json::Value)>>>;
+
+    /// An API server that takes every event (or refuses all) and remembers it.
+    fn server(code: u16) -> (Client, Log) {
+        let log = Log::default();
+        let seen = log.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let seen = seen.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body: serde_json::Value = serde_json::from_slice(&body.collect_bytes().await?)?;
+                seen.lock().unwrap().push((head.method, body.clone()));
+                let answer = Body::from(serde_json::to_vec(&body)?);
+                Ok::<_, BoxError>(Response::builder().status(code).body(answer).unwrap())
+            }
+        });
+        (Client::new(service, "default"), log)
+    }
+
+    fn event(uid: &str, note: &str) -> Event {
+        let regarding = ObjectReference {
+            kind: Some("FdiTaskGroup".to_owned()),
+            name: Some("nightly-orders".to_owned()),
+            namespace: Some("etl".to_owned()),
+            uid: Some(uid.to_owned()),
+            ..ObjectReference::default()
+        };
+        Event { regarding, kind: EventType::Warning, reason: "TasksFailed", action: "Start", note: note.to_owned() }
+    }
+
+    /// Emits all, publishes all, and gives what the server and the metrics saw.
+    async fn published(code: u16, events: Vec<Event>) -> (Vec<(Method, serde_json::Value)>, String) {
+        let (client, log) = server(code);
+        let metrics = Metrics::new();
+        let (sender, publisher) = Events::channel(metrics.clone());
+        let running = tokio::spawn(publisher.run(client, "pod_1".to_owned()));
+        for event in events {
+            sender.emit(event);
+        }
+        drop(sender);
+        running.await.unwrap();
+        let log = log.lock().unwrap().clone();
+        (log, metrics.openmetrics().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_repeated_event_is_counted_on_the_first_and_a_changed_note_is_told_anew() {
+        let notes = ["1 of 10 failed", "1 of 10 failed", "2 of 10 failed"];
+        let (log, metrics) = published(200, notes.map(|note| event("a", note)).to_vec()).await;
+        let methods: Vec<&str> = log.iter().map(|(method, _)| method.as_str()).collect();
+        assert_eq!(methods, ["POST", "PATCH", "POST"]);
+        assert_eq!(log[2].1["note"], "2 of 10 failed");
+        assert_eq!(log[0].1["reportingController"], CONTROLLER);
+        assert!(metrics.contains("fdi_operator_events_published_total 3\n"), "{metrics}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_gets_25_events_at_once_and_does_not_use_up_the_share_of_others() {
+        let mut events: Vec<Event> = (0..40).map(|n| event("a", &n.to_string())).collect();
+        events.push(event("b", "other"));
+        let (log, metrics) = published(200, events).await;
+        assert_eq!(log.len(), 26);
+        assert_eq!(log[25].1["note"], "other");
+        assert!(metrics.contains("fdi_operator_events_dropped_total{reason=\"rate_limited\"} 15\n"), "{metrics}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_comes_back_with_time() {
+        let (client, log) = server(200);
+        let (sender, publisher) = Events::channel(Metrics::new());
+        let running = tokio::spawn(publisher.run(client, "pod_1".to_owned()));
+        (0..30).for_each(|n| sender.emit(event("a", &n.to_string())));
+        tokio::time::sleep(REFILL + Duration::from_secs(5)).await;
+        (0..30).for_each(|n| sender.emit(event("a", &n.to_string())));
+        drop(sender);
+        running.await.unwrap();
+        assert_eq!(log.lock().unwrap().len(), 26);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_events_are_counted_and_hold_up_nothing() {
+        let (log, metrics) = published(403, vec![event("a", "1"), event("b", "2")]).await;
+        assert_eq!(log.len(), 2);
+        assert!(metrics.contains("fdi_operator_events_dropped_total{reason=\"failed\"} 2\n"), "{metrics}");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_and_counts_instead_of_waiting() {
+        let metrics = Metrics::new();
+        let (sender, _publisher) = Events::channel(metrics.clone());
+        (0..QUEUE + 3).for_each(|_| sender.emit(event("a", "note")));
+        assert!(metrics.openmetrics().unwrap().contains("fdi_operator_events_dropped_total{reason=\"overflow\"} 3\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_of_objects_is_bounded() {
+        let (client, _) = server(200);
+        let (_, mut publisher) = Events::channel(Metrics::new());
+        for n in 0..OBJECTS_MAX * 2 {
+            let fresh = || Recorder::new(client.clone(), CONTROLLER.to_owned().into());
+            assert!(publisher.recorder(&event(&n.to_string(), "note"), fresh).is_some());
+        }
+        assert_eq!(publisher.objects.len(), OBJECTS_MAX);
+    }
+
+    #[test]
+    fn a_long_note_is_cut_at_a_character() {
+        let note = cut("ä".repeat(600), NOTE_MAX - 1);
+        assert_eq!(note.len(), 1022);
+    }
+}

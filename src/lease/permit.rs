@@ -1,0 +1,213 @@
+//! The permission to act, as a value that expires by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// Up to when this process may act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Term {
+    /// Not the leader yet.
+    Waiting,
+    /// The leader until this moment, unless renewed before it.
+    Until(Instant),
+    /// Without election: always.
+    Always,
+    /// Over for good: lost or given up.
+    Ended,
+}
+
+impl Term {
+    fn is_valid(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Until(deadline) => Instant::now() < deadline,
+            Self::Waiting | Self::Ended => false,
+        }
+    }
+}
+
+/// Whether this process is the leader, for everybody who wants to know or to wait for it.
+#[derive(Debug, Clone)]
+pub struct Leadership(watch::Receiver<Term>);
+
+/// What `run` and `write` need: leave to send. It expires at the renew deadline without anybody's doing, also in a process
+/// that was stopped and resumed, because [`Permit::check`] compares the deadline with the clock.
+#[derive(Debug, Clone)]
+pub struct Permit(watch::Receiver<Term>);
+
+/// The permit is no longer valid: send nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this process is no longer the leader")]
+pub struct Expired;
+
+/// The elector's side: grants, extends and ends the term.
+#[derive(Debug, Clone)]
+pub struct Seat(Arc<watch::Sender<Term>>);
+
+impl Leadership {
+    /// For a process that runs without election: its permit never expires.
+    pub fn always() -> Self {
+        Self(watch::channel(Term::Always).1)
+    }
+
+    /// For a process that takes part in an election; the seat goes to [`elect`](super::elect).
+    pub fn contested() -> (Seat, Self) {
+        let (sender, receiver) = watch::channel(Term::Waiting);
+        (Seat(Arc::new(sender)), Self(receiver))
+    }
+
+    /// Waits until this process is the leader. Never resolves in a process whose term is over: there is no second one.
+    pub async fn acquired(&self) -> Permit {
+        let mut terms = self.0.clone();
+        if terms.wait_for(|term| term.is_valid()).await.is_err() {
+            // The elector is gone without ever granting a term.
+            std::future::pending::<()>().await;
+        }
+        Permit(terms)
+    }
+
+    /// The permit, when this process is the leader now.
+    pub fn current(&self) -> Option<Permit> {
+        let term = *self.0.borrow();
+        term.is_valid().then(|| Permit(self.0.clone()))
+    }
+}
+
+impl Permit {
+    /// To be asked before every call and every write.
+    pub fn check(&self) -> Result<(), Expired> {
+        let term = *self.0.borrow();
+        if term.is_valid() { Ok(()) } else { Err(Expired) }
+    }
+
+    /// Resolves at the deadline, or when the term is lost or given up: drop what is in flight.
+    pub async fn expired(&self) {
+        let mut terms = self.0.clone();
+        loop {
+            let term = *terms.borrow_and_update();
+            match term {
+                Term::Until(deadline) if term.is_valid() => {
+                    tokio::select! {
+                        () = sleep_until(deadline) => {}
+                        changed = terms.changed() => if changed.is_err() { sleep_until(deadline).await },
+                    }
+                }
+                Term::Always => std::future::pending().await,
+                Term::Until(_) | Term::Waiting | Term::Ended => return,
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// Grants or extends the term to `length` after `sent`, the moment before the successful request was sent.
+    /// `false`: too late, somebody may have seen the term expire already, or the new one has passed as well.
+    #[must_use]
+    pub(super) fn extend(&self, sent: Instant, length: Duration) -> bool {
+        let next = Term::Until(sent + length);
+        self.0.send_if_modified(|term| {
+            let open = *term == Term::Waiting || term.is_valid();
+            if open && next.is_valid() {
+                *term = next;
+            }
+            open && next.is_valid()
+        })
+    }
+
+    /// When the term ends unless extended. `None` before it began or after it was ended.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match *self.0.borrow() {
+            Term::Until(deadline) => Some(deadline),
+            Term::Waiting | Term::Always | Term::Ended => None,
+        }
+    }
+
+    /// Ends the term at once and for good.
+    pub(super) fn end(&self) {
+        self.0.send_replace(Term::Ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const TERM: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn without_election_the_permit_is_there_at_once_and_stays() {
+        let leadership = Leadership::always();
+        let permit = leadership.acquired().await;
+        advance(Duration::from_secs(1_000_000)).await;
+        assert_eq!(permit.check(), Ok(()));
+        assert!(leadership.current().is_some());
+        assert!(tokio::time::timeout(TERM, permit.expired()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_expires_by_the_clock_alone_and_cannot_be_revived() {
+        let (seat, leadership) = Leadership::contested();
+        assert!(leadership.current().is_none());
+        assert!(seat.extend(Instant::now(), TERM));
+        let permit = leadership.acquired().await;
+        advance(Duration::from_millis(9_999)).await;
+        assert_eq!(permit.check(), Ok(()));
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(permit.check(), Err(Expired));
+        assert!(leadership.current().is_none());
+        assert!(!seat.extend(Instant::now(), TERM), "the term was seen to expire");
+        assert_eq!(permit.check(), Err(Expired));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_resolves_at_the_last_deadline_and_not_at_an_earlier_one() {
+        let (seat, leadership) = Leadership::contested();
+        let started = Instant::now();
+        assert!(seat.extend(started, TERM));
+        let permit = leadership.acquired().await;
+        let expired = tokio::spawn(async move {
+            permit.expired().await;
+            Instant::now()
+        });
+        advance(Duration::from_secs(6)).await;
+        assert!(seat.extend(Instant::now(), TERM));
+        assert_eq!(expired.await.ok(), Some(started + Duration::from_secs(16)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ending_the_term_ends_every_permit_at_once_and_for_good() {
+        let (seat, leadership) = Leadership::contested();
+        assert!(seat.extend(Instant::now(), TERM));
+        let permit = leadership.acquired().await;
+        seat.end();
+        permit.expired().await;
+        assert_eq!(permit.check(), Err(Expired));
+        assert!(!seat.extend(Instant::now(), TERM));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grant_that_arrives_after_its_own_deadline_is_none() {
+        let (seat, leadership) = Leadership::contested();
+        let before = Instant::now();
+        advance(TERM).await;
+        assert!(!seat.extend(before, TERM));
+        assert!(leadership.current().is_none());
+        assert!(seat.extend(Instant::now(), TERM), "the term has not begun yet, so nobody saw it end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_elector_grants_no_eternal_term() {
+        let (seat, leadership) = Leadership::contested();
+        assert!(seat.extend(Instant::now(), TERM));
+        let permit = leadership.acquired().await;
+        drop(seat);
+        let started = Instant::now();
+        permit.expired().await;
+        assert_eq!(started.elapsed(), TERM);
+    }
+}

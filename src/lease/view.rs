@@ -1,0 +1,163 @@
+//! What one candidate knows of the Lease, and what it does next. Pure: moments and answers are arguments.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use tokio::time::Instant;
+
+/// One candidate's view.
+#[derive(Debug)]
+pub(super) struct View {
+    /// Our own identity, unique for each process.
+    pub me: String,
+    /// What is assumed for a Lease that does not say its duration.
+    pub default_duration: Duration,
+    /// The Lease as last seen.
+    seen: Option<Seen>,
+}
+
+/// A version of the Lease and when we first saw it. Times written by others are not looked at: their clocks are not ours.
+#[derive(Debug)]
+struct Seen {
+    lease: Lease,
+    holder: String,
+    expires: Instant,
+    /// False when the Lease was not there at the last look.
+    exists: bool,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Step {
+    /// There is no Lease, and nobody who was seen holding one can still be acting.
+    Create,
+    /// The Lease is free or its holder has been silent for its whole duration: replace this version by ours.
+    TakeOver(Box<Lease>),
+    /// The Lease is ours: replace this version by a newer one.
+    Renew(Box<Lease>),
+    /// Somebody else holds it, or may still: look again, at this moment at the latest.
+    WaitUntil(Instant),
+}
+
+impl View {
+    pub fn new(me: String, default_duration: Duration) -> Self {
+        Self { me, default_duration, seen: None }
+    }
+
+    /// Takes in an answer. `now` is the moment the answer was *received*: the holder renewed before it, so counting from here
+    /// can only make us wait too long.
+    pub fn observe(&mut self, lease: Option<Lease>, now: Instant) {
+        let Some(lease) = lease else {
+            // Somebody deleted it. Whoever held it does not know yet and acts until its deadline, so what was seen still counts.
+            if let Some(seen) = &mut self.seen {
+                seen.exists = false;
+            }
+            return;
+        };
+        let same = |seen: &Seen| {
+            seen.lease.metadata.uid == lease.metadata.uid
+                && seen.lease.metadata.resource_version == lease.metadata.resource_version
+        };
+        if let Some(seen) = self.seen.as_mut().filter(|seen| same(seen)) {
+            seen.exists = true;
+            return;
+        }
+        let spec = lease.spec.as_ref();
+        let holder = spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
+        let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
+        let duration = seconds.filter(|seconds| *seconds > 0).map_or(self.default_duration, Duration::from_secs);
+        self.seen = Some(Seen { lease, holder, expires: now + duration, exists: true });
+    }
+
+    /// Who holds the Lease as far as we know; empty: nobody.
+    pub fn holder(&self) -> &str {
+        self.seen.as_ref().map_or("", |seen| &seen.holder)
+    }
+
+    pub fn decide(&self, now: Instant) -> Step {
+        let Some(seen) = &self.seen else { return Step::Create };
+        let ours = seen.holder == self.me;
+        let free = seen.holder.is_empty() || now >= seen.expires;
+        match (ours || free, seen.exists) {
+            (false, _) => Step::WaitUntil(seen.expires),
+            (true, false) => Step::Create,
+            (true, true) if ours => Step::Renew(Box::new(seen.lease.clone())),
+            (true, true) => Step::TakeOver(Box::new(seen.lease.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use k8s_openapi::api::coordination::v1::LeaseSpec;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    use super::*;
+
+    fn lease(version: &str, holder: &str, seconds: Option<i32>) -> Lease {
+        Lease {
+            metadata: ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder.to_owned()),
+                lease_duration_seconds: seconds,
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    /// An answer and the second in which it was received.
+    type Look = (u64, Option<Lease>);
+
+    /// What is done `after` seconds.
+    fn decided(looks: &[Look], after: u64) -> String {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut view = View::new("me".to_owned(), Duration::from_secs(15));
+        for (moment, answer) in looks {
+            view.observe(answer.clone(), at(*moment));
+        }
+        match view.decide(at(after)) {
+            Step::Create => "create".to_owned(),
+            Step::TakeOver(lease) => format!("take over {}", lease.metadata.resource_version.unwrap()),
+            Step::Renew(lease) => format!("renew {}", lease.metadata.resource_version.unwrap()),
+            Step::WaitUntil(moment) => format!("wait until {}", moment.duration_since(start).as_secs()),
+        }
+    }
+
+    #[test]
+    fn what_a_candidate_does_follows_from_what_it_saw_and_when() {
+        let other = |version| Some(lease(version, "other", Some(15)));
+        let mine = |version| Some(lease(version, "me", Some(15)));
+        let table: Vec<(&str, Vec<Look>, u64, &str)> = vec![
+            ("nothing there", vec![(0, None)], 0, "create"),
+            ("held by another", vec![(0, other("1"))], 14, "wait until 15"),
+            ("silent for its whole duration", vec![(0, other("1"))], 15, "take over 1"),
+            ("seen again unchanged", vec![(0, other("1")), (14, other("1"))], 15, "take over 1"),
+            ("renewed", vec![(0, other("1")), (14, other("2"))], 15, "wait until 29"),
+            ("released", vec![(0, other("1")), (1, Some(lease("2", "", Some(1))))], 1, "take over 2"),
+            ("ours", vec![(0, mine("1"))], 0, "renew 1"),
+            ("ours, long ago", vec![(0, mine("1"))], 99, "renew 1"),
+            ("the lease's own duration counts", vec![(0, Some(lease("1", "other", Some(60))))], 15, "wait until 60"),
+            ("no duration: ours counts", vec![(0, Some(lease("1", "other", None)))], 14, "wait until 15"),
+            ("nonsense duration: ours counts", vec![(0, Some(lease("1", "other", Some(-5))))], 14, "wait until 15"),
+            ("deleted under its holder", vec![(0, other("1")), (3, None)], 14, "wait until 15"),
+            ("deleted, holder silent since", vec![(0, other("1")), (3, None)], 15, "create"),
+            ("ours was deleted", vec![(0, mine("1")), (3, None)], 3, "create"),
+            ("without spec", vec![(0, Some(Lease { spec: None, ..lease("1", "", None) }))], 0, "take over 1"),
+        ];
+        for (case, looks, after, wanted) in table {
+            assert_eq!(decided(&looks, after), wanted, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_lease_deleted_and_made_anew_with_the_same_version_is_another_lease() {
+        let with_uid = |uid: &str| {
+            let mut lease = lease("1", "other", Some(15));
+            lease.metadata.uid = Some(uid.to_owned());
+            Some(lease)
+        };
+        assert_eq!(decided(&[(0, with_uid("a")), (10, with_uid("b"))], 15), "wait until 25");
+    }
+}

@@ -1,0 +1,256 @@
+//! The metrics of one FDI instance. They exist as long as somebody holds [`Instance`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::fdi::{Class, Observer, Operation};
+
+/// How many tasks of an instance are in each state, as its groups' statuses add up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tasks {
+    pub ready: i64,
+    pub pending: i64,
+    pub failed: i64,
+    pub conflicting: i64,
+}
+
+const OPERATIONS: [Operation; 4] = [Operation::List, Operation::Start, Operation::Stop, Operation::SignIn];
+const CLASSES: [Class; 6] =
+    [Class::Split, Class::SplitOnce, Class::SignIn, Class::Config, Class::Throttled, Class::Unavailable];
+const DONE: [&str; 2] = ["ok", "failed"];
+const STATES: [&str; 4] = ["ready", "pending", "failed", "conflicting"];
+
+fn done(ok: bool) -> &'static str {
+    if ok { "ok" } else { "failed" }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Key {
+    namespace: Arc<str>,
+    instance: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WithOperation {
+    namespace: Arc<str>,
+    instance: Arc<str>,
+    operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WithCall {
+    namespace: Arc<str>,
+    instance: Arc<str>,
+    operation: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WithResult {
+    namespace: Arc<str>,
+    instance: Arc<str>,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WithState {
+    namespace: Arc<str>,
+    instance: Arc<str>,
+    state: &'static str,
+}
+
+type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
+
+/// The families of all instances.
+#[derive(Debug, Clone)]
+pub(super) struct Families {
+    calls: Family<WithCall, Counter>,
+    call_duration: Histograms<WithOperation>,
+    batch_fill: Histograms<Key>,
+    tasks: Family<WithState, Gauge>,
+    settled: Histograms<Key>,
+    passes: Family<WithResult, Counter>,
+    pass_panics: Family<Key, Counter>,
+    writes: Family<WithResult, Counter>,
+    limiter_wait: Histograms<Key>,
+    finalizer_give_ups: Family<Key, Counter>,
+}
+
+impl Families {
+    pub fn register(registry: &mut Registry) -> Self {
+        let families = Self {
+            calls: Family::default(),
+            call_duration: Family::new_with_constructor(|| {
+                Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+            }),
+            batch_fill: Family::new_with_constructor(|| Histogram::new([1.0, 2.0, 4.0, 6.0, 8.0, 9.0, 10.0])),
+            tasks: Family::default(),
+            settled: Family::new_with_constructor(|| {
+                Histogram::new([0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0])
+            }),
+            passes: Family::default(),
+            pass_panics: Family::default(),
+            writes: Family::default(),
+            limiter_wait: Family::new_with_constructor(|| {
+                Histogram::new([0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0])
+            }),
+            finalizer_give_ups: Family::default(),
+        };
+        let seconds = || Unit::Seconds;
+        registry.register(
+            "calls",
+            "Requests to FDI and IAM that ended, by operation and result",
+            families.calls.clone(),
+        );
+        registry.register_with_unit(
+            "call_duration",
+            "How long requests took",
+            seconds(),
+            families.call_duration.clone(),
+        );
+        registry.register_with_unit(
+            "batch_fill",
+            "Tasks in a batch call, at most 10",
+            Unit::Other("tasks".to_owned()),
+            families.batch_fill.clone(),
+        );
+        registry.register("tasks", "Tasks listed in groups, by state", families.tasks.clone());
+        registry.register_with_unit(
+            "edit_to_settled",
+            "Time from an edit of a group until all its tasks were observed as wanted, all waiting included",
+            seconds(),
+            families.settled.clone(),
+        );
+        registry.register("passes", "Passes that ended, by result", families.passes.clone());
+        registry.register("pass_panics", "Passes that panicked; each is a bug", families.pass_panics.clone());
+        registry.register("status_writes", "Writes of a status to the API server, by result", families.writes.clone());
+        registry.register_with_unit(
+            "rate_limiter_wait",
+            "How long requests waited for their turn under the instance's own rate limit",
+            seconds(),
+            families.limiter_wait.clone(),
+        );
+        registry.register(
+            "finalizer_give_ups",
+            "Groups let go although their tasks were not seen stopped",
+            families.finalizer_give_ups.clone(),
+        );
+        families
+    }
+}
+
+/// The metrics of one instance; the worker's. Dropping it removes the instance's series.
+#[derive(Debug)]
+pub struct Instance {
+    families: Families,
+    namespace: Arc<str>,
+    name: Arc<str>,
+}
+
+impl Instance {
+    pub(super) fn new(families: Families, namespace: &str, name: &str) -> Self {
+        Self { families, namespace: namespace.into(), name: name.into() }
+    }
+
+    fn key(&self) -> Key {
+        Key { namespace: self.namespace.clone(), instance: self.name.clone() }
+    }
+
+    fn with_operation(&self, operation: Operation) -> WithOperation {
+        WithOperation { namespace: self.namespace.clone(), instance: self.name.clone(), operation: operation.as_str() }
+    }
+
+    fn with_call(&self, operation: Operation, result: &'static str) -> WithCall {
+        WithCall {
+            namespace: self.namespace.clone(),
+            instance: self.name.clone(),
+            operation: operation.as_str(),
+            result,
+        }
+    }
+
+    fn with_result(&self, result: &'static str) -> WithResult {
+        WithResult { namespace: self.namespace.clone(), instance: self.name.clone(), result }
+    }
+
+    fn with_state(&self, state: &'static str) -> WithState {
+        WithState { namespace: self.namespace.clone(), instance: self.name.clone(), state }
+    }
+
+    /// A batch of so many tasks is sent.
+    pub fn batch(&self, tasks: usize) {
+        let tasks = u32::try_from(tasks).map_or(f64::INFINITY, f64::from);
+        self.families.batch_fill.get_or_create(&self.key()).observe(tasks);
+    }
+
+    /// How the tasks stand after a pass.
+    pub fn tasks(&self, tasks: Tasks) {
+        let counts = [tasks.ready, tasks.pending, tasks.failed, tasks.conflicting];
+        for (state, count) in STATES.into_iter().zip(counts) {
+            self.families.tasks.get_or_create(&self.with_state(state)).set(count);
+        }
+    }
+
+    /// A group reached what an edit asked for, this long after the edit was seen.
+    pub fn settled(&self, after: Duration) {
+        self.families.settled.get_or_create(&self.key()).observe(after.as_secs_f64());
+    }
+
+    /// A pass ended; not `ok` when a look, a call or a write of it failed.
+    pub fn pass(&self, ok: bool) {
+        self.families.passes.get_or_create(&self.with_result(done(ok))).inc();
+    }
+
+    pub fn pass_panicked(&self) {
+        self.families.pass_panics.get_or_create(&self.key()).inc();
+    }
+
+    /// A status was written, or could not be.
+    pub fn status_write(&self, ok: bool) {
+        self.families.writes.get_or_create(&self.with_result(done(ok))).inc();
+    }
+
+    /// A group with `deletionPolicy: Stop` was let go without its tasks being seen stopped.
+    pub fn finalizer_give_up(&self) {
+        self.families.finalizer_give_ups.get_or_create(&self.key()).inc();
+    }
+}
+
+impl Observer for Instance {
+    fn request(&self, operation: Operation, result: &'static str, latency: Duration, waited: Duration) {
+        self.families.calls.get_or_create(&self.with_call(operation, result)).inc();
+        self.families.call_duration.get_or_create(&self.with_operation(operation)).observe(latency.as_secs_f64());
+        self.families.limiter_wait.get_or_create(&self.key()).observe(waited.as_secs_f64());
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let key = self.key();
+        for operation in OPERATIONS {
+            self.families.call_duration.remove(&self.with_operation(operation));
+            for result in CLASSES.map(Class::as_str).into_iter().chain(["ok"]) {
+                self.families.calls.remove(&self.with_call(operation, result));
+            }
+        }
+        for result in DONE {
+            self.families.passes.remove(&self.with_result(result));
+            self.families.writes.remove(&self.with_result(result));
+        }
+        for state in STATES {
+            self.families.tasks.remove(&self.with_state(state));
+        }
+        for histograms in [&self.families.batch_fill, &self.families.settled, &self.families.limiter_wait] {
+            histograms.remove(&key);
+        }
+        self.families.pass_panics.remove(&key);
+        self.families.finalizer_give_ups.remove(&key);
+    }
+}

@@ -1,0 +1,175 @@
+//! The metrics of the process as a whole, and the registry.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
+
+use super::exposition;
+use super::instance::{Families, Instance};
+
+/// A kind that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WatchKind {
+    FdiInstance,
+    FdiTaskGroup,
+}
+
+/// Why an event was not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventLoss {
+    /// The queue was full.
+    Overflow,
+    /// The object had more than its share.
+    RateLimited,
+    /// The API server refused it or did not answer.
+    Failed,
+}
+
+macro_rules! label_value {
+    ($type:ty { $($variant:ident => $text:literal),+ $(,)? }) => {
+        impl EncodeLabelValue for $type {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+                let text = match self { $(Self::$variant => $text),+ };
+                EncodeLabelValue::encode(&text, encoder)
+            }
+        }
+    };
+}
+label_value!(WatchKind { FdiInstance => "FdiInstance", FdiTaskGroup => "FdiTaskGroup" });
+label_value!(EventLoss { Overflow => "overflow", RateLimited => "rate_limited", Failed => "failed" });
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByKind {
+    kind: WatchKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReason {
+    reason: EventLoss,
+}
+
+type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
+
+/// All metrics of the process. A cheap clone.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    instances: Families,
+    leader: Gauge,
+    events_published: Counter,
+    events_dropped: Family<ByReason, Counter>,
+    watch_age: Family<ByKind, Seconds>,
+    watch_errors: Family<ByKind, Counter>,
+    watch_restarts: Family<ByKind, Counter>,
+    heard: Mutex<Vec<(WatchKind, Instant)>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("fdi_operator");
+        let instances = Families::register(&mut registry);
+        let leader = Gauge::default();
+        let events_published = Counter::default();
+        let events_dropped = Family::<ByReason, Counter>::default();
+        let watch_age = Family::<ByKind, Seconds>::default();
+        let watch_errors = Family::<ByKind, Counter>::default();
+        let watch_restarts = Family::<ByKind, Counter>::default();
+        registry.register("leader", "1 while this process holds a valid permit to call", leader.clone());
+        registry.register("events_published", "Kubernetes events published", events_published.clone());
+        registry.register("events_dropped", "Kubernetes events not published, by reason", events_dropped.clone());
+        registry.register_with_unit(
+            "watch_age",
+            "Time since the watch of a kind last heard from the API server",
+            Unit::Seconds,
+            watch_age.clone(),
+        );
+        registry.register("watch_errors", "Errors of the watch of a kind", watch_errors.clone());
+        registry.register("watch_restarts", "Lists made anew by the watch of a kind", watch_restarts.clone());
+        registry.register(
+            "build",
+            "Version of the running binary",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        Self(Arc::new(Inner {
+            registry,
+            instances,
+            leader,
+            events_published,
+            events_dropped,
+            watch_age,
+            watch_errors,
+            watch_restarts,
+            heard: Mutex::default(),
+        }))
+    }
+
+    /// The metrics of one instance. Its worker holds them; when they are dropped the series go.
+    pub fn instance(&self, namespace: &str, name: &str) -> Instance {
+        Instance::new(self.0.instances.clone(), namespace, name)
+    }
+
+    pub fn leader(&self, leads: bool) {
+        self.0.leader.set(i64::from(leads));
+    }
+
+    pub fn event_published(&self) {
+        self.0.events_published.inc();
+    }
+
+    pub fn event_dropped(&self, reason: EventLoss) {
+        self.0.events_dropped.get_or_create(&ByReason { reason }).inc();
+    }
+
+    /// The watch got something from the API server: an object, a bookmark, or a fresh connection.
+    pub fn watch_heard(&self, kind: WatchKind) {
+        let mut heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        match heard.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, moment)) => *moment = Instant::now(),
+            None => heard.push((kind, Instant::now())),
+        }
+    }
+
+    pub fn watch_error(&self, kind: WatchKind) {
+        self.0.watch_errors.get_or_create(&ByKind { kind }).inc();
+    }
+
+    pub fn watch_restarted(&self, kind: WatchKind) {
+        self.0.watch_restarts.get_or_create(&ByKind { kind }).inc();
+    }
+
+    /// Everything, as `OpenMetrics`.
+    pub fn openmetrics(&self) -> Result<String, std::fmt::Error> {
+        for (kind, moment) in self.0.heard.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            self.0.watch_age.get_or_create(&ByKind { kind: *kind }).set(moment.elapsed().as_secs_f64());
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.0.registry)?;
+        Ok(text)
+    }
+
+    /// Everything, in the older text format of Prometheus, which tools such as `promtool check metrics` read.
+    pub fn plain_text(&self) -> Result<String, std::fmt::Error> {
+        self.openmetrics().map(|text| exposition::plain(&text))
+    }
+
+    /// How many metrics are registered, whether or not they have samples.
+    #[cfg(test)]
+    pub(super) fn registered(&self) -> usize {
+        format!("{:?}", self.0.registry).matches("Descriptor {").count()
+    }
+}

@@ -1,0 +1,78 @@
+//! One pass over one instance: the seven steps, in order.
+//!
+//! Pure steps decide, I/O steps act; what is remembered between passes is in the [`Bench`].
+
+mod desired;
+mod observe;
+mod plan;
+mod run;
+mod status;
+mod wake;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod world;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod world_random;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod world_tests;
+mod write;
+mod written;
+
+use jiff::Timestamp;
+
+use crate::clock::Clock;
+use crate::ledger::Ledger;
+use crate::sight::Sight;
+
+pub use desired::{Deletion, Desired, Finalizer, GroupWish, InstanceKey, InstanceWish, Snapshot, desired};
+pub use observe::{Lookout, Session, connection, observe};
+pub use plan::{Plan, plan};
+pub use run::{Finished, Interrupts, Outcomes, run};
+pub use status::{GroupReport, LettingGo, Note, Statuses, Tally, status};
+pub use wake::wake;
+pub use write::{Desk, Memo, Unwritten, write};
+pub use written::Written;
+
+/// What one instance's worker keeps between passes.
+#[derive(Debug)]
+pub struct Bench {
+    pub key: InstanceKey,
+    pub ledger: Ledger,
+    pub sight: Sight,
+    pub session: Session,
+    pub memo: Memo,
+}
+
+/// One pass. Returns when the next one is due.
+pub async fn pass(
+    bench: &mut Bench,
+    snapshot: &Snapshot,
+    lookout: &Lookout,
+    desk: &Desk,
+    clock: &Clock,
+    interrupts: Interrupts<'_>,
+) -> Timestamp {
+    let Bench { key, ledger, sight, session, memo } = bench;
+    let timings = ledger.timings().clone();
+
+    let desired = desired(snapshot); // pure
+    sight.greet(&desired, clock.now());
+    ledger.greet(&desired, clock.now());
+
+    observe(lookout, key, &desired, sight, session, &timings).await; // I/O
+    ledger.observe(&desired, sight.view(), clock.now());
+
+    let plan = plan(&desired, sight, ledger, clock.now()); // pure
+
+    let outcomes = run(&plan, session.api(), clock, &timings, interrupts).await; // I/O
+    let outcomes = outcomes.record(ledger, sight, &timings);
+
+    let statuses = status(&desired, sight, &outcomes, ledger, clock.now()); // pure
+
+    let wake = wake(&desired, &plan, &outcomes, &statuses, sight, ledger, clock.now()); // pure
+
+    let written = write(desk, key, &desired, &statuses, memo, interrupts.permit).await; // I/O
+    memo.retry(written, wake, clock.now())
+}

@@ -1,0 +1,56 @@
+//! Step 6, pure: when the instance is to be looked at again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Desired, Outcomes, Plan, Statuses};
+use crate::backoff::{after, jittered};
+use crate::ledger::Ledger;
+use crate::sight::Sight;
+
+/// The next look: the regular poll, or what wants to be looked at sooner.
+pub fn wake(
+    desired: &Desired,
+    plan: &Plan,
+    outcomes: &Outcomes,
+    statuses: &Statuses<'_>,
+    sight: &Sight,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> Timestamp {
+    // The plan was cut short, or a batch was refused for a task in it: what is true now is planned from at once.
+    if outcomes.unfinished() {
+        return now;
+    }
+    let timings = ledger.timings();
+    let Some(instance) = desired.instance() else {
+        // Only the deadlines of deletions are left; the instance itself is watched.
+        return statuses.next_look().unwrap_or(after(now, timings.backoff_max));
+    };
+    let spec = &instance.object.spec;
+    let poll = Duration::from_secs(u64::try_from(spec.poll_interval_seconds.clamp(10, 3600)).unwrap_or(60));
+    let regular = match sight.view() {
+        Some(view) if sight.trouble().is_none() => after(view.requested, jittered(poll)),
+        _ => after(now, poll),
+    };
+    let troubled = sight.trouble().map(|trouble| trouble.until);
+    let calls = sight.call_trouble().map(|trouble| trouble.until).filter(|_| statuses.calls_due());
+    // While something waits for a change of the Secret it is read again well within the promised time.
+    let credential = (sight.trouble().is_some() || sight.call_trouble().is_some())
+        .then(|| after(now, timings.secret_reread.min(poll).mul_f64(0.8)));
+    let wanted = match (sight.look_barred(now), statuses.next_look()) {
+        // No look before the service may be asked again, but a row may be reached by time alone.
+        (Some(_), look) => look.filter(|&look| look > now),
+        (None, look) => look,
+    };
+    // A plan without calls although calls are due and allowed: the wish was just acknowledged.
+    let acknowledged = (statuses.calls_due() && plan.calls().is_empty() && plan.hold().is_none() && !sight.calls_barred(now))
+        .then_some(now);
+    [Some(regular), troubled, calls, credential, wanted, plan.hold(), acknowledged]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(regular)
+        .max(now)
+}

@@ -1,0 +1,154 @@
+//! Random lives of an instance: whatever happens, once it stops happening everything ends as wanted, and then there is silence.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::world::{Act, Manner, World, error, id};
+use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, reasons};
+use crate::fdi::{Cause, Class, Outcome, Refusal, RunState};
+
+const TASKS: usize = 24;
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Apply { name: u8, running: bool, from: usize, n: usize, stop: bool },
+    Flip(u8),
+    Retask { name: u8, from: usize, n: usize },
+    Suspend(u8, bool),
+    Delete(u8),
+    Drift(usize),
+    LoseCall { applied: usize },
+    LoseList,
+    Throttle,
+    Partly { place: usize, refused: bool },
+    Manner { task: usize, kind: u8 },
+    Lag(u64),
+    Restart,
+    Wait(u64),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening as H;
+    prop_oneof![
+        4 => (0..5_u8, any::<bool>(), 1..TASKS, 1..14_usize, any::<bool>())
+            .prop_map(|(name, running, from, n, stop)| H::Apply { name, running, from, n, stop }),
+        3 => (0..5_u8).prop_map(H::Flip),
+        1 => (0..5_u8, 1..TASKS, 1..14_usize).prop_map(|(name, from, n)| H::Retask { name, from, n }),
+        1 => (0..5_u8, any::<bool>()).prop_map(|(name, on)| H::Suspend(name, on)),
+        1 => (0..5_u8).prop_map(H::Delete),
+        2 => (1..=TASKS).prop_map(H::Drift),
+        3 => (0..11_usize).prop_map(|applied| H::LoseCall { applied }),
+        2 => Just(H::LoseList),
+        1 => Just(H::Throttle),
+        2 => (0..10_usize, any::<bool>()).prop_map(|(place, refused)| H::Partly { place, refused }),
+        2 => (1..=TASKS, 0..5_u8).prop_map(|(task, kind)| H::Manner { task, kind }),
+        1 => (0..20_u64).prop_map(H::Lag),
+        1 => Just(H::Restart),
+        6 => prop_oneof![0..2_000_u64, 0..90_000_u64, 0..700_000_u64].prop_map(H::Wait),
+    ]
+}
+
+fn happen(world: &mut World, happening: Happening) {
+    use Happening as H;
+    let name = |n: u8| format!("g{n}");
+    let exists = |world: &World, n: u8| {
+        world.groups.iter().any(|g| g.metadata.name.as_deref() == Some(&name(n)) && g.metadata.deletion_timestamp.is_none())
+    };
+    let state = |running| if running { DesiredState::Running } else { DesiredState::Stopped };
+    match happening {
+        H::Apply { name: n, running, from, n: count, stop } => {
+            if !world.groups.iter().any(|g| g.metadata.name.as_deref() == Some(&name(n))) {
+                let group = world.group(&name(n), state(running), from..from + count);
+                group.spec.deletion_policy = if stop { DeletionPolicy::Stop } else { DeletionPolicy::Orphan };
+            }
+        }
+        H::Flip(n) if exists(world, n) => world.edit(&name(n), |spec| {
+            spec.desired_state = state(spec.desired_state == DesiredState::Stopped);
+        }),
+        H::Retask { name: n, from, n: count } if exists(world, n) => {
+            world.edit(&name(n), |spec| spec.task_ids = (from..from + count).map(|n| id(n).to_string()).collect());
+        }
+        H::Suspend(n, on) if exists(world, n) => world.edit(&name(n), |spec| spec.suspend = on),
+        H::Delete(n) if exists(world, n) => world.delete(&name(n)),
+        H::Drift(n) => {
+            if let Some(task) = world.service.tasks.get_mut(&id(n)) {
+                *task = if *task == RunState::Running { RunState::Stopped } else { RunState::Running };
+            }
+        }
+        H::LoseCall { applied } => {
+            let error = error(Class::Unavailable, Cause::Unavailable, "Timeout");
+            world.service.batches.push_back(Act::Fail { error, applied });
+        }
+        H::LoseList => {
+            let error = error(Class::Unavailable, Cause::Unavailable, "HTTP 502");
+            world.service.lists.push_back(Act::Fail { error, applied: 0 });
+        }
+        H::Throttle => {
+            let error = error(Class::Throttled, Cause::Throttled, "APIGW.0308");
+            world.service.batches.push_back(Act::Fail { error, applied: 0 });
+        }
+        H::Partly { place, refused } => {
+            let refusal = Refusal { code: "FDI.3026".into(), message: "try again".into(), lasting: false };
+            let outcome = if refused { Outcome::Refused(refusal) } else { Outcome::Unknown };
+            world.service.batches.push_back(Act::Partly(vec![(place, outcome)]));
+        }
+        H::Manner { task, kind } => {
+            let refusal = |lasting| Outcome::Refused(Refusal { code: "FDI.3083".into(), message: "no".into(), lasting });
+            let poison = |class| Some(error(class, Cause::BatchRefused, "FDI.3021"));
+            let (settles_after, refuses, poison) = match kind {
+                0 => (Some(Duration::from_secs(15)), None, None),
+                1 => (None, None, None),
+                2 => (Some(Duration::ZERO), Some(refusal(true)), None),
+                3 => (Some(Duration::ZERO), None, poison(Class::Split)),
+                _ => (Some(Duration::ZERO), None, poison(Class::SplitOnce)),
+            };
+            world.service.manners.insert(id(task), Manner { settles_after, refuses, poison });
+        }
+        H::Lag(seconds) => world.service.lag = Duration::from_secs(seconds),
+        H::Restart => world.restart(),
+        H::Wait(milliseconds) => world.pass_for(Duration::from_millis(milliseconds)),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn once_trouble_ends_everything_ends_as_wanted_and_then_there_is_silence(
+        life in prop::collection::vec(happening(), 1..40)
+    ) {
+        let mut world = World::new(TASKS);
+        for happening in life {
+            happen(&mut world, happening);
+        }
+        // The trouble ends: the service does as it is told again.
+        world.service.manners.clear();
+        world.service.batches.clear();
+        world.service.lists.clear();
+        world.service.lag = Duration::ZERO;
+        world.pass_for(Duration::from_secs(45 * 60));
+        let (calls, writes) = (world.service.calls.len(), world.writes);
+        for group in world.groups.clone() {
+            let name = group.metadata.name.clone().unwrap();
+            let (ready, reason, _) = world.says(&name);
+            let status = world.status(&name);
+            let missing = group.spec.task_ids.iter().any(|task| task.as_str() > "task-0024");
+            let counts = status.tasks.unwrap();
+            match reason.as_str() {
+                reasons::TASKS_IN_DESIRED_STATE => prop_assert_eq!(ready, ConditionStatus::True),
+                reasons::SUSPENDED => prop_assert!(group.spec.suspend),
+                reasons::TASKS_CONFLICT => prop_assert!(counts.conflicting > 0),
+                reasons::TASKS_FAILED => {
+                    prop_assert!(missing, "{:?}", status);
+                    prop_assert!(status.failures.iter().all(|f| f.code == "TaskNotFound"), "{:?}", status);
+                }
+                other => prop_assert!(false, "{} says {}: {:?}", name, other, status),
+            }
+            prop_assert_eq!(status.observed_generation, group.metadata.generation.unwrap());
+        }
+        world.pass_for(Duration::from_secs(20 * 60));
+        prop_assert_eq!((world.service.calls.len(), world.writes), (calls, writes), "silence");
+    }
+}

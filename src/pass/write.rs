@@ -1,0 +1,255 @@
+//! Step 7, I/O: writes the statuses that differ from what is stored, lets finalizers go, and publishes what became true.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::StreamExt as _;
+use jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::core::ObjectMeta;
+use kube::{Api, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::written::Written;
+use super::{Desired, Finalizer, GroupReport, InstanceKey, LettingGo, Note, Statuses};
+use crate::backoff::after;
+use crate::crd::{FINALIZER, FdiInstance, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupStatus, event_reasons};
+use crate::events::{Event, Events};
+use crate::lease::Permit;
+use crate::metrics::{Metrics, WriteResult};
+
+/// Writes of one pass that may be in flight at once: a cold start of thousands of groups is not to wait in single file.
+const WRITES_AT_ONCE: usize = 8;
+
+/// What writing needs from outside.
+#[derive(Clone)]
+pub struct Desk {
+    pub client: kube::Client,
+    pub events: Events,
+    pub metrics: Metrics,
+    /// Writes in flight over all instances.
+    pub in_flight: Arc<Semaphore>,
+}
+
+/// Our last writes to the objects of one instance.
+#[derive(Debug, Default)]
+pub struct Memo {
+    pub groups: Written<FdiTaskGroupStatus>,
+    pub instance: Written<FdiInstanceStatus>,
+    failed: u32,
+}
+
+impl Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+impl Memo {
+    /// The next pass, sooner while writes do not go through: after 1, 2, 4 … 60 s.
+    pub fn retry(&mut self, written: Result<(), Unwritten>, wake: Timestamp, now: Timestamp) -> Timestamp {
+        if written.is_ok() {
+            self.failed = 0;
+            return wake;
+        }
+        self.failed = (self.failed + 1).min(7);
+        wake.min(after(now, Duration::from_secs(60.min(1 << (self.failed - 1)))))
+    }
+}
+
+/// Some write did not go through and has to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unwritten;
+
+/// Writes what differs, and nothing when nothing does.
+///
+/// # Errors
+/// [`Unwritten`] when the API server refused or did not answer a write. A deleted or recreated object is no error: the
+/// watch brings what is true now.
+pub async fn write(
+    desk: &Desk,
+    key: &InstanceKey,
+    desired: &Desired,
+    statuses: &Statuses<'_>,
+    memo: &mut Memo,
+    permit: &Permit,
+) -> Result<(), Unwritten> {
+    let mut result = Ok(());
+    if let (Some(wish), Some((status, notes))) = (desired.instance(), statuses.instance()) {
+        let api: Api<FdiInstance> = Api::namespaced(desk.client.clone(), &key.namespace);
+        let write = write_one(desk, permit, &api, &*wish.object, status, &wish.status, notes);
+        match write.await {
+            Ok(answered) => remember(&mut memo.instance, answered, status),
+            Err(unwritten) => result = Err(unwritten),
+        }
+    }
+    let api: Api<FdiTaskGroup> = Api::namespaced(desk.client.clone(), &key.namespace);
+    let mut writes: Vec<BoxFuture<'_, _>> = Vec::new();
+    for report in statuses.groups() {
+        writes.push(write_group(desk, permit, &api, report).map(move |written| (report, written)).boxed());
+    }
+    let mut writes = futures::stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
+    while let Some((report, written)) = writes.next().await {
+        match (written, &report.status) {
+            (Ok(answered), Some(status)) => remember(&mut memo.groups, answered, status),
+            (Ok(_), None) => {}
+            (Err(unwritten), _) => result = Err(unwritten),
+        }
+    }
+    let uids: HashSet<&str> = desired.groups().iter().map(|group| group.uid.as_str()).collect();
+    memo.groups.retain(|uid| uids.contains(uid));
+    result
+}
+
+fn remember<S: Clone + Default>(memo: &mut Written<S>, answered: Option<ObjectMeta>, status: &S) {
+    if let Some(answered) = answered {
+        memo.wrote(&answered, status.clone());
+    }
+}
+
+/// Status first, so that the last word is said before the finalizer goes.
+async fn write_group(
+    desk: &Desk,
+    permit: &Permit,
+    api: &Api<FdiTaskGroup>,
+    report: &GroupReport<'_>,
+) -> Result<Option<ObjectMeta>, Unwritten> {
+    let group = report.group;
+    let mut answered = None;
+    if let (Some(status), None) = (&report.status, &report.letting_go) {
+        answered = write_one(desk, permit, api, &*group.object, status, &group.status, &report.notes).await?;
+    }
+    match (&report.letting_go, group.finalizer) {
+        (Some(why), _) => {
+            let held = group.object.metadata.finalizers.clone().unwrap_or_default();
+            let rest: Vec<&String> = held.iter().filter(|name| *name != FINALIZER).collect();
+            patch_finalizers(desk, permit, api, &group.object, &json!(rest)).await?;
+            if let LettingGo::GivenUp(text) = why {
+                give_up(desk, &group.object, text);
+            }
+        }
+        (None, Finalizer::Add) => {
+            let mut held = group.object.metadata.finalizers.clone().unwrap_or_default();
+            held.push(FINALIZER.to_owned());
+            patch_finalizers(desk, permit, api, &group.object, &json!(held)).await?;
+        }
+        _ => {}
+    }
+    Ok(answered)
+}
+
+/// Writes one status if it differs, and publishes its events once it is written.
+async fn write_one<K, S>(
+    desk: &Desk,
+    permit: &Permit,
+    api: &Api<K>,
+    object: &K,
+    status: &S,
+    before: &S,
+    notes: &[Note],
+) -> Result<Option<ObjectMeta>, Unwritten>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    S: Serialize + PartialEq,
+{
+    let mut answered = None;
+    if status != before {
+        let patch = json!([test_uid(object.meta()), {"op": "add", "path": "/status", "value": status}]);
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        let Some(patch) = as_patch(patch) else { return Err(Unwritten) };
+        let written = attempt(desk, permit, api.patch_status(name, &PatchParams::default(), &patch)).await?;
+        let Some(object) = written else { return Ok(None) };
+        answered = Some(object.meta().clone());
+    }
+    for note in notes {
+        desk.events.emit(Event {
+            regarding: object.object_ref(&()),
+            warning: note.warning,
+            reason: note.reason,
+            action: note.action,
+            note: note.text.clone(),
+        });
+    }
+    Ok(answered)
+}
+
+async fn patch_finalizers(
+    desk: &Desk,
+    permit: &Permit,
+    api: &Api<FdiTaskGroup>,
+    object: &FdiTaskGroup,
+    finalizers: &Value,
+) -> Result<(), Unwritten> {
+    let metadata = &object.metadata;
+    // The list is replaced as a whole, so it must be the one that we read (null: there was none).
+    let unchanged = json!({"op": "test", "path": "/metadata/finalizers", "value": metadata.finalizers});
+    let replace = json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers});
+    let Some(patch) = as_patch(json!([test_uid(metadata), unchanged, replace])) else { return Err(Unwritten) };
+    let name = metadata.name.as_deref().unwrap_or_default();
+    attempt(desk, permit, api.patch(name, &PatchParams::default(), &patch)).await.map(drop)
+}
+
+/// Without this an object that was deleted and recreated under the same name would inherit a stranger's status.
+fn test_uid(metadata: &ObjectMeta) -> Value {
+    json!({"op": "test", "path": "/metadata/uid", "value": metadata.uid})
+}
+
+fn as_patch(operations: Value) -> Option<Patch<()>> {
+    serde_json::from_value(operations).ok().map(Patch::Json)
+}
+
+/// Performs one write while permission lasts. `None` when the object is gone or another one has its name.
+async fn attempt<K>(
+    desk: &Desk,
+    permit: &Permit,
+    request: impl Future<Output = Result<K, kube::Error>>,
+) -> Result<Option<K>, Unwritten> {
+    let Ok(_place) = desk.in_flight.acquire().await else { return Err(Unwritten) };
+    if permit.check().is_err() {
+        return Err(Unwritten);
+    }
+    let answer = tokio::select! {
+        () = permit.expired() => return Err(Unwritten),
+        answer = request => answer,
+    };
+    match answer {
+        Ok(object) => {
+            desk.metrics.write(WriteResult::Written);
+            Ok(Some(object))
+        }
+        Err(kube::Error::Api(status)) if came_too_late(&status) => {
+            desk.metrics.write(WriteResult::Outdated);
+            tracing::debug!(code = status.code, message = %status.message, "a write came too late: the object has changed");
+            Ok(None)
+        }
+        Err(error) => {
+            desk.metrics.write(WriteResult::Failed);
+            tracing::warn!(%error, "a status could not be written; it is tried again");
+            Err(Unwritten)
+        }
+    }
+}
+
+/// Gone, or a `test` of the patch failed. A status that the schema refuses is something else: that is our own mistake.
+fn came_too_late(status: &kube::core::Status) -> bool {
+    matches!(status.code, 404 | 409) || (status.code == 422 && !status.message.contains("is invalid"))
+}
+
+fn give_up(desk: &Desk, group: &FdiTaskGroup, text: &str) {
+    tracing::warn!(group = group.metadata.name, "deletion given up: {text}");
+    desk.metrics.deletion_given_up();
+    desk.events.emit(Event {
+        regarding: group.object_ref(&()),
+        warning: true,
+        reason: event_reasons::DELETION_GIVEN_UP,
+        action: "Delete",
+        note: text.to_owned(),
+    });
+}

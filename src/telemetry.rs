@@ -1,0 +1,147 @@
+//! Log lines: for people on a terminal, JSON for collectors; to stderr, so that subcommands own stdout.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+use std::str::FromStr;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Directives that hold whatever the user sets.
+///
+/// kube logs whole response bodies at WARN and TRACE when they cannot be decoded (`kube_client::client`), a Secret's too, and
+/// every transport failure at ERROR (`kube_client::client::builder`) which our own lines tell with the reason and what is done.
+const ALWAYS: [&str; 2] = ["kube_client::client=error", "kube_client::client::builder=off"];
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+impl LogFormat {
+    /// Human where a person looks, JSON elsewhere.
+    pub fn detect() -> Self {
+        if io::stderr().is_terminal() { Self::Human } else { Self::Json }
+    }
+}
+
+/// Checked log directives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+/// Why a text is no log filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is no list of log directives such as info,fdi_operator=debug ({problem})")]
+pub struct InvalidFilter {
+    text: String,
+    problem: String,
+}
+
+impl FromStr for LogFilter {
+    type Err = InvalidFilter;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match EnvFilter::try_new(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => Err(InvalidFilter { text: text.to_owned(), problem: error.to_string() }),
+        }
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl LogFilter {
+    fn build(&self) -> EnvFilter {
+        ALWAYS.iter().filter_map(|text| text.parse().ok()).fold(EnvFilter::new(&self.0), EnvFilter::add_directive)
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub filter: LogFilter,
+}
+
+/// Starts logging. Call once; a second call changes nothing.
+pub fn init(settings: &LogSettings) {
+    let subscriber = subscriber(settings, io::stderr, io::stderr().is_terminal());
+    // Fails only when a subscriber is there already, as in tests that start the operator twice.
+    let _ = tracing::dispatcher::set_global_default(subscriber);
+}
+
+fn subscriber<W>(settings: &LogSettings, writer: W, colours: bool) -> tracing::Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(settings.filter.build()).with_writer(writer);
+    match settings.format {
+        LogFormat::Human => builder.with_ansi(colours).into(),
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).into(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str, format: LogFormat, log: impl FnOnce()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let settings = LogSettings { format, filter: filter.parse().unwrap() };
+        tracing::dispatcher::with_default(&subscriber(&settings, move || writer.clone(), false), log);
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn object_bodies_logged_by_the_kubernetes_client_stay_out_whatever_the_filter() {
+        for filter in ["trace", "kube_client::client=trace", "kube_client=trace,info"] {
+            let text = logged(filter, LogFormat::Json, || {
+                tracing::warn!(target: "kube_client::client", "{{\"data\":\"c2VjcmV0\"}}");
+                tracing::trace!(target: "kube_client::client", "Status from c2VjcmV0");
+                tracing::error!(target: "kube_client::client::builder", "failed with error c2VjcmV0");
+                tracing::info!("ours");
+            });
+            assert!(!text.contains("c2VjcmV0"), "{filter}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_json_line_carries_the_fields_at_the_top_level() {
+        let text =
+            logged("info", LogFormat::Json, || tracing::info!(instance = "orders-roma", count = 10, "started tasks"));
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "started tasks");
+        assert_eq!(line["instance"], "orders-roma");
+        assert_eq!(line["count"], 10);
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn a_line_for_people_has_no_escape_codes_off_a_terminal() {
+        let text = logged("info", LogFormat::Human, || tracing::info!(count = 10, "started tasks"));
+        assert!(text.contains("started tasks count=10") && !text.contains('\u{1b}'), "{text}");
+    }
+}

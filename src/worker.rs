@@ -1,0 +1,184 @@
+//! One worker for each instance, and the supervisor that starts them. A worker ends when nothing refers to its instance.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::backoff::{after, between, doubling};
+use crate::clock::Clock;
+use crate::lease::Permit;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::pass::{Bench, Desk, InstanceKey, Interrupts, Lookout, Memo, Session, Snapshot, pass};
+use crate::sight::Sight;
+use crate::timings::Timings;
+use crate::watch::Stores;
+
+/// How much of the start spread one instance takes: few instances start at once, many over a few seconds.
+const SPREAD_EACH: Duration = Duration::from_millis(30);
+
+/// What all workers share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub stores: Arc<Stores>,
+    pub lookout: Lookout,
+    pub desk: Desk,
+    pub clock: Clock,
+    pub timings: Timings,
+    pub metrics: Metrics,
+    pub health: crate::health::Health,
+}
+
+/// The supervisor cannot go on: the process must end, and be started again.
+#[derive(Debug, thiserror::Error)]
+#[error("a worker ended without being told to: {0}")]
+pub struct Crashed(String);
+
+type Workers = Arc<Mutex<HashMap<InstanceKey, Arc<Notify>>>>;
+
+/// Starts a worker for each instance that has something new and none yet, wakes the others. Returns at shutdown, when the
+/// calls in flight are done; call once both stores are filled.
+///
+/// # Errors
+/// [`Crashed`] when a worker dies outside a pass.
+pub async fn supervise(shared: Shared, permit: Permit, shutdown: CancellationToken) -> Result<(), Crashed> {
+    let workers = Workers::default();
+    let mut tasks = JoinSet::new();
+    let started = shared.clock.now();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => ended.map_err(|error| Crashed(error.to_string()))?,
+            marked = shared.stores.marked() => {
+                let at_start = between(started, shared.clock.now()) < shared.timings.start_spread;
+                let few = u32::try_from(marked.len()).unwrap_or(u32::MAX);
+                let spread = if at_start { SPREAD_EACH.saturating_mul(few).min(shared.timings.start_spread) } else { Duration::ZERO };
+                for key in marked {
+                    let mut running = workers.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(wake) = running.get(&key) {
+                        wake.notify_one();
+                    } else if shared.stores.refers_to(&key) {
+                        let wake = Arc::new(Notify::new());
+                        running.insert(key.clone(), Arc::clone(&wake));
+                        let span = tracing::info_span!("instance", namespace = key.namespace, name = key.name);
+                        let worker = Worker {
+                            key,
+                            wake,
+                            workers: Arc::clone(&workers),
+                            shared: shared.clone(),
+                            permit: permit.clone(),
+                            shutdown: shutdown.clone(),
+                        };
+                        tasks.spawn(worker.work(spread.mul_f64(rand::random_range(0.0..1.0))).instrument(span));
+                    }
+                }
+            }
+        }
+        shared.health.beat("supervisor");
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(|error| Crashed(error.to_string()))?;
+    }
+    Ok(())
+}
+
+struct Worker {
+    key: InstanceKey,
+    wake: Arc<Notify>,
+    workers: Workers,
+    shared: Shared,
+    permit: Permit,
+    shutdown: CancellationToken,
+}
+
+impl Worker {
+    /// The loop: a pass, then sleep until it is time or something is new.
+    async fn work(self, delay: Duration) {
+        let clock = self.shared.clock;
+        let mut bench = self.bench();
+        let mut panics = 0;
+        let mut next = after(clock.now(), delay);
+        loop {
+            // Rounded up to the timer's grain: waking a moment early would make an empty pass.
+            let pause = between(clock.now(), next);
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                () = self.permit.expired() => return,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            let snapshot = self.snapshot(&mut bench);
+            if snapshot.instance.is_none() && snapshot.groups.is_empty() && self.leave() {
+                return;
+            }
+            let began = clock.now();
+            let interrupts = Interrupts { woken: &self.wake, shutdown: &self.shutdown, permit: &self.permit };
+            let Shared { lookout, desk, .. } = &self.shared;
+            let running = AssertUnwindSafe(pass(&mut bench, &snapshot, lookout, desk, &clock, interrupts)).catch_unwind();
+            let watched = self.shared.health.watch("pass", running);
+            next = match watched.await {
+                Ok(next) => {
+                    panics = 0;
+                    self.shared.metrics.pass(between(began, clock.now()));
+                    next
+                }
+                Err(_) => {
+                    // Whatever the pass left behind is not to be trusted; memory comes back from the statuses.
+                    panics += 1;
+                    self.shared.metrics.pass_panicked();
+                    tracing::error!("a pass panicked: this is a bug, please report it; the instance is tried again later");
+                    bench = self.bench();
+                    after(clock.now(), doubling(panics, &self.shared.timings))
+                }
+            };
+        }
+    }
+
+    fn bench(&self) -> Bench {
+        Bench {
+            key: self.key.clone(),
+            ledger: Ledger::new(self.shared.timings.clone()),
+            sight: Sight::default(),
+            session: Session::default(),
+            memo: Memo::default(),
+        }
+    }
+
+    fn snapshot(&self, bench: &mut Bench) -> Snapshot {
+        let (instance, groups) = self.shared.stores.get(&self.key);
+        let memo = &mut bench.memo;
+        Snapshot {
+            instance: instance.map(|object| {
+                let status = memo.instance.latest(&object.metadata, object.status.as_ref());
+                (object, status)
+            }),
+            groups: groups
+                .into_iter()
+                .map(|object| {
+                    let status = memo.groups.latest(&object.metadata, object.status.as_ref());
+                    (object, status)
+                })
+                .collect(),
+        }
+    }
+
+    /// Ends the worker unless something refers to its instance after all. Under the lock of the supervisor, which either
+    /// finds the worker still there and wakes it, or finds it gone and starts another.
+    fn leave(&self) -> bool {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.shared.stores.refers_to(&self.key) {
+            return false;
+        }
+        workers.remove(&self.key);
+        self.shared.lookout.duplicates.forget(&self.key);
+        self.shared.metrics.forget_instance(&self.key.namespace, &self.key.name);
+        true
+    }
+}

@@ -1,0 +1,77 @@
+//! What can go wrong, in words that say what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("K8S={asked} is not a Kubernetes minor that is pinned here; pinned are: {pinned}")]
+    UnknownRelease { asked: String, pinned: String },
+
+    #[error("{} names no k8s.io/kubernetes version: add the line `k8s.io/kubernetes v1.MINOR.PATCH` to its require block", .0.display())]
+    NoVersion(PathBuf),
+
+    #[error(
+        "KUBEBUILDER_ASSETS is {}, but there is no executable {file} in it: put it there, or unset the variable to have it built",
+        .folder.display()
+    )]
+    MissingAsset { folder: PathBuf, file: &'static str },
+
+    #[error(
+        "neither XDG_CACHE_HOME nor HOME is set, so there is no cache folder: set one, or point KUBEBUILDER_ASSETS at the binaries"
+    )]
+    NoCacheFolder,
+
+    #[error(
+        "there is no Go to build Kubernetes {version} with: install Go 1.26 or newer, or point KUBEBUILDER_ASSETS at a folder with \
+         etcd, kube-apiserver and kubectl"
+    )]
+    NoGo { version: String },
+
+    #[error("`go build` of Kubernetes {version} failed; its last lines:\n{tail}")]
+    Build { version: String, tail: String },
+
+    #[error("{what} {}: {source}", .path.display())]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+
+    #[error("cannot start {program}: {source}")]
+    Start { program: String, source: io::Error },
+
+    #[error("{program} ended before the API server was ready; the last lines of its log:\n{log}")]
+    Ended { program: &'static str, log: String },
+
+    #[error(
+        "the API server at {url} was not ready within {} s ({answer}); the last lines of its log:\n{log}\nand of etcd's:\n{etcd_log}",
+        .waited.as_secs()
+    )]
+    NotReady { url: String, waited: Duration, answer: String, log: String, etcd_log: String },
+
+    #[error("kube-apiserver is not running: call start_apiserver first")]
+    NotRunning,
+
+    #[error("the process that watches over {program} does not answer; {program} was probably killed from outside")]
+    Supervisor { program: &'static str },
+
+    #[error("cannot listen to signals: {0}")]
+    Signals(io::Error),
+
+    #[error("no free port between {from} and {to} on 127.0.0.1")]
+    NoPort { from: u16, to: u16 },
+
+    #[error("cannot make the certificates: {0}")]
+    Certificate(#[from] rcgen::Error),
+
+    #[error("cannot set up TLS towards the API server: {0}")]
+    Tls(#[from] rustls::Error),
+
+    #[error("cannot set up the HTTP client: {0}")]
+    Http(#[from] reqwest::Error),
+}
+
+impl Error {
+    /// For `map_err`: an I/O error with the deed and the file it happened to.
+    pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::File { what, path: path.to_owned(), source }
+    }
+}

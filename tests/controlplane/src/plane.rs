@@ -1,0 +1,373 @@
+//! The control plane: etcd and kube-apiserver, from start to stop, and the faults in between.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::certificates::Certificates;
+use crate::kubeconfig;
+use crate::server::{Server, Start};
+use crate::{Binaries, Error, Kubectl, Program, Release, ports};
+
+/// Ready takes 4 s on an idle machine with 2 cores; several test binaries that start at once share those.
+const READY_WITHIN: Duration = Duration::from_mins(2);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often a start is tried when other processes take the chosen ports.
+const TRIES: usize = 5;
+
+/// A running control plane. Dropping it kills its processes and removes its folder, without waiting; [`stop`](Self::stop) waits.
+///
+/// A whole test binary can share one in a `static` [`tokio::sync::OnceCell`]: it works across runtimes, and though a static is never dropped
+/// its processes end with the test binary.
+#[derive(Debug)]
+pub struct ControlPlane {
+    binaries: Binaries,
+    kubeconfig: String,
+    server_url: String,
+    ca_pem: String,
+    ports: Ports,
+    // Before the folder, so that they are told to end before it is removed.
+    apiserver: Mutex<Option<Server>>,
+    etcd: Server,
+    folder: TempDir,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    etcd: u16,
+    etcd_peer: u16,
+    apiserver: u16,
+}
+
+impl ControlPlane {
+    /// Starts one of the chosen [`Release`], whose programs are built first if need be; it is ready when this returns.
+    pub async fn start() -> Result<Self, Error> {
+        let binaries = Binaries::find_or_build(&Release::chosen()?, &Program::CONTROL_PLANE).await?;
+        let mut tried = 1;
+        loop {
+            let [etcd, etcd_peer, apiserver] = ports::free()?;
+            match Self::start_once(&binaries, Ports { etcd, etcd_peer, apiserver }).await {
+                Err(Fault::PortTaken(_)) if tried < TRIES => tried += 1,
+                done => return done.map_err(Fault::into_error),
+            }
+        }
+    }
+
+    async fn start_once(binaries: &Binaries, ports: Ports) -> Result<Self, Fault> {
+        let folder = tempfile::Builder::new()
+            .prefix("fdi-controlplane-")
+            .tempdir()
+            .map_err(Error::file("cannot create a folder under", &std::env::temp_dir()))?;
+        let server_url = format!("https://127.0.0.1:{}", ports.apiserver);
+        let certificates = Certificates::generate()?;
+        write_files(folder.path(), &server_url, &certificates)?;
+
+        let mut plane = Self {
+            kubeconfig: kubeconfig::yaml(&server_url, &certificates),
+            server_url,
+            ca_pem: certificates.ca,
+            ports,
+            apiserver: Mutex::new(None),
+            etcd: Server::start(Start {
+                program: "etcd",
+                path: &binaries.path(Program::Etcd),
+                args: etcd_args(folder.path(), ports),
+                log: folder.path().join("etcd.log"),
+                // When we are killed nobody else can remove the folder; etcd is the last to write to it.
+                remove: Some(folder.path()),
+            })?,
+            folder,
+            binaries: binaries.clone(),
+        };
+        let apiserver = plane.spawn_apiserver()?;
+        match plane.wait_ready(&apiserver).await {
+            Ok(()) => {
+                plane.apiserver = Mutex::new(Some(apiserver));
+                Ok(plane)
+            }
+            Err(fault) => {
+                apiserver.kill().await;
+                plane.etcd.kill().await;
+                Err(fault)
+            }
+        }
+    }
+
+    /// The administrator's kubeconfig as a file that only the owner can read. It goes when the control plane stops.
+    pub fn kubeconfig_path(&self) -> PathBuf {
+        self.folder.path().join(KUBECONFIG)
+    }
+
+    /// Writes the same to a file of the caller's, which stays.
+    pub fn write_kubeconfig(&self, path: &Path) -> Result<(), Error> {
+        kubeconfig::write_private(path, &self.kubeconfig)
+    }
+
+    /// The same as text: self-contained, with the CA, the certificate and the key in it.
+    pub fn kubeconfig_yaml(&self) -> &str {
+        &self.kubeconfig
+    }
+
+    /// `https://127.0.0.1:PORT`; the same after a restart of the API server.
+    pub fn server_url(&self) -> &str {
+        &self.server_url
+    }
+
+    /// The CA that signed the API server's certificate, and that signs those of clients.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The programs this control plane was started from.
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// kubectl for this control plane.
+    pub fn kubectl(&self) -> Kubectl {
+        Kubectl {
+            program: self.binaries.path(Program::Kubectl),
+            kubeconfig: self.kubeconfig_path(),
+            cache: self.folder.path().join("kubectl-cache"),
+        }
+    }
+
+    /// Kills the API server (SIGKILL) and returns when it is gone; etcd and with it the data stay. Does nothing when it isn't running.
+    pub async fn stop_apiserver(&self) {
+        if let Some(apiserver) = self.apiserver.lock().await.take() {
+            apiserver.kill().await;
+        }
+    }
+
+    /// Starts the API server again on the same port and data; it is ready when this returns. Does nothing when it is running.
+    pub async fn start_apiserver(&self) -> Result<(), Error> {
+        let mut running = self.apiserver.lock().await;
+        if running.as_ref().is_some_and(|apiserver| !apiserver.has_ended()) {
+            return Ok(());
+        }
+        let mut tried = 1;
+        loop {
+            let apiserver = self.spawn_apiserver()?;
+            match self.wait_ready(&apiserver).await {
+                Ok(()) => {
+                    *running = Some(apiserver);
+                    return Ok(());
+                }
+                Err(fault) => {
+                    apiserver.kill().await;
+                    if !matches!(fault, Fault::PortTaken(_)) || tried == TRIES {
+                        return Err(fault.into_error());
+                    }
+                    tried += 1;
+                }
+            }
+        }
+    }
+
+    /// Freezes the API server (SIGSTOP): connections open and nothing answers.
+    pub async fn pause_apiserver(&self) -> Result<(), Error> {
+        self.signal_apiserver("STOP").await
+    }
+
+    /// Lets a paused API server go on (SIGCONT).
+    pub async fn resume_apiserver(&self) -> Result<(), Error> {
+        self.signal_apiserver("CONT").await
+    }
+
+    async fn signal_apiserver(&self, signal: &str) -> Result<(), Error> {
+        match self.apiserver.lock().await.as_mut() {
+            Some(apiserver) if !apiserver.has_ended() => apiserver.signal(signal),
+            _ => Err(Error::NotRunning),
+        }
+    }
+
+    /// Kills both servers, removes the folder, and returns when that is done.
+    pub async fn stop(self) -> Result<(), Error> {
+        let Self { apiserver, etcd, folder, .. } = self;
+        if let Some(apiserver) = apiserver.into_inner() {
+            apiserver.kill().await;
+        }
+        etcd.kill().await;
+        match std::fs::remove_dir_all(folder.path()) {
+            // etcd's supervisor has removed it already.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::file("cannot remove", folder.path())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn spawn_apiserver(&self) -> Result<Server, Error> {
+        Server::start(Start {
+            program: "kube-apiserver",
+            path: &self.binaries.path(Program::KubeApiserver),
+            args: apiserver_args(self.folder.path(), self.ports, &self.server_url),
+            log: self.folder.path().join("kube-apiserver.log"),
+            remove: None,
+        })
+    }
+
+    /// Returns when `/readyz` says 200, a server has ended, or the time is up.
+    async fn wait_ready(&self, apiserver: &Server) -> Result<(), Fault> {
+        let client = client(&self.ca_pem)?;
+        let url = format!("{}/readyz", self.server_url);
+        let started = Instant::now();
+        loop {
+            let answer = match client.get(&url).send().await {
+                // A stranger that took our port has no certificate of our CA.
+                Ok(response) if response.status().is_success() => return Ok(()),
+                Ok(response) => format!("/readyz answers {}", response.status()),
+                Err(error) if error.is_connect() => "it does not accept connections".to_owned(),
+                Err(error) if error.is_timeout() => "it accepts connections and does not answer".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            for (program, server) in [("etcd", &self.etcd), ("kube-apiserver", apiserver)] {
+                if server.has_ended() {
+                    let ended = Error::Ended { program, log: server.log_tail() };
+                    return Err(if server.port_was_taken() { Fault::PortTaken(ended) } else { Fault::Final(ended) });
+                }
+            }
+            let waited = started.elapsed();
+            if waited > READY_WITHIN {
+                let (log, etcd_log) = (apiserver.log_tail(), self.etcd.log_tail());
+                return Err(Error::NotReady { url: self.server_url.clone(), waited, answer, log, etcd_log }.into());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// Why a start failed: to be tried again with other ports, or not.
+#[derive(Debug)]
+enum Fault {
+    PortTaken(Error),
+    Final(Error),
+}
+
+impl Fault {
+    fn into_error(self) -> Error {
+        let (Self::PortTaken(error) | Self::Final(error)) = self;
+        error
+    }
+}
+
+impl<E: Into<Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Final(error.into())
+    }
+}
+
+const KUBECONFIG: &str = "kubeconfig";
+const CA: &str = "ca.crt";
+const SERVER_CERTIFICATE: &str = "apiserver.crt";
+const SERVER_KEY: &str = "apiserver.key";
+const TOKEN_PUBLIC_KEY: &str = "service-account.pub";
+const TOKEN_KEY: &str = "service-account.key";
+
+fn write_files(folder: &Path, server_url: &str, certificates: &Certificates) -> Result<(), Error> {
+    for (name, text) in [
+        (CA, &certificates.ca),
+        (SERVER_CERTIFICATE, &certificates.server.certificate),
+        (SERVER_KEY, &certificates.server.key),
+        (TOKEN_PUBLIC_KEY, &certificates.token_public_key),
+        (TOKEN_KEY, &certificates.token_key),
+        (KUBECONFIG, &kubeconfig::yaml(server_url, certificates)),
+    ] {
+        kubeconfig::write_private(&folder.join(name), text)?;
+    }
+    Ok(())
+}
+
+fn etcd_args(folder: &Path, ports: Ports) -> Vec<OsString> {
+    let Ports { etcd, etcd_peer, .. } = ports;
+    let (client, peer) = (format!("http://127.0.0.1:{etcd}"), format!("http://127.0.0.1:{etcd_peer}"));
+    vec![
+        flag("--data-dir", folder.join("etcd")),
+        flag("--listen-client-urls", &client),
+        flag("--advertise-client-urls", &client),
+        flag("--listen-peer-urls", &peer),
+        flag("--initial-advertise-peer-urls", &peer),
+        flag("--initial-cluster", format!("default={peer}")),
+        // The data does not outlive the processes, and a disk that is busy must not make tests slow.
+        flag("--unsafe-no-fsync", "true"),
+        flag("--log-level", "error"),
+    ]
+}
+
+fn apiserver_args(folder: &Path, ports: Ports, url: &str) -> Vec<OsString> {
+    vec![
+        flag("--etcd-servers", format!("http://127.0.0.1:{}", ports.etcd)),
+        flag("--bind-address", "127.0.0.1"),
+        flag("--secure-port", ports.apiserver.to_string()),
+        // Said, because it is otherwise taken from the default route, which a machine without network does not have.
+        flag("--advertise-address", "127.0.0.1"),
+        // No endpoints of the Service `kubernetes`: they may not be loopback addresses, and nobody here goes through them.
+        flag("--endpoint-reconciler-type", "none"),
+        flag("--service-cluster-ip-range", "10.0.0.0/24"),
+        flag("--tls-cert-file", folder.join(SERVER_CERTIFICATE)),
+        flag("--tls-private-key-file", folder.join(SERVER_KEY)),
+        flag("--client-ca-file", folder.join(CA)),
+        flag("--authorization-mode", "RBAC"),
+        flag("--service-account-issuer", url),
+        flag("--service-account-key-file", folder.join(TOKEN_PUBLIC_KEY)),
+        flag("--service-account-signing-key-file", folder.join(TOKEN_KEY)),
+        // It refuses pods until the controller manager has made the default ServiceAccount, and there is none.
+        flag("--disable-admission-plugins", "ServiceAccount"),
+        flag("--allow-privileged", "true"),
+    ]
+}
+
+fn flag(name: &str, value: impl Into<OsString>) -> OsString {
+    let mut flag = OsString::from(name);
+    flag.push("=");
+    flag.push(value.into());
+    flag
+}
+
+/// A client that trusts our CA alone and goes through no proxy.
+fn client(ca_pem: &str) -> Result<reqwest::Client, Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| rustls::Error::General(error.to_string()))?;
+        roots.add(certificate)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(2))
+        .timeout(Duration::from_secs(5))
+        .build()?;
+    Ok(client)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Whichever of the three ports is lost, the start must know that other ports can help.
+    #[tokio::test]
+    async fn a_port_that_another_process_took_is_worth_another_try() {
+        let binaries = Binaries::find_or_build(&Release::chosen().unwrap(), &Program::CONTROL_PLANE).await.unwrap();
+        for taken in 0..3 {
+            let [etcd, etcd_peer, apiserver] = ports::free().unwrap();
+            let stranger = TcpListener::bind(("127.0.0.1", [etcd, etcd_peer, apiserver][taken])).unwrap();
+            let fault = ControlPlane::start_once(&binaries, Ports { etcd, etcd_peer, apiserver }).await.unwrap_err();
+            assert!(matches!(fault, Fault::PortTaken(_)), "port {taken}: {}", fault.into_error());
+            drop(stranger);
+        }
+    }
+}

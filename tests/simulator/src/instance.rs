@@ -1,0 +1,181 @@
+//! The controls of one simulated instance.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::clock::Millis;
+use crate::fault::{Effect, Trigger};
+use crate::handle::{Handle, TimedOut};
+use crate::log::{Entry, Filter, Operation};
+use crate::policy::Policies;
+use crate::task::{LastRun, Manner, NewTasks, Task};
+use crate::wire::Refusal;
+
+/// The instance has no task of this ID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownTask(pub String);
+
+impl fmt::Display for UnknownTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the simulated instance has no task {}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownTask {}
+
+/// The controls of one instance.
+#[derive(Debug, Clone)]
+pub struct InstanceHandle {
+    pub(crate) handle: Handle,
+    pub(crate) project: String,
+    pub(crate) instance: String,
+}
+
+impl InstanceHandle {
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
+    pub fn id(&self) -> &str {
+        &self.instance
+    }
+
+    /// Makes `count` stopped scheduled tasks and returns their IDs.
+    pub fn create_tasks(&self, count: usize) -> Vec<String> {
+        self.create(&NewTasks { count, ..NewTasks::default() })
+    }
+
+    /// Makes tasks and returns their IDs.
+    pub fn create(&self, new: &NewTasks) -> Vec<String> {
+        let ids = self.handle.shared.change(|world, now| world.create_tasks(&self.project, &self.instance, new, now));
+        ids.iter().map(ToString::to_string).collect()
+    }
+
+    /// All tasks as they are now, in order of creation.
+    pub fn tasks(&self) -> Vec<Task> {
+        self.handle.shared.read(|world, now| {
+            world.settled(&self.project, &self.instance, now).map_or(Vec::new(), |(found, _)| found.tasks.clone())
+        })
+    }
+
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn task(&self, id: &str) -> Result<Task, UnknownTask> {
+        self.on_task(id, |task, _, _| task.clone())
+    }
+
+    /// The IDs of the tasks that are running now.
+    pub fn running(&self) -> Vec<String> {
+        self.tasks().iter().filter(|task| task.running).map(|task| task.id.to_string()).collect()
+    }
+
+    /// Moves a switch as a person at the console would: at once, whatever the task's manners.
+    ///
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn set_running(&self, id: &str, running: bool) -> Result<(), UnknownTask> {
+        self.on_task(id, |task, policies, now| task.switch(running, now, policies.last_run_follows))
+    }
+
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn set_last_run(&self, id: &str, last_run: LastRun) -> Result<(), UnknownTask> {
+        self.on_task(id, |task, _, _| task.last_run = last_run)
+    }
+
+    /// Gives a task these manners in place of those it had; none: it is well-mannered again.
+    ///
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn set_manners(&self, id: &str, manners: impl Into<Vec<Manner>>) -> Result<(), UnknownTask> {
+        self.on_task(id, |task, _, now| task.set_manners(manners.into(), now))
+    }
+
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn rename_task(&self, id: &str, name: &str) -> Result<(), UnknownTask> {
+        self.on_task(id, |task, _, _| name.clone_into(&mut task.name))
+    }
+
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn delete_task(&self, id: &str) -> Result<(), UnknownTask> {
+        self.handle.shared.change(|world, _| {
+            let tasks = &mut world.instance(&self.project, &self.instance).tasks;
+            let at = tasks.iter().position(|task| &*task.id == id).ok_or_else(|| UnknownTask(id.to_owned()))?;
+            tasks.remove(at);
+            Ok(())
+        })
+    }
+
+    /// The policies in force here.
+    pub fn policies(&self) -> Policies {
+        self.handle.shared.read(|world, _| world.policies_of(&self.project, &self.instance).clone())
+    }
+
+    /// Changes the policies of this instance; from then on the general ones have no say here.
+    pub fn set_policies(&self, set: impl FnOnce(&mut Policies)) {
+        self.handle.shared.change(|world, _| {
+            let mut policies = world.policies_of(&self.project, &self.instance).clone();
+            set(&mut policies);
+            world.instance(&self.project, &self.instance).policies = Some(policies);
+        });
+    }
+
+    /// Meets every batch with this refusal (a frozen instance, a spent quota); `None`: no more.
+    pub fn refuse_batches(&self, refusal: Option<Refusal>) {
+        self.handle.shared.change(|world, _| world.instance(&self.project, &self.instance).refuses_batches = refusal);
+    }
+
+    /// Sets a fault for requests of this instance and returns its ID.
+    pub fn fault(&self, on: Trigger, effect: Effect) -> u64 {
+        let on = Trigger { project: Some(self.project.clone()), instance: Some(self.instance.clone()), ..on };
+        self.handle.fault(on, effect)
+    }
+
+    /// All log entries of this instance.
+    pub fn calls(&self) -> Vec<Entry> {
+        self.handle.calls(&self.filter(None))
+    }
+
+    /// The batch calls of this instance.
+    pub fn batch_calls(&self) -> Vec<Entry> {
+        self.handle.calls(&self.filter(Some(Operation::Batch)))
+    }
+
+    /// The list requests of this instance.
+    pub fn list_calls(&self) -> Vec<Entry> {
+        self.handle.calls(&self.filter(Some(Operation::List)))
+    }
+
+    /// Waits until these tasks, or all when none is named, are seen in the state.
+    ///
+    /// # Errors
+    /// [`TimedOut`] after `within`, in real time.
+    pub async fn wait_until_all(&self, running: bool, ids: &[String], within: Duration) -> Result<(), TimedOut> {
+        let wanted = |task: &Task| ids.is_empty() || ids.iter().any(|id| **id == *task.id);
+        self.handle
+            .wait_for(within, |view| {
+                let tasks = view.tasks(&self.project, &self.instance);
+                tasks.iter().filter(|task| wanted(task)).all(|task| task.running == running).then_some(())
+            })
+            .await
+    }
+
+    fn filter(&self, operation: Option<Operation>) -> Filter {
+        Filter {
+            operation,
+            project: Some(self.project.clone()),
+            instance: Some(self.instance.clone()),
+            ..Filter::default()
+        }
+    }
+
+    fn on_task<T>(&self, id: &str, act: impl FnOnce(&mut Task, &Policies, Millis) -> T) -> Result<T, UnknownTask> {
+        self.handle.shared.change(|world, now| {
+            let found = world.settled(&self.project, &self.instance, now);
+            let task = found.and_then(|(found, policies)| Some((found.task_mut(id)?, policies)));
+            task.map(|(task, policies)| act(task, &policies, now)).ok_or_else(|| UnknownTask(id.to_owned()))
+        })
+    }
+}

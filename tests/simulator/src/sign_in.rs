@@ -1,0 +1,240 @@
+//! Who is asking: tokens, and access keys with their signatures, lock-out and clock skew.
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Millis;
+use crate::log::Identity;
+use crate::policy::{Policies, SignIn, SignInErrors, WrongProject};
+use crate::signature::{Authorization, Signed, sha256_hex};
+use crate::wire::Refusal;
+use crate::world::World;
+
+/// How far `X-Sdk-Date` may be from the gateway's clock.
+const MAX_SKEW: Millis = 15 * 60 * 1000;
+/// More consecutive failures than this lock an access key …
+const MAX_FAILURES: u32 = 5;
+/// … for this long, also for right signatures.
+const LOCK: Millis = 5 * 60 * 1000;
+
+/// An IAM token.
+#[derive(Debug, Clone)]
+pub(crate) struct Token {
+    /// The project ID it is scoped to; `None`: an account-wide token, which opens no project.
+    pub project: Option<String>,
+    pub user: String,
+    pub domain: String,
+    pub issued_at: Millis,
+    pub expires_at: Millis,
+    pub revoked: bool,
+}
+
+/// An access key.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessKey {
+    pub secret: String,
+    /// Temporary keys come with a token that must be sent as `X-Security-Token`.
+    #[serde(default)]
+    pub security_token: Option<String>,
+    /// The project IDs it opens; empty: all.
+    #[serde(default)]
+    pub projects: Vec<String>,
+    #[serde(skip)]
+    failures: u32,
+    #[serde(skip)]
+    locked_until: Millis,
+}
+
+impl AccessKey {
+    /// A permanent key that opens every project.
+    pub fn new(secret: &str) -> Self {
+        Self { secret: secret.to_owned(), ..Self::default() }
+    }
+}
+
+/// How IAM meets a user who asks for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UserState {
+    #[default]
+    Active,
+    /// 401 IAM.0061
+    Locked,
+    /// 401 IAM.0066
+    Expired,
+    /// 401: `methods` must hold `totp` as well.
+    MfaOnly,
+    /// 403 IAM.0081
+    ConsoleOnly,
+    /// 429 IAM.0012
+    Throttled,
+}
+
+/// An IAM user.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    pub domain: String,
+    pub name: String,
+    #[serde(skip_serializing)]
+    pub password: String,
+    #[serde(default)]
+    pub state: UserState,
+    /// The project IDs it may have tokens for; empty: all.
+    #[serde(default)]
+    pub projects: Vec<String>,
+}
+
+impl User {
+    /// A well user who may have tokens for every project.
+    pub fn new(domain: &str, name: &str, password: &str) -> Self {
+        Self {
+            domain: domain.to_owned(),
+            name: name.to_owned(),
+            password: password.to_owned(),
+            state: UserState::Active,
+            projects: Vec::new(),
+        }
+    }
+}
+
+/// What a signed-in caller may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scope {
+    All,
+    Projects(Vec<String>),
+    /// An account-wide token.
+    Account,
+}
+
+/// Why a sign-in is refused, before it is put in the words of the gateway or of ROMA.
+enum Bad {
+    Missing,
+    Wrong(String),
+    Expired,
+}
+
+/// Checks who is asking. The identity is what was claimed, also when it is refused.
+pub(crate) fn sign_in(
+    world: &mut World,
+    request: &Signed<'_>,
+    policies: &Policies,
+    now: Millis,
+) -> (Identity, Result<Scope, Refusal>) {
+    let header = |name: &str| {
+        request.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    };
+    let signed = header("authorization").and_then(Authorization::parse);
+    let (identity, result) = if let Some(authorization) = signed {
+        let identity = Identity::AccessKey(authorization.access.clone());
+        let date = header("x-sdk-date").unwrap_or_default();
+        let result = if policies.sign_in == SignIn::Token {
+            Err(Bad::Wrong("AK/SK authentication is not supported".into()))
+        } else {
+            check_key(world, request, &authorization, date, header("x-security-token"), now)
+        };
+        (identity, result)
+    } else if let Some(token) = header("x-auth-token").filter(|token| !token.is_empty()) {
+        let identity = Identity::Token(sha256_hex(token.as_bytes())[..12].to_owned());
+        let result = if policies.sign_in == SignIn::AccessKey {
+            Err(Bad::Wrong("token authentication is not supported".into()))
+        } else {
+            check_token(world, token, now)
+        };
+        (identity, result)
+    } else {
+        (Identity::None, Err(Bad::Missing))
+    };
+    (identity, result.map_err(|bad| refusal(bad, policies)))
+}
+
+/// Checks that the caller may act in a project.
+pub(crate) fn permit(scope: &Scope, project: &str, policies: &Policies) -> Result<(), Refusal> {
+    let permitted = match scope {
+        Scope::All => true,
+        Scope::Projects(projects) => projects.iter().any(|p| p == project),
+        Scope::Account => false,
+    };
+    if permitted {
+        return Ok(());
+    }
+    Err(match (policies.sign_in_errors, policies.wrong_project) {
+        (SignInErrors::Roma, _) => {
+            Refusal::fdi(400, "ROMA.1006", "You do not have the permissions required to perform this operation.")
+        }
+        (SignInErrors::Gateway, WrongProject::Fdi3039) => wrong_project(),
+        (SignInErrors::Gateway, WrongProject::Apigw0302) => {
+            Refusal::gateway(403, "APIGW.0302", "The IAM user is not authorized to access the API.")
+        }
+    })
+}
+
+pub(crate) fn wrong_project() -> Refusal {
+    Refusal::fdi(400, "FDI.3039", "The project ID is empty or does not match the project ID in the URL.")
+}
+
+fn refusal(bad: Bad, policies: &Policies) -> Refusal {
+    let incorrect = |detail: &str| {
+        Refusal::gateway(401, "APIGW.0301", &format!("Incorrect IAM authentication information: {detail}"))
+    };
+    match (policies.sign_in_errors, bad) {
+        (SignInErrors::Roma, Bad::Missing) => Refusal::fdi(400, "ROMA.1000", "No token is available in the request."),
+        (SignInErrors::Roma, _) => Refusal::fdi(400, "ROMA.1002", "Incorrect token in the request."),
+        (SignInErrors::Gateway, Bad::Missing) => incorrect("x-auth-token not found"),
+        (SignInErrors::Gateway, Bad::Wrong(detail)) => incorrect(&detail),
+        (SignInErrors::Gateway, Bad::Expired) => Refusal::gateway(401, "APIGW.0307", "The token must be updated."),
+    }
+}
+
+fn check_token(world: &World, token: &str, now: Millis) -> Result<Scope, Bad> {
+    let token = world.tokens.get(token).ok_or_else(|| Bad::Wrong("decrypt token fail".into()))?;
+    if token.revoked || token.expires_at <= now {
+        return Err(Bad::Expired);
+    }
+    Ok(token.project.clone().map_or(Scope::Account, |project| Scope::Projects(vec![project])))
+}
+
+fn check_key(
+    world: &mut World,
+    request: &Signed<'_>,
+    authorization: &Authorization,
+    date: &str,
+    security_token: Option<&str>,
+    now: Millis,
+) -> Result<Scope, Bad> {
+    let access = &authorization.access;
+    let Some(key) = world.keys.get_mut(access) else {
+        return Err(Bad::Wrong(format!("Get secretKey failed,ak:{access},err:ak not exist")));
+    };
+    if now < key.locked_until {
+        return Err(Bad::Wrong("AK access failed to reach the limit,forbidden.".into()));
+    }
+    let date_is_signed = authorization.signed_headers.iter().any(|name| name.eq_ignore_ascii_case("x-sdk-date"));
+    let verdict = if key.security_token.as_deref() != security_token {
+        Err("decrypt token fail")
+    } else if !date_is_signed || !request.is_signed_with(&key.secret, date, authorization) {
+        Err("verify aksk signature fail")
+    } else if sdk_date(date).is_none_or(|date| (date - now).abs() > MAX_SKEW) {
+        Err("calc ak sk signature fail:signature expired")
+    } else {
+        Ok(if key.projects.is_empty() { Scope::All } else { Scope::Projects(key.projects.clone()) })
+    };
+    if verdict.is_ok() {
+        key.failures = 0;
+    } else {
+        key.failures += 1;
+        if key.failures > MAX_FAILURES {
+            key.failures = 0;
+            key.locked_until = now + LOCK;
+        }
+    }
+    verdict.map_err(|detail| Bad::Wrong(detail.into()))
+}
+
+/// `YYYYMMDDTHHMMSSZ`.
+fn sdk_date(text: &str) -> Option<Millis> {
+    let date = DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
+    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_millisecond())
+}

@@ -1,0 +1,134 @@
+//! Everything the simulated cloud knows: projects, instances and their tasks, who may sign in, faults, and the log.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::clock::Millis;
+use crate::fault::{ActiveFault, Effect, Fault};
+use crate::log::Entry;
+use crate::policy::Policies;
+use crate::sign_in::{AccessKey, Token, User};
+use crate::signature::sha256_hex;
+use crate::task::{NewTasks, Task};
+use crate::wire::Refusal;
+
+/// One ROMA Connect instance.
+#[derive(Debug, Default)]
+pub(crate) struct Instance {
+    /// In order of creation.
+    pub tasks: Vec<Task>,
+    pub policies: Option<Policies>,
+    /// Any batch meets this: a frozen instance, a spent quota.
+    pub refuses_batches: Option<Refusal>,
+    /// How many tasks were ever made: numbers their names and IDs.
+    made: usize,
+}
+
+impl Instance {
+    pub fn task(&self, id: &str) -> Option<&Task> {
+        self.tasks.iter().find(|task| &*task.id == id)
+    }
+
+    pub fn task_mut(&mut self, id: &str) -> Option<&mut Task> {
+        self.tasks.iter_mut().find(|task| &*task.id == id)
+    }
+
+    pub fn settle(&mut self, now: Millis, last_run_follows: bool) {
+        for task in &mut self.tasks {
+            task.settle(now, last_run_follows);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub policies: Policies,
+    /// Project ID → name.
+    pub projects: BTreeMap<String, String>,
+    /// By project ID and instance ID.
+    pub instances: BTreeMap<(String, String), Instance>,
+    pub tokens: HashMap<String, Token>,
+    pub keys: BTreeMap<String, AccessKey>,
+    pub users: Vec<User>,
+    pub faults: Vec<ActiveFault>,
+    pub log: Vec<Entry>,
+    /// New connections are closed at once, open ones at their next request.
+    pub refuses_connections: bool,
+    pub refused_connections: u64,
+    made_faults: u64,
+    pub made_tokens: u64,
+}
+
+impl World {
+    /// The instance, made when it is not there; its project too, named by its ID.
+    pub fn instance(&mut self, project: &str, instance: &str) -> &mut Instance {
+        self.projects.entry(project.to_owned()).or_insert_with(|| project.to_owned());
+        self.instances.entry((project.to_owned(), instance.to_owned())).or_default()
+    }
+
+    /// The policies in force for an instance.
+    pub fn policies_of(&self, project: &str, instance: &str) -> &Policies {
+        self.instances
+            .get(&(project.to_owned(), instance.to_owned()))
+            .and_then(|instance| instance.policies.as_ref())
+            .unwrap_or(&self.policies)
+    }
+
+    /// The instance with every switch moved that is due by `now`, and its policies.
+    pub fn settled(&mut self, project: &str, instance: &str, now: Millis) -> Option<(&mut Instance, Policies)> {
+        let policies = self.policies_of(project, instance).clone();
+        let found = self.instances.get_mut(&(project.to_owned(), instance.to_owned()))?;
+        found.settle(now, policies.last_run_follows);
+        Some((found, policies))
+    }
+
+    /// Makes tasks. IDs that are there already are left as they are and not made again.
+    pub fn create_tasks(&mut self, project: &str, instance: &str, new: &NewTasks, now: Millis) -> Vec<Arc<str>> {
+        let holder = self.instance(project, instance);
+        let wanted = if new.ids.is_empty() { new.count } else { new.ids.len() };
+        let mut ids = Vec::with_capacity(wanted);
+        for at in 0..wanted {
+            holder.made += 1;
+            let id: Arc<str> = match new.ids.get(at) {
+                Some(id) => Arc::from(id.as_str()),
+                None => Arc::from(&sha256_hex(format!("{project}/{instance}/{}", holder.made).as_bytes())[..32]),
+            };
+            if holder.task(&id).is_none() {
+                let name = format!("{}-{}", new.prefix, holder.made);
+                holder.tasks.push(Task::new(Arc::clone(&id), name, new, now));
+            }
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// Sets a fault and returns its ID.
+    pub fn set_fault(&mut self, fault: Fault, now: Millis) -> u64 {
+        self.made_faults += 1;
+        let remembers = matches!(fault.effect, Effect::Frozen | Effect::StaleBy { .. });
+        let snapshot = match (&fault.on.project, &fault.on.instance) {
+            (Some(project), Some(instance)) if remembers => {
+                self.settled(project, instance, now).map(|(found, _)| found.tasks.clone())
+            }
+            _ => None,
+        };
+        self.faults.push(ActiveFault::new(self.made_faults, fault, snapshot));
+        self.made_faults
+    }
+
+    /// The entry with this `seq`: they are numbered from 1 and never removed.
+    pub fn entry_mut(&mut self, seq: u64) -> &mut Entry {
+        let at = usize::try_from(seq - 1).unwrap_or(usize::MAX);
+        &mut self.log[at]
+    }
+
+    /// Moves every switch that is due, and says when the next will move by itself.
+    pub fn next_due(&mut self, now: Millis) -> Option<Millis> {
+        let general = self.policies.last_run_follows;
+        for instance in self.instances.values_mut() {
+            let follows = instance.policies.as_ref().map_or(general, |policies| policies.last_run_follows);
+            instance.settle(now, follows);
+        }
+        self.instances.values().flat_map(|instance| &instance.tasks).filter_map(Task::next_due).min()
+    }
+}
