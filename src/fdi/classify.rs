@@ -169,7 +169,7 @@ fn sign_in_hint(asked: &Asked<'_>, code: &str, words: &str, reply: &Reply) -> Op
     } else if says(&["console", "programmatic"]) {
         "The user may only use the console; allow programmatic access."
     } else if says(&["expired"]) && codes::normal(code) != "APIGW.0307" {
-        "The password has expired; change it and update the Secret."
+        "The user or its password has expired; have it renewed and update the Secret."
     } else {
         return None;
     };

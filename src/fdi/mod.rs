@@ -14,6 +14,8 @@ mod limit;
 mod list;
 mod observer;
 mod place;
+#[cfg(test)]
+mod simulator_tests;
 mod task;
 mod text;
 mod tls;
