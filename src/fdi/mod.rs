@@ -17,6 +17,8 @@ mod place;
 #[cfg(test)]
 mod simulator_tests;
 mod task;
+#[cfg(test)]
+mod test_server;
 mod text;
 mod tls;
 mod transport;
