@@ -21,7 +21,7 @@ const WORDS_MAX: usize = 256;
 const CODE_MAX: usize = 64;
 
 /// Longest wait that a `Retry-After` may ask for; more would be an outage by header.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// The gateway rejects signatures when the clocks are 15 minutes apart; from one minute on it is worth a word.
 const SKEW_WORTH_TELLING: i64 = 60;
@@ -169,7 +169,7 @@ fn sign_in_hint(asked: &Asked<'_>, code: &str, words: &str, reply: &Reply) -> Op
     } else if says(&["console", "programmatic"]) {
         "The user may only use the console; allow programmatic access."
     } else if says(&["expired"]) && codes::normal(code) != "APIGW.0307" {
-        "The password has expired; change it and update the Secret."
+        "The user or its password has expired; have it renewed and update the Secret."
     } else {
         return None;
     };

@@ -158,7 +158,7 @@ fn each_refused_sign_in_has_its_sentence() {
         (Method::Password, iam("The username or password is wrong."), "domainName, userName and password"),
         (Method::Password, iam("The account is locked."), "The user is locked"),
         (Method::Password, iam("Please sign in with virtual MFA."), "second factor"),
-        (Method::Password, iam("The password has expired."), "password has expired"),
+        (Method::Password, iam("The password has expired."), "The user or its password has expired"),
         (Method::Password, reply(401, &[], &flat("IAM.0061")), "The user is locked"),
         (Method::Password, reply(403, &[], &flat("IAM.0081")), "only use the console"),
         (Method::Token, gateway("decrypt token fail"), "Put a new token into the Secret"),

@@ -81,7 +81,7 @@ pub(crate) fn cure(code: &str) -> Option<&'static str> {
         "APIGW.0401" | "APIGW.0402" | "APIGW.0404" => "Allow the operator's IP address in ROMA Connect.",
         "APIGW.0501" | "APIGW.0502" => "Raise the quota or unfreeze the application in the API gateway.",
         "IAM.0061" => "The user is locked; wait for the lock to end or have an administrator unlock it.",
-        "IAM.0066" => "The password has expired; change it and update the Secret.",
+        "IAM.0066" => "The user or its password has expired; have it renewed and update the Secret.",
         "IAM.0081" => "The user may only use the console; allow programmatic access.",
         _ => return None,
     })

@@ -55,6 +55,13 @@ pub struct Identity {
     instance_id: String,
 }
 
+impl Identity {
+    /// The endpoint in its normal form, `https://host[:port]`.
+    pub fn endpoint(&self) -> &str {
+        self.endpoint.as_str()
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "instance {} of project {} at {}", self.instance_id, self.project_id, self.endpoint)

@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use crate::fdi::answer::answer;
-use crate::fdi::auth::access_key::{AccessKey, Parts, encoded};
+use crate::fdi::auth::access_key::{Parts, encoded};
 use crate::fdi::auth::credential::{Credential, proves};
 use crate::fdi::auth::password::{self, PasswordSignIn, Token};
 use crate::fdi::auth::{AUTH_TOKEN, secret_header};
@@ -157,8 +157,8 @@ impl HttpFdi {
             };
             let admission = self.credential.admit().await?;
             let headers = self.headers(ask, lent.as_ref().map(|lent| &lent.token))?;
-            let outcome = self.exchange(ask, headers, &read).await;
-            match &outcome {
+            let mut outcome = self.exchange(ask, headers, &read).await;
+            match &mut outcome {
                 Err(error) if error.class == Class::SignIn => {
                     let mut ended = false;
                     if let (Some(sign_in), Some(lent)) = (&password, &lent) {
@@ -195,11 +195,6 @@ impl HttpFdi {
                 }
             }
             SignIn::AccessKey { access_key, secret_key, security_token } => {
-                let key = AccessKey {
-                    access_key: access_key.clone(),
-                    secret_key: secret_key.clone(),
-                    security_token: security_token.clone(),
-                };
                 let parts = Parts {
                     method: ask.verb.as_str(),
                     host: ask.endpoint.authority(),
@@ -209,7 +204,8 @@ impl HttpFdi {
                     project_id: &self.project_id,
                     body: &ask.body,
                 };
-                for (name, value) in key.sign(&parts, Timestamp::now()) {
+                let signed = parts.sign(access_key, secret_key, security_token.as_ref(), Timestamp::now());
+                for (name, value) in signed {
                     headers.insert(HeaderName::from_static(name), secret_header(method, &value)?);
                 }
             }

@@ -2,114 +2,14 @@
 
 use std::sync::Mutex;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::*;
+use crate::fdi::test_server::{Does, Server, http};
 use crate::fdi::{Action, Cause, Connection, Fdi, FdiConfig, Outcome, Place, TaskId};
 
-/// What the server does with a request.
-enum Does {
-    /// Sends this and waits for the next request.
-    Answer(String),
-    /// Sends this and closes the connection.
-    Cut(String),
-    /// Sends this, then nothing more.
-    Hang(String),
-    /// Sends this, then a byte now and then, for ever.
-    Drip(String),
-    /// Sends this, then as much as is taken.
-    Flood(String),
-}
-
-/// A server that answers by a script and remembers what it was asked.
-struct Server {
-    address: String,
-    requests: Arc<Mutex<Vec<String>>>,
-    /// Bytes that a flood got rid of.
-    flooded: Arc<std::sync::atomic::AtomicUsize>,
-}
-
-impl Server {
-    /// `script` is given the number of the request, from 0, and its text.
-    async fn start(script: impl Fn(usize, &str) -> Does + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = Self {
-            address: format!("http://{}", listener.local_addr().unwrap()),
-            requests: Arc::default(),
-            flooded: Arc::default(),
-        };
-        let (requests, flooded, script) = (server.requests.clone(), server.flooded.clone(), Arc::new(script));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (requests, flooded, script) = (requests.clone(), flooded.clone(), script.clone());
-                tokio::spawn(async move { converse(stream, &requests, &flooded, &*script).await });
-            }
-        });
-        server
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-async fn converse(
-    mut stream: TcpStream,
-    requests: &Mutex<Vec<String>>,
-    flooded: &std::sync::atomic::AtomicUsize,
-    script: &(impl Fn(usize, &str) -> Does + Sync),
-) -> Option<()> {
-    loop {
-        let request = read_request(&mut stream).await?;
-        let number = {
-            let mut requests = requests.lock().unwrap();
-            requests.push(request.clone());
-            requests.len() - 1
-        };
-        match script(number, &request) {
-            Does::Answer(text) => stream.write_all(text.as_bytes()).await.ok()?,
-            Does::Cut(text) => return stream.write_all(text.as_bytes()).await.ok(),
-            Does::Hang(text) => {
-                stream.write_all(text.as_bytes()).await.ok()?;
-                std::future::pending::<()>().await;
-            }
-            Does::Drip(text) => {
-                stream.write_all(text.as_bytes()).await.ok()?;
-                loop {
-                    stream.write_all(b" ").await.ok()?;
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            }
-            Does::Flood(text) => {
-                stream.write_all(text.as_bytes()).await.ok()?;
-                loop {
-                    stream.write_all(&[b' '; 65536]).await.ok()?;
-                    flooded.fetch_add(65536, std::sync::atomic::Ordering::Relaxed);
-                }
-            }
-        }
-    }
-}
-
-async fn read_request(stream: &mut TcpStream) -> Option<String> {
-    let mut text = String::new();
-    loop {
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
-            if body.len() >= length {
-                return Some(text);
-            }
-        }
-        let mut chunk = [0; 4096];
-        let read = stream.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
-        text.push_str(std::str::from_utf8(&chunk[..read]).ok()?);
-    }
-}
-
-fn http(status: &str, headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
-}
+/// A way not to answer: its name, and what the server does.
+type Misdeed = (&'static str, fn() -> Does);
 
 fn ok(body: &str) -> Does {
     Does::Answer(http("200 OK", "x-request-id: r-1\r\n", body))
@@ -373,7 +273,7 @@ async fn a_redirect_is_not_followed_and_the_token_stays_here() {
 
 #[tokio::test]
 async fn whatever_a_server_does_instead_of_answering_ends_in_time_as_unavailable() {
-    let scripts: Vec<(&str, fn() -> Does)> = vec![
+    let scripts: Vec<Misdeed> = vec![
         ("hangs before the head", || Does::Hang(String::new())),
         ("hangs within the head", || Does::Hang("HTTP/1.1 200 OK\r\n".into())),
         ("hangs after the head", || Does::Hang("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n".into())),

@@ -60,6 +60,7 @@ impl Turn for Leave {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use futures::FutureExt;
 

@@ -14,7 +14,11 @@ mod limit;
 mod list;
 mod observer;
 mod place;
+#[cfg(test)]
+mod simulator_tests;
 mod task;
+#[cfg(test)]
+mod test_server;
 mod text;
 mod tls;
 mod transport;

@@ -134,7 +134,8 @@ pub(crate) fn tls_failure(error: &reqwest::Error, host: &str) -> Option<CallErro
                 "CertificateForAnotherName",
                 format!("The certificate of {host} is for another name. Check the endpoint's host name."),
             ),
-            CertificateError::UnknownIssuer => (
+            // A bad signature is what an authority made anew under its old name leads to.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => (
                 "CertificateNotTrusted",
                 format!(
                     "The certificate of {host} is signed by an authority that is not trusted. Put the authority's certificate into caBundle."

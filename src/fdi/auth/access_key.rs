@@ -3,7 +3,6 @@
 //! Unlike AWS' scheme the key is used as it is: no derivation, no date or region scope.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -129,45 +128,6 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// An access key, permanent or temporary.
-pub(crate) struct AccessKey {
-    pub(crate) access_key: SecretString,
-    pub(crate) secret_key: SecretString,
-    pub(crate) security_token: Option<SecretString>,
-}
-
-impl AccessKey {
-    /// The headers to add to a request for `project_id`: those signed beside `content_type`, and the signature itself.
-    /// `Host` is signed and not among them; the HTTP client sends it.
-    pub(crate) fn sign(&self, parts: &Parts<'_>, now: Timestamp) -> Vec<(&'static str, String)> {
-        let date = sdk_date(now);
-        let mut headers = vec![
-            ("content-type", parts.content_type),
-            ("host", parts.host),
-            ("x-project-id", parts.project_id),
-            ("x-sdk-date", &date),
-        ];
-        if let Some(token) = &self.security_token {
-            headers.push(("x-security-token", token.expose_secret()));
-        }
-        let request =
-            Request { method: parts.method, path: parts.path, query: parts.query, headers: &headers, body: parts.body };
-        let authorization =
-            request.authorization(self.access_key.expose_secret(), self.secret_key.expose_secret(), &date);
-        let mut added = vec![("authorization", authorization)];
-        added.extend(
-            headers.iter().filter(|(name, _)| name.starts_with("x-")).map(|(name, value)| (*name, (*value).to_owned())),
-        );
-        added
-    }
-}
-
-impl fmt::Debug for AccessKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AccessKey")
-    }
-}
-
 /// A request as this client makes it, before it is signed.
 pub(crate) struct Parts<'a> {
     pub(crate) method: &'a str,
@@ -177,6 +137,33 @@ pub(crate) struct Parts<'a> {
     pub(crate) content_type: &'a str,
     pub(crate) project_id: &'a str,
     pub(crate) body: &'a [u8],
+}
+
+impl Parts<'_> {
+    /// The headers to add to the request: those signed beside its `Content-Type`, and the signature itself. `Host` is signed
+    /// and not among them; the HTTP client sends it.
+    pub(crate) fn sign(
+        &self,
+        access_key: &SecretString,
+        secret_key: &SecretString,
+        security_token: Option<&SecretString>,
+        now: Timestamp,
+    ) -> Vec<(&'static str, String)> {
+        let date = sdk_date(now);
+        let mut headers = vec![
+            ("content-type", self.content_type),
+            ("host", self.host),
+            ("x-project-id", self.project_id),
+            ("x-sdk-date", &date),
+        ];
+        headers.extend(security_token.map(|token| ("x-security-token", token.expose_secret())));
+        let request =
+            Request { method: self.method, path: self.path, query: self.query, headers: &headers, body: self.body };
+        let authorization = request.authorization(access_key.expose_secret(), secret_key.expose_secret(), &date);
+        let added = headers.iter().filter(|(name, _)| name.starts_with("x-"));
+        let added = added.map(|(name, value)| (*name, (*value).to_owned()));
+        [("authorization", authorization)].into_iter().chain(added).collect()
+    }
 }
 
 #[cfg(test)]

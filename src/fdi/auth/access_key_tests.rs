@@ -28,6 +28,7 @@ struct Vector {
     signature: &'static str,
 }
 
+#[allow(clippy::too_many_lines)]
 fn vectors() -> Vec<Vector> {
     let host = ("Host", ROMA);
     let usual = "content-type;host;x-project-id;x-sdk-date";
@@ -193,11 +194,6 @@ fn the_eight_vectors_of_the_official_sdk_are_met_byte_for_byte() {
 
 #[test]
 fn what_the_client_adds_to_a_request_is_what_the_official_sdk_adds() {
-    let key = AccessKey {
-        access_key: ACCESS_KEY.into(),
-        secret_key: SECRET_KEY.into(),
-        security_token: Some("gQpjbi1ub3J0aC00jEXAMPLE/token+value==".into()),
-    };
     let path = format!("{INSTANCE}{TASK}");
     let parts = Parts {
         method: "GET",
@@ -208,11 +204,12 @@ fn what_the_client_adds_to_a_request_is_what_the_official_sdk_adds() {
         project_id: PROJECT,
         body: b"",
     };
-    let added = key.sign(&parts, "2026-01-02T03:04:05.999Z".parse().unwrap());
+    let security_token = "gQpjbi1ub3J0aC00jEXAMPLE/token+value==".into();
+    let now = "2026-01-02T03:04:05.999Z".parse().unwrap();
+    let added = parts.sign(&ACCESS_KEY.into(), &SECRET_KEY.into(), Some(&security_token), now);
     let names: Vec<&str> = added.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["authorization", "x-project-id", "x-sdk-date", "x-security-token"]);
     assert!(added[0].1.ends_with("5c1ce6297effdf0d1213ae16c8f2917f465d365f56cb8c8f99880898d703a00c"), "V4");
-    assert_eq!(format!("{key:?}"), "AccessKey");
 }
 
 #[test]

@@ -17,10 +17,10 @@ use crate::fdi::auth::{Fingerprint, PasswordSignIn};
 use crate::fdi::{CallError, Cause, Class};
 
 pub(crate) const REFUSALS_MAX: usize = 3;
-pub(crate) const WINDOW: Duration = Duration::from_secs(5 * 60);
+pub(crate) const WINDOW: Duration = Duration::from_mins(5);
 
 const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// A trial that hangs must not hold up the other instances that share the credential: after this long the next one may
 /// go beside it, as long as all of them refused would still be at most [`REFUSALS_MAX`].
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Entries are forgotten when unused for this long.
-const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
+const FORGET_AFTER: Duration = Duration::from_hours(1);
 
 /// Which credential: where it is asked for, and the hash of who it is with all secret data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -164,7 +164,8 @@ impl State {
         self.trials + self.refusals.len() < REFUSALS_MAX
     }
 
-    fn refused(&mut self, since: Instant, error: &CallError) {
+    /// Bars the credential; for how long.
+    fn refused(&mut self, since: Instant, error: &CallError) -> Duration {
         let now = Instant::now();
         // Requests that were under way together are one mistake, not several; they count all the same for the bound.
         if self.refusals.back().is_none_or(|last| since >= *last) {
@@ -180,7 +181,8 @@ impl State {
         if let Some(leaves_room) = self.refusals.len().checked_sub(REFUSALS_MAX) {
             until = until.max(self.refusals[leaves_room] + WINDOW);
         }
-        self.barred = Some((until, CallError { retry_after: None, ..error.clone() }));
+        self.barred = Some((until, error.clone()));
+        until - now
     }
 }
 
@@ -208,9 +210,9 @@ impl Admission {
         }
     }
 
-    /// The service refused the sign-in, with `error`.
-    pub(crate) fn refused(self, error: &CallError) {
-        self.credential.state().refused(self.since, error);
+    /// The service refused the sign-in, with `error`, which then says when the credential may be tried again.
+    pub(crate) fn refused(self, error: &mut CallError) {
+        error.retry_after = Some(self.credential.state().refused(self.since, error));
     }
 }
 

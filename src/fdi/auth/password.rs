@@ -17,10 +17,10 @@ use crate::fdi::{CallError, Class};
 const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
 /// A token is renewed this long before its end, or in the last tenth of a shorter life.
-const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
+const RENEW_BEFORE: Duration = Duration::from_mins(5);
 
 /// What a token is good for when IAM does not say.
-const ASSUMED_LIFE: Duration = Duration::from_secs(60 * 60);
+const ASSUMED_LIFE: Duration = Duration::from_hours(1);
 const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 
 /// After IAM gave no new token the one at hand is used for this long before IAM is asked again.
@@ -93,10 +93,10 @@ impl PasswordSignIn {
                 *state = State { token: Some(token.clone()), failure: None };
                 Ok(Lent { token, fresh: true })
             }
-            Err(error) => {
+            Err(mut error) => {
                 let refused = error.class == Class::SignIn;
                 if refused {
-                    admission.refused(&error);
+                    admission.refused(&mut error);
                 } else {
                     drop(admission);
                 }

@@ -1,0 +1,127 @@
+//! The client against the live service double, which checks signatures and tokens for real.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fdi_simulator::{AccessKey, Certificate, Filter, Options, Simulator, User, UserState};
+
+use crate::fdi::{
+    Action, Batch, CallError, Class, Connection, Fdi, FdiApi, FdiConfig, Limits, Observer, Operation, Outcome, Place,
+    SignIn, TaskId,
+};
+
+const PROJECT: &str = "0123456789abcdef0123456789abcdef";
+const INSTANCE: &str = "1d94f3f6-1111-2222-3333-444455556666";
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn request(&self, _: Operation, _: &'static str, _: Duration, _: Duration) {}
+}
+
+async fn simulator() -> Simulator {
+    Simulator::start(Options::default().tls(Certificate::Right)).await.unwrap()
+}
+
+fn fdi() -> Fdi {
+    Fdi::new(FdiConfig { allow_insecure: true, ..FdiConfig::default() }).unwrap()
+}
+
+fn connect(fdi: &Fdi, sim: &Simulator, sign_in: SignIn) -> Arc<dyn FdiApi> {
+    let connection = Connection {
+        place: Place::Endpoint(sim.https_url().unwrap()),
+        project_id: PROJECT.into(),
+        instance_id: INSTANCE.into(),
+        iam_endpoint: sim.https_url(),
+        ca_bundle: sim.ca_pem(),
+    };
+    fdi.connect(&connection, sign_in, &Arc::new(Limits::new(1000, 10)), Arc::new(Nobody)).unwrap()
+}
+
+fn key(secret: &str, security_token: Option<&str>) -> SignIn {
+    SignIn::AccessKey {
+        access_key: "AKIDEXAMPLEROMA00001".into(),
+        secret_key: secret.into(),
+        security_token: security_token.map(Into::into),
+    }
+}
+
+fn password() -> SignIn {
+    SignIn::Password { domain: "account".into(), user: "operator".into(), password: "pass phrase".into() }
+}
+
+#[tokio::test]
+async fn every_way_to_sign_in_lists_and_starts_tasks_over_tls_with_a_private_authority() {
+    let ways: [(&str, SignIn); 4] = [
+        ("token", SignIn::Token("a-token".into())),
+        ("permanent key", key("secret-key", None)),
+        ("temporary key", key("secret-key", Some("st+/="))),
+        ("password", password()),
+    ];
+    for (way, sign_in) in ways {
+        let sim = simulator().await;
+        sim.set_token("a-token", Some(PROJECT), Duration::from_hours(1));
+        sim.set_user(User::new("account", "operator", "pass phrase"));
+        let mut key = AccessKey::new("secret-key");
+        key.security_token = (way == "temporary key").then(|| "st+/=".into());
+        sim.set_key("AKIDEXAMPLEROMA00001", key);
+        let instance = sim.instance(PROJECT, INSTANCE);
+        instance.create_tasks(12);
+        let api = connect(&fdi(), &sim, sign_in);
+
+        let tasks = api.list().await.unwrap();
+        assert_eq!(tasks.len(), 12, "{way}");
+        let ids: Vec<TaskId> = tasks.into_iter().take(10).map(|task| task.id).collect();
+        let batch = Batch::new(Action::Start, ids).unwrap();
+        let answer = api.start_or_stop(api.turn().await, &batch).await.unwrap();
+        assert!(answer.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Accepted), "{way}: {answer:?}");
+        assert_eq!(instance.batch_calls().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_instances_with_a_wrong_key_do_not_lock_it() {
+    let sim = simulator().await;
+    sim.set_key("AKIDEXAMPLEROMA00001", AccessKey::new("right"));
+    sim.instance(PROJECT, INSTANCE);
+    let fdi = fdi();
+    let apis: Vec<_> = (0..100).map(|_| connect(&fdi, &sim, key("wrong", None))).collect();
+    let results = futures::future::join_all(apis.iter().map(|api| api.list())).await;
+    assert!(results.iter().all(|result| result.as_ref().is_err_and(|error| error.class == Class::SignIn)));
+    assert!(sim.counts(&Filter::default()).sign_ins_refused <= 3);
+    assert!(connect(&fdi, &sim, key("right", None)).list().await.is_ok(), "the key still works for those who have it");
+}
+
+#[tokio::test]
+async fn a_token_that_iam_ended_is_renewed_in_the_same_request() {
+    let sim = simulator().await;
+    sim.set_user(User::new("account", "operator", "pass phrase"));
+    sim.instance(PROJECT, INSTANCE);
+    let api = connect(&fdi(), &sim, password());
+    api.list().await.unwrap();
+    sim.expire_all_tokens();
+    api.list().await.unwrap();
+    sim.revoke_all_tokens();
+    api.list().await.unwrap();
+}
+
+#[tokio::test]
+async fn each_user_that_iam_does_not_let_in_has_its_sentence() {
+    let refused = async |state: UserState| -> CallError {
+        let sim = simulator().await;
+        sim.set_user(User { state, ..User::new("account", "operator", "pass phrase") });
+        sim.instance(PROJECT, INSTANCE);
+        connect(&fdi(), &sim, password()).list().await.unwrap_err()
+    };
+    for (state, sentence) in [
+        (UserState::Locked, "The user is locked"),
+        (UserState::Expired, "has expired"),
+        (UserState::MfaOnly, "second factor"),
+        (UserState::ConsoleOnly, "may only use the console"),
+    ] {
+        let error = refused(state).await;
+        assert_eq!(error.class, Class::SignIn, "{error:?}");
+        assert!(error.message.contains(sentence), "{}", error.message);
+    }
+}
