@@ -1,6 +1,8 @@
 //! The loop of one candidate: look, decide, write, wait.
 
+use std::error::Error;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::iter::successors;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -259,10 +261,16 @@ fn seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
 }
 
-/// An error of the API server in one line.
+/// An error in one line, down to its cause: `ServiceError: client error (Connect)` alone tells nobody what is wrong.
 fn told(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => format!("{} (HTTP {})", status.message, status.code),
-        other => other.to_string(),
+    if let kube::Error::Api(status) = error {
+        return format!("{} (HTTP {})", status.message, status.code);
     }
+    let causes = successors(Some(error as &dyn Error), |error| (*error).source());
+    // Many errors repeat their cause in their own text.
+    causes.map(ToString::to_string).fold(String::new(), |told, cause| match (told.is_empty(), told.contains(&cause)) {
+        (true, _) => cause,
+        (false, true) => told,
+        (false, false) => format!("{told}: {cause}"),
+    })
 }
