@@ -16,9 +16,8 @@ const MAX_ID_LENGTH: usize = 64;
 
 /// The batch as far as it can be read: for the log, before anything is checked.
 pub(crate) fn peek(body: &[u8]) -> (Option<Action>, Vec<Arc<str>>) {
-    let read: OperateTasks = serde_json::from_slice(body).unwrap_or_default();
-    let ids = read.list.unwrap_or_default().into_iter().filter_map(|bean| bean.task_id).collect();
-    (read.action_id.as_deref().and_then(action), ids)
+    let read = OperateTasks::read(body).unwrap_or_default();
+    (read.action_id.as_deref().and_then(action), read.list.into_iter().flatten().collect())
 }
 
 fn action(text: &str) -> Option<Action> {
@@ -31,16 +30,16 @@ fn action(text: &str) -> Option<Action> {
 
 /// Checks what the service documents; in this order.
 fn checked(body: &[u8], policies: &Policies) -> Result<(Action, Vec<Arc<str>>), Refusal> {
-    let read: OperateTasks = serde_json::from_slice(body).map_err(|_| Refusal::invalid())?;
+    let read = OperateTasks::read(body)?;
     let action = read.action_id.as_deref().and_then(action).ok_or_else(|| Refusal::invalid_parameter("action_id"))?;
-    let list = read.list.unwrap_or_default();
+    let list = read.list;
     if list.is_empty() {
         return Err(Refusal::fdi(400, "FDI.3150", "The task list is empty."));
     }
     if list.len() > MAX_IDS {
         return Err(Refusal::invalid());
     }
-    let ids: Option<Vec<Arc<str>>> = list.into_iter().map(|bean| bean.task_id.filter(|id| !id.is_empty())).collect();
+    let ids: Option<Vec<Arc<str>>> = list.into_iter().map(|id| id.filter(|id| !id.is_empty())).collect();
     let ids = ids.ok_or_else(|| Refusal::fdi(400, "FDI.3022", "One or more tasks have empty task IDs."))?;
     if ids.iter().any(|id| id.chars().count() > MAX_ID_LENGTH) {
         return Err(Refusal::invalid_parameter("task_id"));

@@ -21,7 +21,7 @@ use crate::task::{LastRun, Manner, NewTasks, Task};
 use crate::wire::Refusal;
 
 /// Why a control request is not done.
-enum Wrong {
+pub(crate) enum Wrong {
     NotFound(String),
     Invalid(String),
 }
@@ -42,7 +42,7 @@ impl From<UnknownTask> for Wrong {
     }
 }
 
-type Done = Result<Json<Value>, Wrong>;
+pub(crate) type Done = Result<Json<Value>, Wrong>;
 
 fn done() -> Json<Value> {
     Json(json!({}))
@@ -70,9 +70,11 @@ pub(crate) fn router() -> Router<Handle> {
         .route("/clock", get(clock))
         .route("/calls", get(calls))
         .route("/counts", get(counts))
+        .fallback(|| async { Wrong::NotFound("the control API has no such path or method".into()) })
+        .method_not_allowed_fallback(|| async { Wrong::NotFound("the control API has no such path or method".into()) })
 }
 
-async fn overview(State(sim): State<Handle>) -> Done {
+pub(crate) async fn overview(State(sim): State<Handle>) -> Done {
     let instances: Vec<Value> = sim
         .instances()
         .iter()

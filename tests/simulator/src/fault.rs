@@ -1,17 +1,37 @@
 //! What goes wrong between the service and its caller: a fault is *which requests* and *what happens to them*.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::log::Operation;
 use crate::task::{Action, Task};
 
 /// A fault as it is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Value")]
 pub struct Fault {
     #[serde(flatten)]
     pub on: Trigger,
     #[serde(flatten)]
     pub effect: Effect,
+}
+
+impl TryFrom<Value> for Fault {
+    type Error = String;
+
+    /// A misspelt trigger would make a fault strike everything, so unknown fields are refused.
+    fn try_from(value: Value) -> Result<Self, String> {
+        let on: Trigger = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
+        let effect: Effect = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
+        let remembers = matches!(effect, Effect::Frozen | Effect::StaleBy { .. });
+        if remembers && (on.project.is_none() || on.instance.is_none()) {
+            return Err("this kind of fault must name a project and an instance".to_owned());
+        }
+        let fault = Self { on, effect };
+        let known = serde_json::to_value(&fault).map_err(|error| error.to_string())?;
+        let unknown = value.as_object().into_iter().flatten().find(|(name, _)| known.get(name.as_str()).is_none());
+        unknown.map_or(Ok(fault), |(name, _)| Err(format!("a fault of this kind has no field {name}")))
+    }
 }
 
 /// Which requests meet the fault: those that match everything given here.

@@ -13,7 +13,7 @@ use crate::instance::InstanceHandle;
 use crate::log::{Counts, Entry, Filter};
 use crate::policy::Policies;
 use crate::service::{Reply, Shared};
-use crate::sign_in::{AccessKey, Token, User};
+use crate::sign_in::{AccessKey, HeldKey, Token, User};
 use crate::task::Task;
 use crate::world::World;
 use crate::{iam, server};
@@ -163,9 +163,9 @@ impl Handle {
         self.shared.change(|world, _| world.tokens.values_mut().for_each(|token| token.revoked = true));
     }
 
-    /// Adds or replaces an access key.
+    /// Adds or replaces an access key; its failures and lock are forgotten.
     pub fn set_key(&self, access: &str, key: AccessKey) {
-        self.shared.change(|world, _| world.keys.insert(access.to_owned(), key));
+        self.shared.change(|world, _| world.keys.insert(access.to_owned(), HeldKey::new(key)));
     }
 
     pub fn remove_key(&self, access: &str) -> bool {

@@ -58,7 +58,8 @@ pub struct Entry {
     pub arrived_at: Millis,
     /// When the service did what was asked, or refused it. `None`: not yet, or never.
     pub acted_at: Option<Millis>,
-    /// When the headers of the answer were handed to the connection. `None`: not yet, or cut, hung, or the caller had gone.
+    /// When the headers of the answer were handed to the connection. `None`: not yet, or cut, hung, or the
+    /// caller was seen to have gone (one who goes in the last moment may count as answered).
     pub answered_at: Option<Millis>,
     pub operation: Operation,
     pub method: String,

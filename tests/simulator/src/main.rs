@@ -5,6 +5,7 @@ use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Parser;
 use fdi_simulator::{AccessKey, Certificate, NewTasks, Options, Preset, PresetInstance, PresetToken, Simulator, User};
@@ -65,8 +66,17 @@ fn certificate(name: &str) -> Result<Certificate, String> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fdi-simulator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let options = Options {
         listen: arguments.listen,
         listen_tls: arguments.tls,

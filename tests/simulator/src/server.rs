@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
+use axum::routing::get;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http::{Request, Response, header};
@@ -34,7 +35,12 @@ const FLOOD_CHUNK: u64 = 64 * 1024;
 
 /// The services with the control API beside them.
 pub(crate) fn router(handle: &Handle) -> Router {
-    Router::new().nest("/_sim", control::router()).fallback(serve).with_state(handle.clone())
+    // A nested root goes by its name without a slash only; people type one.
+    Router::new()
+        .nest("/_sim", control::router())
+        .route("/_sim/", get(control::overview))
+        .fallback(serve)
+        .with_state(handle.clone())
 }
 
 /// Binds a loopback or other address.
@@ -64,7 +70,7 @@ pub(crate) async fn accept(listener: TcpListener, handle: Handle, kind: Kind) {
             accepted = listener.accept() => {
                 // Out of file descriptors and the like: the next accept may do better.
                 let Ok((stream, _)) = accepted else { tokio::task::yield_now().await; continue };
-                let refused = !matches!(kind, Kind::Control) && handle.shared.change(|world, _| {
+                let refused = !matches!(kind, Kind::Control) && handle.shared.read(|world, _| {
                     world.refused_connections += u64::from(world.refuses_connections);
                     world.refuses_connections
                 });

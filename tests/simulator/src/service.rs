@@ -260,7 +260,7 @@ impl Arrival {
         self.parts.uri.query().unwrap_or_default()
     }
 
-    /// Done by the service: size limits, route, sign-in, project, instance, operation; in this order.
+    /// Done by the service: size limits, route, sign-in, project, instance, request; in this order.
     fn perform(&self, world: &mut World, now: Millis, acted: &mut Acted) -> Said {
         let said = self.checked(world, now, acted).unwrap_or_else(Said::Refused);
         if let Said::Refused(refusal) = &said
@@ -325,9 +325,9 @@ impl Arrival {
                 done.answer.map(Said::Batch)
             }
             Route::List { project, instance } => {
-                let query = ListQuery::parse(self.query(), &policies)?;
                 let found = world.settled(project, instance, now);
                 let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
+                let query = ListQuery::parse(self.query(), &policies)?;
                 let mut shown = None;
                 for (_, effect) in &self.effects {
                     if let Effect::StaleFor { ms } = effect {

@@ -41,10 +41,21 @@ pub struct AccessKey {
     /// The project IDs it opens; empty: all.
     #[serde(default)]
     pub projects: Vec<String>,
-    #[serde(skip)]
+}
+
+/// An access key as the gateway holds it.
+#[derive(Debug)]
+pub(crate) struct HeldKey {
+    key: AccessKey,
+    /// Consecutive failures so far.
     failures: u32,
-    #[serde(skip)]
     locked_until: Millis,
+}
+
+impl HeldKey {
+    pub fn new(key: AccessKey) -> Self {
+        Self { key, failures: 0, locked_until: Millis::MIN }
+    }
 }
 
 impl AccessKey {
@@ -205,29 +216,29 @@ fn check_key(
     now: Millis,
 ) -> Result<Scope, Bad> {
     let access = &authorization.access;
-    let Some(key) = world.keys.get_mut(access) else {
+    let Some(held) = world.keys.get_mut(access) else {
         return Err(Bad::Wrong(format!("Get secretKey failed,ak:{access},err:ak not exist")));
     };
-    if now < key.locked_until {
+    if now < held.locked_until {
         return Err(Bad::Wrong("AK access failed to reach the limit,forbidden.".into()));
     }
     let date_is_signed = authorization.signed_headers.iter().any(|name| name.eq_ignore_ascii_case("x-sdk-date"));
-    let verdict = if key.security_token.as_deref() != security_token {
+    let verdict = if held.key.security_token.as_deref() != security_token {
         Err("decrypt token fail")
-    } else if !date_is_signed || !request.is_signed_with(&key.secret, date, authorization) {
+    } else if !date_is_signed || !request.is_signed_with(&held.key.secret, date, authorization) {
         Err("verify aksk signature fail")
     } else if sdk_date(date).is_none_or(|date| (date - now).abs() > MAX_SKEW) {
         Err("calc ak sk signature fail:signature expired")
     } else {
-        Ok(if key.projects.is_empty() { Scope::All } else { Scope::Projects(key.projects.clone()) })
+        Ok(if held.key.projects.is_empty() { Scope::All } else { Scope::Projects(held.key.projects.clone()) })
     };
     if verdict.is_ok() {
-        key.failures = 0;
+        held.failures = 0;
     } else {
-        key.failures += 1;
-        if key.failures > MAX_FAILURES {
-            key.failures = 0;
-            key.locked_until = now + LOCK;
+        held.failures += 1;
+        if held.failures > MAX_FAILURES {
+            held.failures = 0;
+            held.locked_until = now + LOCK;
         }
     }
     verdict.map_err(|detail| Bad::Wrong(detail.into()))

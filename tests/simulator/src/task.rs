@@ -280,7 +280,8 @@ pub struct NewTasks {
     pub count: usize,
     /// Exactly these IDs; otherwise 32 hexadecimal characters are made for each.
     pub ids: Vec<String>,
-    /// Names are `<prefix>-1`, `<prefix>-2` …, numbered through the instance.
+    /// Their names, in order; tasks beyond those are named `<prefix>-1`, `<prefix>-2` …, numbered through the instance.
+    pub names: Vec<String>,
     pub prefix: String,
     pub running: bool,
     pub last_run: LastRun,
@@ -299,6 +300,7 @@ impl Default for NewTasks {
         Self {
             count: 1,
             ids: Vec::new(),
+            names: Vec::new(),
             prefix: "task".to_owned(),
             running: false,
             last_run: LastRun::default(),

@@ -2,25 +2,43 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use crate::clock::list_time;
 use crate::policy::ErrorShape;
 use crate::task::{LastRun, Task, TaskMode, TaskType};
 
 /// `OperateTasksBean`. Every field optional here: what is missing is answered with the service's own code.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub struct OperateTasks {
     pub action_id: Option<String>,
-    pub list: Option<Vec<TaskBean>>,
+    /// The `task_id` of each `TaskBean`.
+    pub list: Vec<Option<Arc<str>>>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct TaskBean {
-    pub task_id: Option<Arc<str>>,
+impl OperateTasks {
+    /// Refused with FDI.3002 when the body is no JSON object or a field has another type. (Not derived: a derived
+    /// reader would take arrays for objects.)
+    pub fn read(body: &[u8]) -> Result<Self, Refusal> {
+        fn text(object: &Map<String, Value>, name: &str) -> Result<Option<String>, Refusal> {
+            match object.get(name) {
+                None | Some(Value::Null) => Ok(None),
+                Some(Value::String(text)) => Ok(Some(text.clone())),
+                Some(_) => Err(Refusal::invalid()),
+            }
+        }
+        let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Refusal::invalid())?;
+        let list = match object.get("list") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(beans)) => beans
+                .iter()
+                .map(|bean| Ok(text(bean.as_object().ok_or_else(Refusal::invalid)?, "task_id")?.map(Arc::from)))
+                .collect::<Result<_, Refusal>>()?,
+            Some(_) => return Err(Refusal::invalid()),
+        };
+        Ok(Self { action_id: text(&object, "action_id")?, list })
+    }
 }
 
 /// `BatchOperatorTaskResp`.

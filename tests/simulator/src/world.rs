@@ -7,7 +7,7 @@ use crate::clock::Millis;
 use crate::fault::{ActiveFault, Effect, Fault};
 use crate::log::Entry;
 use crate::policy::Policies;
-use crate::sign_in::{AccessKey, Token, User};
+use crate::sign_in::{HeldKey, Token, User};
 use crate::signature::sha256_hex;
 use crate::task::{NewTasks, Task};
 use crate::wire::Refusal;
@@ -48,7 +48,7 @@ pub(crate) struct World {
     /// By project ID and instance ID.
     pub instances: BTreeMap<(String, String), Instance>,
     pub tokens: HashMap<String, Token>,
-    pub keys: BTreeMap<String, AccessKey>,
+    pub keys: BTreeMap<String, HeldKey>,
     pub users: Vec<User>,
     pub faults: Vec<ActiveFault>,
     pub log: Vec<Entry>,
@@ -94,7 +94,7 @@ impl World {
                 None => Arc::from(&sha256_hex(format!("{project}/{instance}/{}", holder.made).as_bytes())[..32]),
             };
             if holder.task(&id).is_none() {
-                let name = format!("{}-{}", new.prefix, holder.made);
+                let name = new.names.get(at).cloned().unwrap_or_else(|| format!("{}-{}", new.prefix, holder.made));
                 holder.tasks.push(Task::new(Arc::clone(&id), name, new, now));
             }
             ids.push(id);

@@ -1,0 +1,14 @@
+//! The simulator from outside: every documented wire example, sign-in, faults, control API and sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod batches;
+mod caller;
+mod control;
+mod faults;
+mod iam;
+mod lists;
+mod program;
+mod readme;
+mod sign_in;
+mod sockets;
+mod waiting;
