@@ -16,6 +16,7 @@ use crate::policy::{ErrorShape, Policies, UnknownInstance};
 use crate::route::Route;
 use crate::sign_in::{permit, sign_in, wrong_project};
 use crate::signature::{Signed, sha256_hex};
+use crate::task::Task;
 use crate::wire::{BatchAnswer, ListAnswer, Refusal, Speaker, show_answer};
 use crate::world::World;
 use crate::{batch, falsify, iam};
@@ -324,31 +325,7 @@ impl Arrival {
                 acted.applied = done.applied;
                 done.answer.map(Said::Batch)
             }
-            Route::List { project, instance } => {
-                let found = world.settled(project, instance, now);
-                let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
-                let query = ListQuery::parse(self.query(), &policies)?;
-                let mut shown = None;
-                for (_, effect) in &self.effects {
-                    if let Effect::StaleFor { ms } = effect {
-                        let at = now.saturating_sub(Millis::try_from(*ms).unwrap_or(Millis::MAX));
-                        let lagging = found.tasks.iter().filter_map(|task| {
-                            let running = task.running_at(at)?;
-                            let mut task = task.clone();
-                            task.running = running;
-                            Some(task)
-                        });
-                        shown = Some(lagging.collect::<Vec<_>>());
-                    }
-                }
-                let tasks = shown.unwrap_or_else(|| found.tasks.clone());
-                let remembered = self
-                    .effects
-                    .iter()
-                    .filter_map(|(id, _)| world.faults.iter_mut().find(|fault| fault.id == *id)?.remembered(&tasks))
-                    .last();
-                Ok(Said::List(query.page(remembered.as_ref().unwrap_or(&tasks), instance, &policies)))
-            }
+            Route::List { project, instance } => self.list(world, project, instance, &policies, now).map(Said::List),
             Route::Show { project, instance, task } => {
                 let found = world.settled(project, instance, now);
                 let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
@@ -357,6 +334,34 @@ impl Arrival {
             }
             Route::Token | Route::Other => Err(Refusal::invalid()),
         }
+    }
+
+    fn list(
+        &self,
+        world: &mut World,
+        project: &str,
+        instance: &str,
+        policies: &Policies,
+        now: Millis,
+    ) -> Result<ListAnswer, Refusal> {
+        let found = world.settled(project, instance, now);
+        let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, policies))?;
+        let query = ListQuery::parse(self.query(), policies)?;
+        let lagging: Option<Vec<Task>> = self.effects.iter().find_map(|(_, effect)| match effect {
+            Effect::StaleFor { ms } => {
+                let at = now.saturating_sub(Millis::try_from(*ms).unwrap_or(Millis::MAX));
+                Some(found.tasks.iter().filter_map(|task| task.as_seen_at(at)).collect())
+            }
+            _ => None,
+        });
+        let remembers = |effect: &Effect| matches!(effect, Effect::StaleBy { .. } | Effect::Frozen);
+        let Some((id, _)) = self.effects.iter().find(|(_, effect)| remembers(effect)) else {
+            return Ok(query.page(lagging.as_ref().unwrap_or(&found.tasks), instance, policies));
+        };
+        let tasks = lagging.unwrap_or_else(|| found.tasks.clone());
+        let fault = world.faults.iter_mut().find(|fault| fault.id == *id);
+        let remembered = fault.and_then(|fault| fault.remembered(&tasks));
+        Ok(query.page(remembered.as_ref().unwrap_or(&tasks), instance, policies))
     }
 
     fn check_size(&self) -> Result<(), Refusal> {
