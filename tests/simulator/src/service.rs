@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Millis};
 use crate::fault::{Effect, Facts};
 use crate::list::ListQuery;
-use crate::log::{Entry, Identity, Told, redacted};
+use crate::log::{Entry, Told, redacted};
 use crate::policy::{ErrorShape, Policies, UnknownInstance};
 use crate::route::Route;
-use crate::sign_in::{permit, sign_in, wrong_project};
+use crate::sign_in::{self, permit, sign_in, wrong_project};
 use crate::signature::{Signed, sha256_hex};
 use crate::task::Task;
 use crate::wire::{BatchAnswer, ListAnswer, Refusal, Speaker, show_answer};
@@ -100,7 +100,6 @@ struct Acted {
     error_code: Option<String>,
     told: Vec<Told>,
     applied: Vec<Arc<str>>,
-    identity: Option<Identity>,
     shape: ErrorShape,
 }
 
@@ -145,6 +144,7 @@ impl Shared {
             Route::Show { task, .. } => (None, vec![Arc::from(task.as_str())]),
             _ => (None, Vec::new()),
         };
+        let identity = if route == Route::Token { iam::claimed(&body) } else { sign_in::claimed(&headers) };
         self.change(|world, now| {
             if world.refuses_connections {
                 world.refused_connections += 1;
@@ -182,7 +182,7 @@ impl Shared {
                 instance,
                 action,
                 ids,
-                identity: Identity::None,
+                identity,
                 user_agent: headers.iter().find(|(name, _)| name == "user-agent").map(|(_, value)| value.clone()),
                 headers: self.record_headers.then(|| redacted(&headers)),
                 request_id: request_id.clone(),
@@ -228,7 +228,6 @@ impl Shared {
                 };
                 let entry = world.entry_mut(arrival.seq);
                 entry.acted_at = Some(now);
-                entry.identity = acted.identity.unwrap_or(Identity::None);
                 entry.error_code = acted.error_code;
                 entry.told = acted.told;
                 entry.applied = acted.applied;
@@ -275,7 +274,6 @@ impl Arrival {
     fn checked(&self, world: &mut World, now: Millis, acted: &mut Acted) -> Result<Said, Refusal> {
         self.check_size()?;
         if let Route::Token = self.route {
-            acted.identity = Some(iam::claimed(&self.body));
             let (token, body) = iam::issue(world, &self.body, now)?;
             return Ok(Said::Token(token, body));
         }
@@ -298,9 +296,7 @@ impl Arrival {
             headers: &self.headers,
             body: &self.body,
         };
-        let (identity, scope) = sign_in(world, &signed, &policies, now);
-        acted.identity = Some(identity);
-        let scope = scope?;
+        let scope = sign_in(world, &signed, &policies, now)?;
         let header = |name: &str| self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         if let Some(project) = self.route.project() {
             permit(&scope, project, &policies)?;
