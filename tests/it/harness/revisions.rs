@@ -7,6 +7,7 @@ use std::time::Duration;
 use fdi_operator::crd::{ConditionStatus, DesiredState, FdiTaskGroup, types};
 use fdi_simulator::{InstanceHandle, Millis};
 use futures::StreamExt as _;
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
@@ -30,7 +31,7 @@ impl Revisions {
         let (told, news) = watch::channel(0);
         let (all, errors) = (Arc::clone(&seen), Arc::clone(&wrong));
         let recording = tokio::spawn(async move {
-            let mut events = watcher::watcher(api, watcher::Config::default()).boxed();
+            let mut events = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
             while let Some(event) = events.next().await {
                 let Ok(Event::Apply(group) | Event::InitApply(group)) = event else { continue };
                 if let Err(error) = check(&group, &service) {
