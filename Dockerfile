@@ -5,11 +5,16 @@
 ARG RUST_VERSION=1.95.0
 
 FROM --platform=$BUILDPLATFORM rust:${RUST_VERSION}-slim-bookworm AS toolchain
-ARG CARGO_CHEF_VERSION=0.1.77
+ARG CARGO_CHEF_VERSION=0.1.78
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-RUN apt-get update \
- && apt-get install --yes --no-install-recommends \
-      gcc-aarch64-linux-gnu gcc-x86-64-linux-gnu libc6-dev-amd64-cross libc6-dev-arm64-cross \
+# The compiler for the platform that this machine is not; Debian has no cross compiler for the machine's own.
+RUN case "$(dpkg --print-architecture)" in \
+      amd64) other="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
+      arm64) other="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
+      *) echo "no build on $(dpkg --print-architecture)" >&2; exit 1 ;; \
+    esac \
+ && apt-get update \
+ && apt-get install --yes --no-install-recommends ${other} \
  && rm -rf /var/lib/apt/lists/*
 # The image has the toolchain of rust-toolchain.toml already; that file would make rustup fetch more of it.
 ENV RUSTUP_TOOLCHAIN=${RUST_VERSION} \
