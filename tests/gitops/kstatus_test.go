@@ -63,6 +63,8 @@ func TestEveryRevisionOfAConvergenceIsJudgedAsTheTableSays(t *testing.T) {
 	p.apply(p.fdiInstance())
 	seen.says(p, "orders", "SecretNotFound")
 	p.apply(p.secret())
+	// It would be noticed by itself within 30 seconds.
+	p.kubectl("", "annotate", "fdiinstance/roma", "reconcile.fluxcd.io/requestedAt=1")
 	seen.says(p, "orders", "TasksInDesiredState")
 	seen.says(p, "roma", "SignedIn")
 

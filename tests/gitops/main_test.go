@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"fdi-operator.test/gitops/world"
 )
 
@@ -29,6 +32,7 @@ func live(t *testing.T) *world.World {
 }
 
 func TestMain(m *testing.M) {
+	ctrllog.SetLogger(logr.Discard())
 	code := m.Run()
 	if shared != nil {
 		shared.Stop()

@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
@@ -26,6 +27,8 @@ var (
 // World is a control plane with our definitions, the simulator, and the operator that works between them.
 type World struct {
 	Client dynamic.Interface
+	// Config is the administrator's way to the API server.
+	Config *rest.Config
 	// Metrics is the URL of the operator's metrics.
 	Metrics string
 	// Proxy is the endpoint that instances are to name: the simulator, every answer recorded.
@@ -99,11 +102,11 @@ func (w *World) startPlane() error {
 		"crd/fdiinstances.fdi.romaconnect.dev"); err != nil {
 		return err
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", w.kubeconfig)
-	if err != nil {
+	if w.Config, err = clientcmd.BuildConfigFromFlags("", w.kubeconfig); err != nil {
 		return err
 	}
-	w.Client, err = dynamic.NewForConfig(config)
+	w.Config.QPS, w.Config.Burst = 100, 200
+	w.Client, err = dynamic.NewForConfig(w.Config)
 	return err
 }
 
