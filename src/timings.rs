@@ -48,6 +48,8 @@ pub struct Timings {
     pub run_slice: Duration,
     /// A list younger than this, with nothing sent since, is not asked for again.
     pub fresh_list: Duration,
+    /// How long a second of `pollIntervalSeconds` is. A second.
+    pub poll_second: Duration,
     /// First looks after a start are spread over this time, so that a restart is no burst for the service.
     pub start_spread: Duration,
 }
@@ -75,6 +77,7 @@ impl Default for Timings {
             linger_max: Duration::from_millis(300),
             run_slice: seconds(2),
             fresh_list: seconds(2),
+            poll_second: seconds(1),
             start_spread: seconds(3),
         }
     }

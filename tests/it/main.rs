@@ -1,1 +1,7 @@
+//! The operator on a real kube-apiserver against the simulated service. One control plane for all tests, a namespace for
+//! each. The oracles are the simulator's call log and what the API server stores, never the operator's own word.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
+mod convergence;
+mod harness;
+mod validation;

@@ -2,7 +2,7 @@
 //! against, and the oracle of all tests.
 //!
 //! ```text
-//!  request ─▶ server ─▶ service ─▶ route ─▶ sign_in ─▶ batch | list | iam ─▶ wire ─▶ answer
+//!  request ─▶ server ─▶ service ─▶ perform: sign_in ─▶ batch | list | iam ─▶ wire ─▶ answer
 //!             (sockets)  (faults)                       (policies, manners)
 //!                            └── log: every request, in order of arrival
 //! ```
@@ -24,6 +24,7 @@ mod iam;
 mod instance;
 mod list;
 mod log;
+mod perform;
 mod policy;
 mod preset;
 mod route;

@@ -29,7 +29,7 @@ pub enum Operation {
     Other,
 }
 
-/// How the caller signed in.
+/// Who the caller claims to be, whether that was believed or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", content = "name", rename_all = "kebab-case")]
 pub enum Identity {

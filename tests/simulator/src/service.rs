@@ -10,21 +10,16 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, Millis};
 use crate::fault::{Effect, Facts};
-use crate::list::ListQuery;
-use crate::log::{Entry, Identity, Told, redacted};
-use crate::policy::{ErrorShape, Policies, UnknownInstance};
+use crate::log::{Entry, Told, redacted};
+use crate::policy::ErrorShape;
 use crate::route::Route;
-use crate::sign_in::{permit, sign_in, wrong_project};
-use crate::signature::{Signed, sha256_hex};
-use crate::wire::{BatchAnswer, ListAnswer, Refusal, Speaker, show_answer};
+use crate::signature::sha256_hex;
+use crate::wire::{BatchAnswer, ListAnswer, Refusal};
 use crate::world::World;
-use crate::{batch, falsify, iam};
+use crate::{batch, falsify, iam, sign_in};
 
 /// Largest body the gateway takes.
 pub(crate) const MAX_BODY: usize = 12 * 1024 * 1024;
-const MAX_URI: usize = 32 * 1024;
-const MAX_HEADER: usize = 32 * 1024;
-const MAX_HEADERS: usize = 128 * 1024;
 
 /// How an answer reaches the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,16 +70,16 @@ pub(crate) struct Arrival {
     pub seq: u64,
     /// The latency that faults ask for before acting.
     pub delay_ms: u64,
-    route: Route,
-    parts: http::request::Parts,
-    headers: Vec<(String, String)>,
-    body: Bytes,
-    effects: Vec<(u64, Effect)>,
-    request_id: String,
+    pub route: Route,
+    pub parts: http::request::Parts,
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+    pub effects: Vec<(u64, Effect)>,
+    pub request_id: String,
 }
 
 /// What the service has to say before it becomes bytes; typed where faults change it.
-enum Said {
+pub(crate) enum Said {
     Batch(BatchAnswer),
     List(ListAnswer),
     Json(u16, Value),
@@ -95,12 +90,11 @@ enum Said {
 
 /// What acting leaves behind for the log.
 #[derive(Default)]
-struct Acted {
-    error_code: Option<String>,
-    told: Vec<Told>,
-    applied: Vec<Arc<str>>,
-    identity: Option<Identity>,
-    shape: ErrorShape,
+pub(crate) struct Acted {
+    pub error_code: Option<String>,
+    pub told: Vec<Told>,
+    pub applied: Vec<Arc<str>>,
+    pub shape: ErrorShape,
 }
 
 impl Shared {
@@ -144,6 +138,7 @@ impl Shared {
             Route::Show { task, .. } => (None, vec![Arc::from(task.as_str())]),
             _ => (None, Vec::new()),
         };
+        let identity = if route == Route::Token { iam::claimed(&body) } else { sign_in::claimed(&headers) };
         self.change(|world, now| {
             if world.refuses_connections {
                 world.refused_connections += 1;
@@ -181,7 +176,7 @@ impl Shared {
                 instance,
                 action,
                 ids,
-                identity: Identity::None,
+                identity,
                 user_agent: headers.iter().find(|(name, _)| name == "user-agent").map(|(_, value)| value.clone()),
                 headers: self.record_headers.then(|| redacted(&headers)),
                 request_id: request_id.clone(),
@@ -227,7 +222,6 @@ impl Shared {
                 };
                 let entry = world.entry_mut(arrival.seq);
                 entry.acted_at = Some(now);
-                entry.identity = acted.identity.unwrap_or(Identity::None);
                 entry.error_code = acted.error_code;
                 entry.told = acted.told;
                 entry.applied = acted.applied;
@@ -256,122 +250,8 @@ impl Shared {
 }
 
 impl Arrival {
-    fn query(&self) -> &str {
+    pub fn query(&self) -> &str {
         self.parts.uri.query().unwrap_or_default()
-    }
-
-    /// Done by the service: size limits, route, sign-in, project, instance, request; in this order.
-    fn perform(&self, world: &mut World, now: Millis, acted: &mut Acted) -> Said {
-        let said = self.checked(world, now, acted).unwrap_or_else(Said::Refused);
-        if let Said::Refused(refusal) = &said
-            && !refusal.code.is_empty()
-        {
-            acted.error_code = Some(refusal.code.clone());
-        }
-        said
-    }
-
-    fn checked(&self, world: &mut World, now: Millis, acted: &mut Acted) -> Result<Said, Refusal> {
-        self.check_size()?;
-        if let Route::Token = self.route {
-            acted.identity = Some(iam::claimed(&self.body));
-            let (token, body) = iam::issue(world, &self.body, now)?;
-            return Ok(Said::Token(token, body));
-        }
-        if let Route::Other = self.route {
-            return Err(Refusal::gateway(
-                404,
-                "APIGW.0101",
-                "The API does not exist or has not been published in the environment.",
-            ));
-        }
-        let policies = match (self.route.project(), self.route.instance()) {
-            (Some(project), Some(instance)) => world.policies_of(project, instance).clone(),
-            _ => world.policies.clone(),
-        };
-        acted.shape = policies.error_shape;
-        let signed = Signed {
-            method: self.parts.method.as_str(),
-            path: self.parts.uri.path(),
-            query: self.query(),
-            headers: &self.headers,
-            body: &self.body,
-        };
-        let (identity, scope) = sign_in(world, &signed, &policies, now);
-        acted.identity = Some(identity);
-        let scope = scope?;
-        let header = |name: &str| self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        if let Some(project) = self.route.project() {
-            permit(&scope, project, &policies)?;
-            if header("x-project-id").is_some_and(|named| named != project) {
-                return Err(wrong_project());
-            }
-        }
-        match &self.route {
-            Route::Projects => Ok(Said::Json(200, iam::projects(world, self.query(), &scope))),
-            Route::TokenCheck => {
-                let token = header("x-subject-token").and_then(|token| world.tokens.get(token));
-                let token = token
-                    .filter(|token| !token.revoked && token.expires_at > now)
-                    .ok_or_else(|| Refusal::new(Speaker::IamToken, 404, "", "The token is not found."))?;
-                Ok(Said::Json(200, iam::describe(token, &world.projects)))
-            }
-            Route::Batch { project, instance } => {
-                let found = world.settled(project, instance, now);
-                let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
-                let done = batch::operate(found, &policies, &self.body, now);
-                acted.told = done.told;
-                acted.applied = done.applied;
-                done.answer.map(Said::Batch)
-            }
-            Route::List { project, instance } => {
-                let found = world.settled(project, instance, now);
-                let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
-                let query = ListQuery::parse(self.query(), &policies)?;
-                let mut shown = None;
-                for (_, effect) in &self.effects {
-                    if let Effect::StaleFor { ms } = effect {
-                        let at = now.saturating_sub(Millis::try_from(*ms).unwrap_or(Millis::MAX));
-                        let lagging = found.tasks.iter().filter_map(|task| {
-                            let running = task.running_at(at)?;
-                            let mut task = task.clone();
-                            task.running = running;
-                            Some(task)
-                        });
-                        shown = Some(lagging.collect::<Vec<_>>());
-                    }
-                }
-                let tasks = shown.unwrap_or_else(|| found.tasks.clone());
-                let remembered = self
-                    .effects
-                    .iter()
-                    .filter_map(|(id, _)| world.faults.iter_mut().find(|fault| fault.id == *id)?.remembered(&tasks))
-                    .last();
-                Ok(Said::List(query.page(remembered.as_ref().unwrap_or(&tasks), instance, &policies)))
-            }
-            Route::Show { project, instance, task } => {
-                let found = world.settled(project, instance, now);
-                let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
-                let task = found.task(task).ok_or_else(|| Refusal::fdi(404, "FDI.3081", "The task does not exist."))?;
-                Ok(Said::Json(200, show_answer(task, project)))
-            }
-            Route::Token | Route::Other => Err(Refusal::invalid()),
-        }
-    }
-
-    fn check_size(&self) -> Result<(), Refusal> {
-        let length = |(name, value): &(String, String)| name.len() + value.len();
-        if self.body.len() > MAX_BODY {
-            Err(Refusal::gateway(413, "APIGW.0201", "Request entity too large."))
-        } else if self.parts.uri.path().len() + self.query().len() > MAX_URI {
-            Err(Refusal::gateway(414, "APIGW.0201", "Request URI too large."))
-        } else if self.headers.iter().any(|header| length(header) > MAX_HEADER)
-            || self.headers.iter().map(length).sum::<usize>() > MAX_HEADERS
-        {
-            Err(Refusal::gateway(494, "APIGW.0201", "Request headers too large."))
-        } else {
-            Ok(())
-        }
     }
 
     fn response(&self, said: Said, shape: ErrorShape) -> Response<Bytes> {
@@ -436,16 +316,5 @@ impl Arrival {
             }
         }
         (response, delivery)
-    }
-}
-
-fn unknown_instance(project: &str, instance: &str, policies: &Policies) -> Refusal {
-    match policies.unknown_instance {
-        UnknownInstance::Fdi3002 => Refusal::invalid(),
-        UnknownInstance::Roma00110002 => Refusal::fdi(
-            500,
-            "ROMA.00110002",
-            &format!("The instance does not exist. project_id: {project}, instance_id: {instance}"),
-        ),
     }
 }

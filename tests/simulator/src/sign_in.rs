@@ -127,38 +127,57 @@ enum Bad {
     Expired,
 }
 
-/// Checks who is asking. The identity is what was claimed, also when it is refused.
+fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+/// What a caller signs in with. A signature wins over a token.
+enum Credential<'a> {
+    None,
+    Token(&'a str),
+    Signature(Authorization),
+}
+
+impl<'a> Credential<'a> {
+    fn of(headers: &'a [(String, String)]) -> Self {
+        let signature = header(headers, "authorization").and_then(Authorization::parse);
+        let token = header(headers, "x-auth-token").filter(|token| !token.is_empty());
+        match (signature, token) {
+            (Some(signature), _) => Self::Signature(signature),
+            (None, Some(token)) => Self::Token(token),
+            (None, None) => Self::None,
+        }
+    }
+}
+
+/// Who a caller claims to be: for the log.
+pub(crate) fn claimed(headers: &[(String, String)]) -> Identity {
+    match Credential::of(headers) {
+        Credential::None => Identity::None,
+        Credential::Token(token) => Identity::Token(sha256_hex(token.as_bytes())[..12].to_owned()),
+        Credential::Signature(authorization) => Identity::AccessKey(authorization.access),
+    }
+}
+
+/// Checks who is asking.
 pub(crate) fn sign_in(
     world: &mut World,
     request: &Signed<'_>,
     policies: &Policies,
     now: Millis,
-) -> (Identity, Result<Scope, Refusal>) {
-    let header = |name: &str| {
-        request.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    };
-    let signed = header("authorization").and_then(Authorization::parse);
-    let (identity, result) = if let Some(authorization) = signed {
-        let identity = Identity::AccessKey(authorization.access.clone());
-        let date = header("x-sdk-date").unwrap_or_default();
-        let result = if policies.sign_in == SignIn::Token {
-            Err(Bad::Wrong("AK/SK authentication is not supported".into()))
-        } else {
-            check_key(world, request, &authorization, date, header("x-security-token"), now)
-        };
-        (identity, result)
-    } else if let Some(token) = header("x-auth-token").filter(|token| !token.is_empty()) {
-        let identity = Identity::Token(sha256_hex(token.as_bytes())[..12].to_owned());
-        let result = if policies.sign_in == SignIn::AccessKey {
+) -> Result<Scope, Refusal> {
+    let scope = match Credential::of(request.headers) {
+        Credential::None => Err(Bad::Missing),
+        Credential::Token(_) if policies.sign_in == SignIn::AccessKey => {
             Err(Bad::Wrong("token authentication is not supported".into()))
-        } else {
-            check_token(world, token, now)
-        };
-        (identity, result)
-    } else {
-        (Identity::None, Err(Bad::Missing))
+        }
+        Credential::Token(token) => check_token(world, token, now),
+        Credential::Signature(_) if policies.sign_in == SignIn::Token => {
+            Err(Bad::Wrong("AK/SK authentication is not supported".into()))
+        }
+        Credential::Signature(authorization) => check_key(world, request, &authorization, now),
     };
-    (identity, result.map_err(|bad| refusal(bad, policies)))
+    scope.map_err(|bad| refusal(bad, policies))
 }
 
 /// Checks that the caller may act in a project.
@@ -211,10 +230,10 @@ fn check_key(
     world: &mut World,
     request: &Signed<'_>,
     authorization: &Authorization,
-    date: &str,
-    security_token: Option<&str>,
     now: Millis,
 ) -> Result<Scope, Bad> {
+    let date = header(request.headers, "x-sdk-date").unwrap_or_default();
+    let security_token = header(request.headers, "x-security-token");
     let access = &authorization.access;
     let Some(held) = world.keys.get_mut(access) else {
         return Err(Bad::Wrong(format!("Get secretKey failed,ak:{access},err:ak not exist")));

@@ -216,9 +216,10 @@ impl Task {
         self.flap_from = now;
     }
 
-    /// The switch as it was seen at `at`; `None` before the task was created.
-    pub(crate) fn running_at(&self, at: Millis) -> Option<bool> {
-        self.history.iter().rev().find(|(since, _)| *since <= at).map(|&(_, running)| running)
+    /// The task with its switch as it was at `at`; `None` before it was created.
+    pub(crate) fn as_seen_at(&self, at: Millis) -> Option<Self> {
+        let &(_, running) = self.history.iter().rev().find(|(since, _)| *since <= at)?;
+        Some(Self { running, ..self.clone() })
     }
 
     /// The refusal of `action` that this task's manners call for, used up by one where it is counted.
@@ -334,8 +335,8 @@ mod tests {
         assert!(!task.running);
         task.settle(1_500, true);
         assert_eq!((task.running, task.last_run), (true, LastRun::Waiting));
-        assert_eq!(task.running_at(1_499), Some(false));
-        assert_eq!(task.running_at(999), None);
+        assert_eq!(task.as_seen_at(1_499).map(|task| task.running), Some(false));
+        assert_eq!(task.as_seen_at(999), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fdi_simulator::{Action, Delivery, Effect, Operation, Trigger};
+use fdi_simulator::{Action, Delivery, Effect, Identity, Operation, Trigger};
 use serde_json::json;
 
 use crate::caller::{Answer, Caller};
@@ -74,6 +74,7 @@ fn cuts_and_hangs_are_logged_at_arrival_with_what_was_done_and_without_status() 
         assert_eq!(caller.reply("POST", &Caller::path("/batch-operation/tasks"), &body).delivery, delivery);
         let call = caller.instance.batch_calls().pop().unwrap();
         assert_eq!((call.status, call.answered_at), (None, None));
+        assert!(matches!(call.identity, Identity::Token(_)));
         assert_eq!((call.acted_at.is_some(), call.applied.len() == 1), (acted, acted));
         assert_eq!(caller.instance.running().len(), usize::from(acted));
     }

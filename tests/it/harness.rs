@@ -1,0 +1,168 @@
+//! What every test needs: the control plane, a namespace, a simulator, an operator, and conditions with deadlines.
+
+mod cluster;
+mod operator;
+mod revisions;
+
+use std::time::Duration;
+
+use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, types};
+use fdi_simulator::{InstanceHandle, Options, Simulator};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+pub use cluster::{kubectl, plane};
+pub use operator::{Operator, fast};
+pub use revisions::Revisions;
+
+pub const PROJECT: &str = "0123456789abcdef0123456789abcdef";
+pub const INSTANCE: &str = "1d94f3f6-1111-2222-3333-444455556666";
+pub const TOKEN: &str = "token-of-the-tests";
+/// How long a condition may take before a test fails. Generous: machines are busy, and a test that passes never waits for it.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// A namespace with an instance `roma` in it, its simulator, and every status revision that its groups had.
+pub struct Stage {
+    pub namespace: String,
+    pub client: Client,
+    pub sim: Simulator,
+    pub service: InstanceHandle,
+    pub revisions: Revisions,
+}
+
+impl Stage {
+    /// A stage with an instance, its Secret, and `tasks` stopped tasks at the service. No operator yet.
+    pub async fn new(tasks: usize) -> (Self, Vec<String>) {
+        let (stage, ids) = Self::bare(tasks).await;
+        stage.secret("roma-credentials", &[("token", TOKEN)]).await;
+        stage.instance("roma", json!({})).await;
+        (stage, ids)
+    }
+
+    /// The same without Secret and `FdiInstance`.
+    pub async fn bare(tasks: usize) -> (Self, Vec<String>) {
+        let client = cluster::client().await;
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let new = Namespace {
+            metadata: ObjectMeta { generate_name: Some("it-".into()), ..Default::default() },
+            ..Default::default()
+        };
+        let namespace = namespaces.create(&PostParams::default(), &new).await.unwrap().metadata.name.unwrap();
+        let sim = Simulator::start(Options::default()).await.unwrap();
+        sim.set_token(TOKEN, Some(PROJECT), Duration::from_secs(24 * 3600));
+        let service = sim.instance(PROJECT, INSTANCE);
+        let ids = service.create_tasks(tasks);
+        let revisions = Revisions::record(client.clone(), &namespace, service.clone()).await;
+        (Self { namespace, client, sim, service, revisions }, ids)
+    }
+
+    pub fn groups(&self) -> Api<FdiTaskGroup> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn instances(&self) -> Api<FdiInstance> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Creates or replaces a Secret.
+    pub async fn secret(&self, name: &str, data: &[(&str, &str)]) {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let data: serde_json::Map<String, Value> = data.iter().map(|(k, v)| ((*k).into(), json!(v))).collect();
+        let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+        let _ = api.delete(name, &DeleteParams::default()).await;
+        api.create(&PostParams::default(), &serde_json::from_value(body).unwrap()).await.unwrap();
+    }
+
+    /// Applies an `FdiInstance` that points at the simulator; `change` is merged into its spec.
+    pub async fn instance(&self, name: &str, change: Value) {
+        let mut spec = json!({
+            "endpoint": self.sim.url(), "projectId": PROJECT, "instanceId": INSTANCE,
+            "auth": {"token": {"secretRef": {"name": "roma-credentials"}}},
+            "pollIntervalSeconds": 10,
+            "rateLimit": {"requestsPerSecond": 100, "maxConcurrentCalls": 2},
+        });
+        merge(&mut spec, change);
+        self.apply("FdiInstance", name, json!({"spec": spec})).await;
+    }
+
+    /// Applies a group of `roma`.
+    pub async fn group(&self, name: &str, state: &str, ids: &[String]) {
+        self.group_with(name, state, ids, json!({})).await;
+    }
+
+    /// The same with more in its spec.
+    pub async fn group_with(&self, name: &str, state: &str, ids: &[String], change: Value) {
+        let mut spec = json!({"instanceRef": {"name": "roma"}, "desiredState": state, "taskIds": ids});
+        merge(&mut spec, change);
+        self.apply("FdiTaskGroup", name, json!({"spec": spec})).await;
+    }
+
+    async fn apply(&self, kind: &str, name: &str, mut body: Value) {
+        merge(
+            &mut body,
+            json!({"apiVersion": "fdi.romaconnect.dev/v1alpha1", "kind": kind, "metadata": {"name": name}}),
+        );
+        let how = PatchParams::apply("tests").force();
+        if kind == "FdiInstance" {
+            self.instances().patch(name, &how, &Patch::Apply(body)).await.unwrap();
+        } else {
+            self.groups().patch(name, &how, &Patch::Apply(body)).await.unwrap();
+        }
+    }
+
+    /// Merges into a group's spec.
+    pub async fn edit(&self, name: &str, spec: Value) {
+        let patch = json!({"spec": spec});
+        self.groups().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    pub async fn delete_group(&self, name: &str) {
+        self.groups().delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    pub async fn status(&self, name: &str) -> FdiTaskGroupStatus {
+        self.groups().get(name).await.unwrap().status.unwrap_or_default()
+    }
+
+    /// Waits until the group is as `condition` says, or fails with its last status.
+    pub async fn wait(&self, name: &str, what: &str, condition: impl Fn(&FdiTaskGroup) -> bool) -> FdiTaskGroup {
+        self.revisions.wait(name, what, SOON, condition).await
+    }
+
+    /// Waits until the group's Ready condition of today's generation has this reason.
+    pub async fn wait_reason(&self, name: &str, reason: &str) -> FdiTaskGroup {
+        self.wait(name, reason, |group| says(group).is_some_and(|(_, now)| now == reason)).await
+    }
+
+    /// Waits until the group is Ready in today's generation.
+    pub async fn wait_ready(&self, name: &str) -> FdiTaskGroup {
+        self.wait(name, "Ready", |group| says(group).is_some_and(|(ready, _)| ready == ConditionStatus::True)).await
+    }
+}
+
+/// Status and reason of the Ready condition, if it is of today's generation.
+pub fn says(group: &FdiTaskGroup) -> Option<(ConditionStatus, String)> {
+    let status = group.status.as_ref()?;
+    let ready = status.conditions.iter().find(|c| c.type_ == types::READY)?;
+    let today = Some(ready.observed_generation) == group.metadata.generation
+        && Some(status.observed_generation) == group.metadata.generation;
+    today.then(|| (ready.status, ready.reason.clone()))
+}
+
+/// The condition of that type.
+pub fn condition<'a>(group: &'a FdiTaskGroup, type_: &str) -> Option<&'a fdi_operator::crd::Condition> {
+    group.status.as_ref()?.conditions.iter().find(|c| c.type_ == type_)
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}

@@ -1,0 +1,131 @@
+//! Every revision that the groups of a namespace had, each checked when it is seen: a status must be true at all times, not
+//! only at the end of a test.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fdi_operator::crd::{ConditionStatus, DesiredState, FdiTaskGroup, types};
+use fdi_simulator::{InstanceHandle, Millis};
+use futures::StreamExt as _;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A status may be written on the strength of a list that was no longer the newest when the watch showed the write.
+const IN_FLIGHT: usize = 2;
+
+/// The recorder. It fails the test when dropped after a false revision.
+pub struct Revisions {
+    seen: Arc<Mutex<Vec<FdiTaskGroup>>>,
+    wrong: Arc<Mutex<Vec<String>>>,
+    news: watch::Receiver<usize>,
+    recording: JoinHandle<()>,
+}
+
+impl Revisions {
+    pub async fn record(client: Client, namespace: &str, service: InstanceHandle) -> Self {
+        let api: Api<FdiTaskGroup> = Api::namespaced(client, namespace);
+        let (seen, wrong) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<String>>>::default());
+        let (told, news) = watch::channel(0);
+        let (all, errors) = (Arc::clone(&seen), Arc::clone(&wrong));
+        let recording = tokio::spawn(async move {
+            let mut events = watcher::watcher(api, watcher::Config::default()).boxed();
+            while let Some(event) = events.next().await {
+                let Ok(Event::Apply(group) | Event::InitApply(group)) = event else { continue };
+                if let Err(error) = check(&group, &service) {
+                    errors.lock().unwrap().push(error);
+                }
+                all.lock().unwrap().push(group);
+                told.send_modify(|n| *n += 1);
+            }
+        });
+        Self { seen, wrong, news, recording }
+    }
+
+    /// All revisions of a group so far.
+    pub fn of(&self, name: &str) -> Vec<FdiTaskGroup> {
+        self.seen.lock().unwrap().iter().filter(|group| group.name_any() == name).cloned().collect()
+    }
+
+    /// Waits until the newest revision of the group fulfils the condition.
+    pub async fn wait(
+        &self,
+        name: &str,
+        what: &str,
+        within: Duration,
+        condition: impl Fn(&FdiTaskGroup) -> bool,
+    ) -> FdiTaskGroup {
+        let mut news = self.news.clone();
+        let newest = || self.seen.lock().unwrap().iter().rev().find(|group| group.name_any() == name).cloned();
+        let found = async {
+            loop {
+                news.borrow_and_update();
+                if let Some(group) = newest().filter(&condition) {
+                    return group;
+                }
+                news.changed().await.expect("the recorder lives");
+            }
+        };
+        match tokio::time::timeout(within, found).await {
+            Ok(group) => group,
+            Err(_) => panic!("{name} did not become {what} within {within:?}; it is {:#?}", newest().map(|g| g.status)),
+        }
+    }
+}
+
+impl Drop for Revisions {
+    fn drop(&mut self) {
+        self.recording.abort();
+        let wrong = self.wrong.lock().unwrap();
+        if !wrong.is_empty() && !std::thread::panicking() {
+            panic!("false statuses:\n{}", wrong.join("\n"));
+        }
+    }
+}
+
+fn check(group: &FdiTaskGroup, service: &InstanceHandle) -> Result<(), String> {
+    let name = group.name_any();
+    let wrong = |what: &str| Err(format!("{name}: {what}: {:?}", group.status));
+    let Some(status) = &group.status else { return Ok(()) };
+    if status.observed_generation < 0 {
+        return Ok(());
+    }
+    let condition = |type_: &str| status.conditions.iter().find(|c| c.type_ == type_);
+    if Some(status.observed_generation) > group.metadata.generation {
+        return wrong("observedGeneration is ahead");
+    }
+    if status.conditions.iter().any(|c| c.observed_generation != status.observed_generation) {
+        return wrong("a condition is of another generation");
+    }
+    if condition(types::RECONCILING).is_some() && condition(types::STALLED).is_some() {
+        return wrong("both Reconciling and Stalled");
+    }
+    let Some(counts) = status.tasks else { return wrong("no counts") };
+    if counts.total != counts.ready + counts.pending + counts.failed + counts.conflicting {
+        return wrong("the buckets do not add up");
+    }
+    if serde_json::to_vec(status).unwrap().len() > 96 * 1024 {
+        return wrong("larger than 96 KiB");
+    }
+    let ready = condition(types::READY).is_some_and(|c| c.status == ConditionStatus::True);
+    let today = Some(status.observed_generation) == group.metadata.generation;
+    if ready && today && !backed_by_a_list(group, service) {
+        return wrong("Ready, but no recent list shows it");
+    }
+    Ok(())
+}
+
+/// Whether one of the newest lists that were answered shows every task of the group as wanted.
+fn backed_by_a_list(group: &FdiTaskGroup, service: &InstanceHandle) -> bool {
+    let wanted = group.spec.desired_state == DesiredState::Running;
+    let mut lists = service.list_calls();
+    lists.retain(|list| list.answered_at.is_some() && list.status == Some(200));
+    // A listing may have several pages, a few milliseconds apart.
+    let recent: Vec<_> = lists.iter().rev().take(IN_FLIGHT * 2).collect();
+    let shown = |id: &str, since: Millis| {
+        let page = recent.iter().find(|l| l.arrived_at <= since && l.listed.iter().any(|(listed, _)| &**listed == id));
+        page.and_then(|list| list.listed.iter().find(|(listed, _)| &**listed == id)).map(|(_, running)| *running)
+    };
+    recent.iter().any(|list| group.spec.task_ids.iter().all(|id| shown(id, list.arrived_at) == Some(wanted)))
+}
