@@ -87,7 +87,7 @@ pub async fn supervise(shared: Shared, permit: Permit, shutdown: CancellationTok
                     } else if shared.stores.refers_to(&key) {
                         let wake = Arc::new(Notify::new());
                         running.insert(key.clone(), Arc::clone(&wake));
-                        let span = tracing::info_span!("instance", namespace = key.namespace, name = key.name);
+                        let span = tracing::info_span!("worker", namespace = key.namespace, instance = key.name);
                         let worker = Worker {
                             key,
                             wake,
