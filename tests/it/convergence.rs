@@ -139,7 +139,8 @@ async fn failure_entries_of_a_200_mark_exactly_those_tasks() {
     let group = stage.wait_reason("orders", reasons::TASKS_FAILED).await;
     let mut failed: Vec<String> = group.status.unwrap().failures.into_iter().map(|f| f.task_id).collect();
     let mut expected = ids[..3].to_vec();
-    (failed.sort(), expected.sort());
+    failed.sort();
+    expected.sort();
     assert_eq!(failed, expected);
     assert_eq!(starts(&stage), 1);
 }

@@ -25,7 +25,7 @@ pub struct Revisions {
 }
 
 impl Revisions {
-    pub async fn record(client: Client, namespace: &str, service: InstanceHandle) -> Self {
+    pub fn record(client: Client, namespace: &str, service: InstanceHandle) -> Self {
         let api: Api<FdiTaskGroup> = Api::namespaced(client, namespace);
         let (seen, wrong) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<String>>>::default());
         let (told, news) = watch::channel(0);
@@ -70,7 +70,9 @@ impl Revisions {
         };
         match tokio::time::timeout(within, found).await {
             Ok(group) => group,
-            Err(_) => panic!("{name} did not become {what} within {within:?}; it is {:#?}", newest().map(|g| g.status)),
+            Err(_elapsed) => {
+                panic!("{name} did not become {what} within {within:?}; it is {:#?}", newest().map(|g| g.status))
+            }
         }
     }
 }
@@ -79,9 +81,7 @@ impl Drop for Revisions {
     fn drop(&mut self) {
         self.recording.abort();
         let wrong = self.wrong.lock().unwrap();
-        if !wrong.is_empty() && !std::thread::panicking() {
-            panic!("false statuses:\n{}", wrong.join("\n"));
-        }
+        assert!(wrong.is_empty() || std::thread::panicking(), "false statuses:\n{}", wrong.join("\n"));
     }
 }
 
