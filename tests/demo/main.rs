@@ -63,7 +63,7 @@ impl Stage {
         self.show(&["get", "fdiinstances"], "").await;
         self.show(&["get", "fditaskgroups"], "").await;
         check(self.service.running().len() == 25, "all 25 tasks are running at the service");
-        self.check_calls(0, 3).await;
+        self.check_calls(0, 3);
     }
 
     async fn behind_our_back(&self) {
@@ -74,7 +74,7 @@ impl Stage {
         let back = self.service.wait_until_all(true, &["orders-07".to_owned()], SOON).await;
         check(back.is_ok(), "the operator started it again");
         self.show(&["wait", "--for=condition=Ready", "fditaskgroups", "--all", "--timeout=60s"], "").await;
-        self.check_calls(before, 1).await;
+        self.check_calls(before, 1);
         let events = ["get", "events.events.k8s.io", "--field-selector=reason=DriftCorrected"];
         self.eventually(&events, "DriftCorrected").await;
         self.show(&events, "").await;
@@ -109,7 +109,7 @@ impl Stage {
         self.show(&["wait", "--for=condition=Ready", "fditaskgroups", "--all", "--timeout=60s"], "").await;
         self.show(&["get", "fditaskgroups"], "").await;
         check(self.service.running().is_empty(), "no task is running at the service");
-        self.check_calls(before, 3).await;
+        self.check_calls(before, 3);
     }
 
     async fn silence(&self) {
@@ -173,7 +173,7 @@ impl Stage {
         check(tokio::time::timeout(SOON, told).await.is_ok(), &format!("an event says {words}"));
     }
 
-    async fn check_calls(&self, before: usize, expected: usize) {
+    fn check_calls(&self, before: usize, expected: usize) {
         let calls = self.service.batch_calls().split_off(before);
         for call in &calls {
             let action = call.action.map_or("", |action| if action.running() { "start" } else { "stop" });
