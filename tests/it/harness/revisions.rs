@@ -70,7 +70,7 @@ impl Revisions {
         };
         match tokio::time::timeout(within, found).await {
             Ok(group) => group,
-            Err(_elapsed) => {
+            Err(tokio::time::error::Elapsed { .. }) => {
                 panic!("{name} did not become {what} within {within:?}; it is {:#?}", newest().map(|g| g.status))
             }
         }
