@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{PATIENCE, apply, file, get, kubectl, try_kubectl, wait};
 use crate::orders::Orders;
+use crate::simulator::PROJECT;
 
 /// The overlay that the tests install.
 pub const OVERLAY: &str = "deploy/overlays/e2e";
@@ -55,7 +56,7 @@ async fn the_samples_become_ready() {
             Some("FdiInstance") => {
                 sample["spec"].as_object_mut().unwrap().remove("region");
                 sample["spec"]["endpoint"] = json!(orders.simulator.endpoint());
-                sample["spec"]["projectId"] = json!(orders.simulator.project());
+                sample["spec"]["projectId"] = json!(PROJECT);
                 sample["spec"]["instanceId"] = json!(orders.simulator.instance());
             }
             Some("FdiTaskGroup") => orders.simulator.create(sample["spec"]["taskIds"].clone()).await,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::{PATIENCE, apply, get, kubectl, wait, wait_gone};
-use crate::simulator::{Simulator, TOKEN};
+use crate::simulator::{PROJECT, Simulator, TOKEN};
 
 /// The shortest that the definition allows; what somebody undoes is seen so late at most.
 const POLL_SECONDS: u64 = 10;
@@ -45,7 +45,7 @@ impl Orders {
             {"apiVersion": "v1", "kind": "Secret", "metadata": metadata("token"), "stringData": {"token": TOKEN}},
             {"apiVersion": "fdi.romaconnect.dev/v1alpha1", "kind": "FdiInstance", "metadata": metadata("roma"), "spec": {
                 "endpoint": self.simulator.endpoint(),
-                "projectId": self.simulator.project(), "instanceId": self.simulator.instance(),
+                "projectId": PROJECT, "instanceId": self.simulator.instance(),
                 "pollIntervalSeconds": POLL_SECONDS, "auth": {"token": {"secretRef": {"name": "token"}}}}},
         ]}))
         .await;

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use crate::cluster::{PATIENCE, file, get, kubectl, wait};
 
-const PROJECT: &str = "0123456789abcdef0123456789abcdef";
+pub const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 pub const TOKEN: &str = "e2e";
 
 /// One ROMA Connect instance, known by the name of the test's namespace.
@@ -42,10 +42,6 @@ impl Simulator {
 
     pub fn endpoint(&self) -> String {
         format!("http://{}:8000", self.address)
-    }
-
-    pub fn project(&self) -> &'static str {
-        PROJECT
     }
 
     pub fn instance(&self) -> &str {
