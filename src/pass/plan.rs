@@ -117,3 +117,7 @@ fn longest_waiting(chunks: &[(Action, Cohort, Vec<Due<'_>>)]) -> usize {
     let oldest = |chunk: &[Due<'_>]| chunk.iter().map(|due| due.since).min();
     (0..chunks.len()).min_by_key(|&index| (oldest(&chunks[index].2), index)).unwrap_or(0)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

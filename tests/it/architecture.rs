@@ -30,7 +30,8 @@ fn shipped(text: &str) -> &str {
 #[test]
 fn pure_steps_know_no_client_no_network_no_runtime_and_no_clock() {
     let pure = ["pass/desired", "pass/plan", "pass/status", "pass/wake", "ledger", "sight", "backoff"];
-    let forbidden = ["kube::Client", "kube::Api", "reqwest", "tokio", "Instant::now", "Timestamp::now", "clock", "async "];
+    let forbidden =
+        ["kube::Client", "kube::Api", "reqwest", "tokio", "Instant::now", "Timestamp::now", "clock", "async "];
     let mut seen = 0;
     for (path, text) in sources("src") {
         let name = path.to_str().unwrap().trim_start_matches("src/").to_owned();
@@ -87,6 +88,9 @@ fn every_reason_and_code_in_the_source_has_its_row_in_the_docs() {
     assert!(reasons.len() > 15 && events.len() > 5 && codes.len() >= 5);
     for word in reasons.iter().chain(&events).chain(&codes) {
         let row = format!("| `{word}` |");
-        assert!(group.contains(&row) || instance.contains(&row), "neither page of a kind has a row that begins with {row}");
+        assert!(
+            group.contains(&row) || instance.contains(&row),
+            "neither page of a kind has a row that begins with {row}"
+        );
     }
 }
