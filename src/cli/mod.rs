@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. To add one, add its file and its line in [`Command`] and in [`main`].
 
+mod cleanup;
 mod crds;
 mod plan;
 mod run;
@@ -22,6 +23,8 @@ enum Command {
     Run(Box<crate::config::Flags>),
     /// Print the definitions of the two kinds, for kubectl apply --server-side -f -.
     Crds,
+    /// Remove this operator's finalizers, for when it is gone for good.
+    Cleanup(cleanup::CleanupFlags),
     /// Print the calls that would be sent for a file of groups. Asks nobody, sends nothing.
     Plan(plan::PlanFlags),
 }
@@ -31,6 +34,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(flags) => run::run(*flags),
         Command::Crds => crds::run(),
+        Command::Cleanup(flags) => cleanup::run(&flags),
         Command::Plan(flags) => plan::run(&flags),
     }
 }

@@ -7,13 +7,13 @@ mod revisions;
 use std::time::Duration;
 
 use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, types};
-use fdi_simulator::{InstanceHandle, Options, Simulator};
+use fdi_simulator::{Action, Entry, InstanceHandle, Options, Simulator};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-pub use cluster::kubectl;
+pub use cluster::{kubeconfig, kubectl};
 pub use operator::{Operator, fast};
 pub use revisions::Revisions;
 
@@ -118,13 +118,53 @@ impl Stage {
         self.groups().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
-    #[allow(dead_code)]
     pub async fn delete_group(&self, name: &str) {
         self.groups().delete(name, &DeleteParams::default()).await.unwrap();
     }
 
     pub async fn status(&self, name: &str) -> FdiTaskGroupStatus {
         self.groups().get(name).await.unwrap().status.unwrap_or_default()
+    }
+
+    /// Reason of the `FdiInstance`'s Ready condition.
+    pub async fn wait_instance(&self, name: &str, reason: &str) {
+        let said = async {
+            loop {
+                let status = self.instances().get(name).await.unwrap().status.unwrap_or_default();
+                let ready = status.conditions.iter().find(|c| c.type_ == types::READY);
+                if ready.is_some_and(|c| c.reason == reason) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+        };
+        if tokio::time::timeout(SOON, said).await.is_err() {
+            panic!("{name} did not say {reason}: {:#?}", self.instances().get(name).await.unwrap().status);
+        }
+    }
+
+    /// Waits until the group is gone.
+    pub async fn wait_gone(&self, name: &str) {
+        let gone = async {
+            while self.groups().get_opt(name).await.unwrap().is_some() {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+        };
+        if tokio::time::timeout(SOON, gone).await.is_err() {
+            panic!("{name} is still there: {:#?}", self.groups().get(name).await.unwrap().status);
+        }
+    }
+
+    /// Waits until the call log holds what `found` looks for.
+    pub async fn wait_log(&self, what: &str, found: impl Fn(&[Entry]) -> bool) {
+        let waited = self.sim.wait_for(SOON, |view| found(view.log()).then_some(())).await;
+        assert!(waited.is_ok(), "the call log never showed {what}: {:#?}", self.service.batch_calls());
+    }
+
+    /// Actions and IDs of all batches so far.
+    pub fn told(&self) -> Vec<(Action, Vec<String>)> {
+        let ids = |entry: &Entry| entry.ids.iter().map(|id| id.to_string()).collect();
+        self.service.batch_calls().iter().map(|entry| (entry.action.unwrap(), ids(entry))).collect()
     }
 
     /// Waits until the group is as `condition` says, or fails with its last status.

@@ -4,5 +4,12 @@
 
 mod architecture;
 mod convergence;
+mod deletion;
 mod harness;
+mod instances;
+mod lost_answers;
+mod ownership;
+mod poison;
+mod settling;
+mod timelines;
 mod validation;

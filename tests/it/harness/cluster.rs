@@ -38,3 +38,8 @@ pub async fn config() -> kube::Config {
 pub async fn kubectl(args: &[&str], input: &str) -> Output {
     plane().await.kubectl().run_with_input(args.iter().copied(), input).await.unwrap()
 }
+
+/// The administrator's kubeconfig, for processes.
+pub async fn kubeconfig() -> std::path::PathBuf {
+    plane().await.kubeconfig_path()
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use fdi_operator::clients::Clients;
 use fdi_operator::config::{Config, Flags};
+use fdi_operator::fdi::{Fdi, FdiConfig};
 use fdi_operator::operator;
 use fdi_operator::process::{Parts, operate};
 use fdi_operator::timings::Timings;
@@ -61,7 +62,14 @@ impl Operator {
         let scope = format!("--namespaces={}", stage.namespace);
         let always = ["operator", &scope, "--allow-insecure-endpoints", "--leader-election=false"];
         let flags = Cli::try_parse_from(always.iter().chain(flags)).unwrap().flags;
-        let config = Config { timings, ..flags.check().unwrap() };
+        // Requests of the tests are answered in milliseconds, or never.
+        let fdi = FdiConfig {
+            allow_insecure: true,
+            request_timeout: Duration::from_millis(1500),
+            connect_timeout: Duration::from_millis(1000),
+            ..FdiConfig::default()
+        };
+        let config = Config { timings, fdi: Fdi::new(fdi).unwrap(), ..flags.check().unwrap() };
         let clients = Clients::new(&cluster::config().await).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (end, asked) = oneshot::channel::<()>();
