@@ -4,13 +4,15 @@ mod cluster;
 mod operator;
 mod revisions;
 
+use std::collections::HashMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, types};
 use fdi_simulator::{Action, Entry, InstanceHandle, Options, Simulator};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 pub use cluster::{kubeconfig, kubectl};
@@ -30,6 +32,8 @@ pub struct Stage {
     pub sim: Simulator,
     pub service: InstanceHandle,
     pub revisions: Revisions,
+    /// The newest uid and generation of each group: what the recorder has not seen yet must not be waited upon.
+    newest: Mutex<HashMap<String, (String, i64)>>,
 }
 
 impl Stage {
@@ -55,7 +59,7 @@ impl Stage {
         let service = sim.instance(PROJECT, INSTANCE);
         let ids = service.create_tasks(tasks);
         let revisions = Revisions::record(client.clone(), &namespace, service.clone());
-        (Self { namespace, client, sim, service, revisions }, ids)
+        (Self { namespace, client, sim, service, revisions, newest: Mutex::default() }, ids)
     }
 
     pub fn groups(&self) -> Api<FdiTaskGroup> {
@@ -108,14 +112,21 @@ impl Stage {
         if kind == "FdiInstance" {
             self.instances().patch(name, &how, &Patch::Apply(body)).await.unwrap();
         } else {
-            self.groups().patch(name, &how, &Patch::Apply(body)).await.unwrap();
+            let group = self.groups().patch(name, &how, &Patch::Apply(body)).await.unwrap();
+            self.remember(&group);
         }
+    }
+
+    fn remember(&self, group: &FdiTaskGroup) {
+        let (uid, generation) = (group.metadata.uid.clone().unwrap(), group.metadata.generation.unwrap());
+        self.newest.lock().unwrap().insert(group.name_any(), (uid, generation));
     }
 
     /// Merges into a group's spec.
     pub async fn edit(&self, name: &str, spec: Value) {
         let patch = json!({"spec": spec});
-        self.groups().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        let group = self.groups().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        self.remember(&group);
     }
 
     pub async fn delete_group(&self, name: &str) {
@@ -169,7 +180,12 @@ impl Stage {
 
     /// Waits until the group is as `condition` says, or fails with its last status.
     pub async fn wait(&self, name: &str, what: &str, condition: impl Fn(&FdiTaskGroup) -> bool) -> FdiTaskGroup {
-        self.revisions.wait(name, what, SOON, condition).await
+        let newest = self.newest.lock().unwrap().get(name).cloned();
+        let today = |group: &FdiTaskGroup| {
+            let generation = group.metadata.generation.unwrap_or_default();
+            newest.as_ref().is_none_or(|(uid, least)| group.metadata.uid.as_ref() == Some(uid) && generation >= *least)
+        };
+        self.revisions.wait(name, what, SOON, |group| today(group) && condition(group)).await
     }
 
     /// Waits until the group's Ready condition of today's generation has this reason.
