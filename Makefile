@@ -1,6 +1,31 @@
 # make help lists what there is.
 .DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+-include deploy/deploy.mk tests/contract/contract.mk tests/e2e/e2e.mk tests/gitops/gitops.mk tests/monitoring/monitoring.mk benches/benches.mk
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-.PHONY: help
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## a short story on a real API server, with a simulated FDI service
+	cargo build --locked --bin fdi-operator --example demo
+	cargo run --locked --quiet --example demo
+
+test: lint unit integration contract ## everything that must hold before a commit
+
+lint: ## formatting, clippy, one TLS provider
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@! cargo tree --locked --workspace --prefix none | grep -E '^(aws-lc-rs|openssl) ' || { echo "ring must be the only TLS provider"; exit 1; }
+
+unit: ## unit and property tests, and those of the simulator and the control plane
+	cargo test --locked --workspace --exclude controlplane --lib --bins
+	cargo test --locked --package controlplane --package fdi-simulator
+
+integration: ## the operator on a real kube-apiserver; K8S=1.33 chooses another one
+	cargo test --locked --test it
+
+crds: ## generate the definitions
+	cargo run --locked --quiet --bin fdi-operator -- crds > crds/fdi.romaconnect.dev.yaml
+
+.PHONY: help demo test lint unit integration crds

@@ -176,6 +176,7 @@ pub async fn feed<K: Kept>(
     filled: impl Fn(),
 ) {
     let mut events = stream(api, &metrics);
+    let mark = |key: &InstanceKey| stores.mark(key);
     let mut seen: HashSet<(String, String)> = HashSet::new();
     while let Some(event) = events.next().await {
         metrics.watch_heard(K::KIND);
@@ -186,13 +187,13 @@ pub async fn feed<K: Kept>(
             }
             Event::InitApply(object) => {
                 seen.insert((object.namespace().unwrap_or_default(), object.name_any()));
-                object.keep(&stores).iter().for_each(|key| stores.mark(key));
+                object.keep(&stores).iter().for_each(mark);
             }
             Event::InitDone => {
                 for (namespace, name) in K::names(&stores) {
                     let here = scope.as_ref().is_none_or(|scope| *scope == namespace);
                     if here && !seen.contains(&(namespace.clone(), name.clone())) {
-                        K::drop_from(&stores, &namespace, &name).iter().for_each(|key| stores.mark(key));
+                        K::drop_from(&stores, &namespace, &name).iter().for_each(mark);
                     }
                 }
                 seen = HashSet::new();
@@ -200,12 +201,12 @@ pub async fn feed<K: Kept>(
                 let objects = stores.objects.read().unwrap_or_else(PoisonError::into_inner);
                 let keys: Vec<InstanceKey> = objects.instances.keys().chain(objects.groups.keys()).cloned().collect();
                 drop(objects);
-                keys.iter().for_each(|key| stores.mark(key));
+                keys.iter().for_each(mark);
             }
-            Event::Apply(object) => object.keep(&stores).iter().for_each(|key| stores.mark(key)),
+            Event::Apply(object) => object.keep(&stores).iter().for_each(mark),
             Event::Delete(object) => {
                 let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-                K::drop_from(&stores, &namespace, &name).iter().for_each(|key| stores.mark(key));
+                K::drop_from(&stores, &namespace, &name).iter().for_each(mark);
             }
         }
     }

@@ -87,7 +87,7 @@ pub async fn supervise(shared: Shared, permit: Permit, shutdown: CancellationTok
                     } else if shared.stores.refers_to(&key) {
                         let wake = Arc::new(Notify::new());
                         running.insert(key.clone(), Arc::clone(&wake));
-                        let span = tracing::info_span!("instance", namespace = key.namespace, name = key.name);
+                        let span = tracing::info_span!("worker", namespace = key.namespace, instance = key.name);
                         let worker = Worker {
                             key,
                             wake,
@@ -150,21 +150,16 @@ impl Worker {
             let interrupts = Interrupts { woken: &self.wake, shutdown: &self.shutdown, permit: &self.permit };
             let running = pass(&mut bench, &snapshot, &lookout, &desk, &clock, interrupts);
             heart.next_within(PASS_LIMIT);
-            next = match AssertUnwindSafe(running).catch_unwind().await {
-                Ok(next) => {
-                    panics = 0;
-                    next
-                }
-                Err(_) => {
-                    // Whatever the pass left behind is not to be trusted; memory comes back from the statuses.
-                    panics += 1;
-                    metrics.pass_panicked();
-                    tracing::error!(
-                        "a pass panicked: this is a bug, please report it; the instance is tried again later"
-                    );
-                    bench = self.bench();
-                    after(clock.now(), doubling(panics, &self.shared.timings))
-                }
+            next = if let Ok(next) = AssertUnwindSafe(running).catch_unwind().await {
+                panics = 0;
+                next
+            } else {
+                // Whatever the pass left behind is not to be trusted; memory comes back from the statuses.
+                panics += 1;
+                metrics.pass_panicked();
+                tracing::error!("a pass panicked: this is a bug, please report it; the instance is tried again later");
+                bench = self.bench();
+                after(clock.now(), doubling(panics, &self.shared.timings))
             };
             heart.next_within(FOREVER);
         }

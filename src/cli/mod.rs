@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. To add one, add its file and its line in [`Command`] and in [`main`].
 
 mod crds;
+mod plan;
 mod run;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ enum Command {
     Run(Box<crate::config::Flags>),
     /// Print the definitions of the two kinds, for kubectl apply --server-side -f -.
     Crds,
+    /// Print the calls that would be sent for a file of groups. Asks nobody, sends nothing.
+    Plan(plan::PlanFlags),
 }
 
 /// Parses the arguments and does what they say.
@@ -28,5 +31,6 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(flags) => run::run(*flags),
         Command::Crds => crds::run(),
+        Command::Plan(flags) => plan::run(&flags),
     }
 }

@@ -19,7 +19,7 @@ use crate::fdi::RunState;
     namespaced,
     status = "FdiTaskGroupStatus",
     shortname = "ftg",
-    category = "fdi",
+    category = "romaconnect",
     derive = "PartialEq",
     validation = kube::core::Rule::new("self.metadata.name.size() <= 63").message("metadata.name must have at most 63 characters"),
     printcolumn(name = "Instance", type_ = "string", json_path = ".spec.instanceRef.name"),

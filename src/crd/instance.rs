@@ -17,7 +17,8 @@ use super::lenient::lenient;
     namespaced,
     status = "FdiInstanceStatus",
     shortname = "fdi",
-    category = "fdi",
+    // Not "fdi": kubectl would expand that to both kinds, and `kubectl get fdi NAME` would fail.
+    category = "romaconnect",
     derive = "PartialEq",
     validation = kube::core::Rule::new("self.metadata.name.size() <= 63").message("metadata.name must have at most 63 characters"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),

@@ -63,6 +63,15 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// The other state.
+    #[must_use]
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Running => Self::Stopped,
+            Self::Stopped => Self::Running,
+        }
+    }
+
     /// The action that leads to this state.
     pub fn action(self) -> Action {
         match self {

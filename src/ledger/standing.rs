@@ -89,7 +89,7 @@ impl Memory {
             let bucket = match &self.failure {
                 _ if call.action.target() != wish => Bucket::Pending(PendingFor::ContraryCall),
                 // The slow retry of a failed task changes nothing until it is accepted.
-                Some(failure) if !call.accepted => self.failed_bucket(failure, timings),
+                Some(failure) if !call.accepted => Self::failed_bucket(failure, timings),
                 _ => Bucket::Pending(PendingFor::Settling),
             };
             return Standing::waits(bucket, next_look(call, view.requested, timings));
@@ -107,7 +107,7 @@ impl Memory {
                 Standing { bucket: Bucket::Pending(PendingFor::Call), due: Some(urgency), look: None }
             }
             Some(failure) => {
-                let bucket = self.failed_bucket(failure, timings);
+                let bucket = Self::failed_bucket(failure, timings);
                 let due = (now >= failure.next).then_some(Urgency::Retry);
                 Standing { bucket, due, look: Some(failure.next).filter(|&next| next > now) }
             }
@@ -126,7 +126,7 @@ impl Memory {
         }
     }
 
-    fn failed_bucket(&self, failure: &Failure, timings: &Timings) -> Bucket {
+    fn failed_bucket(failure: &Failure, timings: &Timings) -> Bucket {
         match (failure.code == codes::CONTESTED, failure.is_spent(timings)) {
             (true, _) => Bucket::Failed(FailedFor::Contested),
             (_, true) => Bucket::Failed(FailedFor::Refused),

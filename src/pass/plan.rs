@@ -106,7 +106,7 @@ fn in_order(mut chunks: Vec<(Action, Cohort, Vec<Due<'_>>)>, sent: u64) -> Vec<B
     let mut position = sent;
     while !chunks.is_empty() {
         position += 1;
-        let next = if position % FAIR_TURN == 0 { longest_waiting(&chunks) } else { 0 };
+        let next = if position.is_multiple_of(FAIR_TURN) { longest_waiting(&chunks) } else { 0 };
         let (action, _, chunk) = chunks.remove(next);
         calls.extend(Batch::new(action, chunk.into_iter().map(|due| due.id.clone()).collect()));
     }
@@ -117,3 +117,7 @@ fn longest_waiting(chunks: &[(Action, Cohort, Vec<Due<'_>>)]) -> usize {
     let oldest = |chunk: &[Due<'_>]| chunk.iter().map(|due| due.since).min();
     (0..chunks.len()).min_by_key(|&index| (oldest(&chunks[index].2), index)).unwrap_or(0)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

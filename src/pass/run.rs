@@ -126,6 +126,7 @@ impl Outcomes {
     }
 
     /// Writes the outcomes into the memory of tasks and instance.
+    #[must_use]
     pub fn record(mut self, ledger: &mut Ledger, sight: &mut Sight, timings: &Timings) -> Self {
         for call in &self.calls {
             match ledger.record(&call.batch, &call.result, call.ended) {

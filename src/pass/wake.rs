@@ -27,7 +27,8 @@ pub fn wake(
         return statuses.next_look().unwrap_or(after(now, timings.backoff_max));
     };
     let spec = &instance.object.spec;
-    let poll = timings.poll_second.saturating_mul(u32::try_from(spec.poll_interval_seconds.clamp(10, 3600)).unwrap_or(60));
+    let poll =
+        timings.poll_second.saturating_mul(u32::try_from(spec.poll_interval_seconds.clamp(10, 3600)).unwrap_or(60));
     let regular = match sight.view() {
         Some(view) if sight.trouble().is_none() => after(view.requested, jittered(poll)),
         _ => after(now, poll),

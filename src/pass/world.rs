@@ -177,8 +177,8 @@ impl World {
         let mut instance =
             FdiInstance::new("roma", FdiInstanceSpec { poll_interval_seconds: 60, ..Default::default() });
         instance.metadata.generation = Some(1);
-        let mut service = Service::default();
-        service.tasks = (1..=tasks).map(|n| (id(n), RunState::Stopped)).collect();
+        let tasks = (1..=tasks).map(|n| (id(n), RunState::Stopped)).collect();
+        let service = Service { tasks, ..Service::default() };
         Self {
             now,
             groups: Vec::new(),
@@ -277,11 +277,11 @@ impl World {
         let statuses = status(&desired, &self.sight, &outcomes, &self.ledger, self.now);
         self.wake = wake(&desired, &plan, &outcomes, &statuses, &self.sight, &self.ledger, self.now);
         let stored = check(&self.sight, &statuses);
-        if let (Some(instance), Some((status, _))) = (&mut self.instance, statuses.instance()) {
-            if instance.status.as_ref() != Some(status) {
-                self.writes += 1;
-                instance.status = Some(status.clone());
-            }
+        if let (Some(instance), Some((status, _))) = (&mut self.instance, statuses.instance())
+            && instance.status.as_ref() != Some(status)
+        {
+            self.writes += 1;
+            instance.status = Some(status.clone());
         }
         self.store(stored);
     }

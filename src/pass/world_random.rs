@@ -49,6 +49,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+#[allow(clippy::needless_pass_by_value, clippy::collapsible_match)]
 fn happen(world: &mut World, happening: Happening) {
     use Happening as H;
     let name = |n: u8| format!("g{n}");

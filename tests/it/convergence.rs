@@ -139,7 +139,8 @@ async fn failure_entries_of_a_200_mark_exactly_those_tasks() {
     let group = stage.wait_reason("orders", reasons::TASKS_FAILED).await;
     let mut failed: Vec<String> = group.status.unwrap().failures.into_iter().map(|f| f.task_id).collect();
     let mut expected = ids[..3].to_vec();
-    (failed.sort(), expected.sort());
+    failed.sort();
+    expected.sort();
     assert_eq!(failed, expected);
     assert_eq!(starts(&stage), 1);
 }
@@ -152,7 +153,13 @@ async fn killed_in_the_middle_of_a_convergence_and_started_again_it_converges_an
     for _ in 0..4 {
         let operator = Operator::start(&stage).await;
         let before = starts(&stage);
-        stage.sim.wait_for(SOON, |view| (view.log().iter().filter(|e| e.action.is_some()).count() >= before + 3).then_some(())).await.unwrap();
+        stage
+            .sim
+            .wait_for(SOON, |view| {
+                (view.log().iter().filter(|e| e.action.is_some()).count() >= before + 3).then_some(())
+            })
+            .await
+            .unwrap();
         operator.kill().await;
     }
     let _operator = Operator::start(&stage).await;
@@ -171,7 +178,11 @@ async fn after_a_restart_the_old_status_stands_until_the_first_look() {
     operator.end().await;
     let fault = stage.service.fault(Trigger::on(Operation::List), Effect::html(502));
     let _operator = Operator::start(&stage).await;
-    stage.sim.wait_for(SOON, |view| (view.log().iter().filter(|e| e.status == Some(502)).count() >= 2).then_some(())).await.unwrap();
+    stage
+        .sim
+        .wait_for(SOON, |view| (view.log().iter().filter(|e| e.status == Some(502)).count() >= 2).then_some(()))
+        .await
+        .unwrap();
     assert_eq!(stage.status("orders").await, before.status.clone().unwrap());
     stage.wait_reason("orders", reasons::OBSERVATION_STALE).await;
     stage.sim.clear_fault(fault);
@@ -189,7 +200,9 @@ async fn an_edit_during_an_outage_is_not_ready_before_the_tasks_were_seen_stoppe
     stage.edit("orders", json!({"desiredState": "Stopped"})).await;
     stage.wait_reason("orders", reasons::OBSERVATION_STALE).await;
     let told = stage.revisions.of("orders");
-    let ready = |g: &&fdi_operator::crd::FdiTaskGroup| g.metadata.generation == Some(2) && says(g).is_some_and(|(s, _)| s == ConditionStatus::True);
+    let ready = |g: &&fdi_operator::crd::FdiTaskGroup| {
+        g.metadata.generation == Some(2) && says(g).is_some_and(|(s, _)| s == ConditionStatus::True)
+    };
     assert!(!told.iter().any(|group| ready(&group)), "Ready before the tasks were seen stopped");
     stage.sim.refuse_connections(false);
     stage.wait_ready("orders").await;
@@ -215,7 +228,9 @@ async fn a_request_is_answered_with_a_pass_and_echoed() {
     stage.wait_ready("orders").await;
     let annotate = ["annotate", "ftg/orders", "reconcile.fluxcd.io/requestedAt=now-please", "-n", &stage.namespace];
     assert!(kubectl(&annotate, "").await.status.success());
-    let echoed = |g: &fdi_operator::crd::FdiTaskGroup| g.status.as_ref().unwrap().last_handled_reconcile_at.as_deref() == Some("now-please");
+    let echoed = |g: &fdi_operator::crd::FdiTaskGroup| {
+        g.status.as_ref().unwrap().last_handled_reconcile_at.as_deref() == Some("now-please")
+    };
     stage.wait("orders", "echoed", echoed).await;
 }
 

@@ -13,7 +13,7 @@ use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-pub use cluster::{kubectl, plane};
+pub use cluster::kubectl;
 pub use operator::{Operator, fast};
 pub use revisions::Revisions;
 
@@ -54,7 +54,7 @@ impl Stage {
         sim.set_token(TOKEN, Some(PROJECT), Duration::from_secs(24 * 3600));
         let service = sim.instance(PROJECT, INSTANCE);
         let ids = service.create_tasks(tasks);
-        let revisions = Revisions::record(client.clone(), &namespace, service.clone()).await;
+        let revisions = Revisions::record(client.clone(), &namespace, service.clone());
         (Self { namespace, client, sim, service, revisions }, ids)
     }
 
@@ -118,6 +118,7 @@ impl Stage {
         self.groups().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
+    #[allow(dead_code)]
     pub async fn delete_group(&self, name: &str) {
         self.groups().delete(name, &DeleteParams::default()).await.unwrap();
     }

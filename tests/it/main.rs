@@ -2,6 +2,7 @@
 //! each. The oracles are the simulator's call log and what the API server stores, never the operator's own word.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
+mod architecture;
 mod convergence;
 mod harness;
 mod validation;

@@ -45,13 +45,33 @@ async fn wrong_input_is_refused_with_words_that_name_the_field_and_the_limit() {
         ("FdiTaskGroup", group(&json!(many)), "spec.taskIds: Too many: 1001: must have at most 1000 items"),
         ("FdiTaskGroup", group(&json!(["a b"])), "spec.taskIds[0] in body should match '^[A-Za-z0-9_-]{1,64}$'"),
         ("FdiTaskGroup", group(&json!(["a".repeat(65)])), "spec.taskIds[0]: Too long: may not be more than 64"),
-        ("FdiTaskGroup", with(group(&json!(["a"])), "desiredState", json!("Paused")), "spec.desiredState: Unsupported value: \"Paused\": supported values: \"Running\", \"Stopped\""),
+        (
+            "FdiTaskGroup",
+            with(group(&json!(["a"])), "desiredState", json!("Paused")),
+            "spec.desiredState: Unsupported value: \"Paused\": supported values: \"Running\", \"Stopped\"",
+        ),
         ("FdiTaskGroup", with(group(&json!(["a"])), "instanceRef", Value::Null), "spec.instanceRef: Required value"),
-        ("FdiInstance", with(instance(), "endpoint", json!("https://x")), "must set exactly one of spec.region and spec.endpoint"),
-        ("FdiInstance", with(instance(), "region", Value::Null), "must set exactly one of spec.region and spec.endpoint"),
-        ("FdiInstance", with(instance(), "auth", json!({"token": secret, "password": secret})), "must set exactly one of spec.auth.accessKey, spec.auth.password and spec.auth.token"),
+        (
+            "FdiInstance",
+            with(instance(), "endpoint", json!("https://x")),
+            "must set exactly one of spec.region and spec.endpoint",
+        ),
+        (
+            "FdiInstance",
+            with(instance(), "region", Value::Null),
+            "must set exactly one of spec.region and spec.endpoint",
+        ),
+        (
+            "FdiInstance",
+            with(instance(), "auth", json!({"token": secret, "password": secret})),
+            "must set exactly one of spec.auth.accessKey, spec.auth.password and spec.auth.token",
+        ),
         ("FdiInstance", with(instance(), "auth", json!({})), "must set exactly one of spec.auth.accessKey"),
-        ("FdiInstance", with(instance(), "pollIntervalSeconds", json!(5)), "spec.pollIntervalSeconds in body should be greater than or equal to 10"),
+        (
+            "FdiInstance",
+            with(instance(), "pollIntervalSeconds", json!(5)),
+            "spec.pollIntervalSeconds in body should be greater than or equal to 10",
+        ),
     ];
     let mut wrong = String::new();
     for (kind, spec, words) in cases {
@@ -77,12 +97,22 @@ async fn what_identifies_an_object_cannot_be_changed() {
     apply(&stage, "FdiTaskGroup", "g", group(&json!(["a"]))).await.unwrap();
     apply(&stage, "FdiInstance", "i", instance()).await.unwrap();
     let changes = [
-        ("FdiTaskGroup", "g", with(group(&json!(["a"])), "instanceRef", json!({"name": "other"})), "instanceRef must not change"),
+        (
+            "FdiTaskGroup",
+            "g",
+            with(group(&json!(["a"])), "instanceRef", json!({"name": "other"})),
+            "instanceRef must not change",
+        ),
         ("FdiInstance", "i", with(instance(), "projectId", json!("q")), "projectId must not change"),
         ("FdiInstance", "i", with(instance(), "instanceId", json!("j")), "instanceId must not change"),
         ("FdiInstance", "i", with(instance(), "region", json!("cn-north-1")), "spec.region must not change"),
         ("FdiInstance", "i", with(instance(), "iamEndpoint", json!("https://iam")), "spec.iamEndpoint must not change"),
-        ("FdiInstance", "i", with(with(instance(), "region", Value::Null), "endpoint", json!("https://x")), "spec.region must not change"),
+        (
+            "FdiInstance",
+            "i",
+            with(with(instance(), "region", Value::Null), "endpoint", json!("https://x")),
+            "spec.region must not change",
+        ),
     ];
     for (kind, name, spec, words) in changes {
         let said = apply(&stage, kind, name, spec).await.unwrap_err();
@@ -97,7 +127,9 @@ async fn a_fresh_object_has_defaults_and_a_status_that_nobody_takes_for_healthy(
     apply(&stage, "FdiInstance", "i", instance()).await.unwrap();
     let get = async |kind: &str, name: &str, path: &str| {
         let path = format!("-o=jsonpath={{{path}}}");
-        kubectl(&["get", kind, name, "-n", &stage.namespace, &path], "").await.stdout
+        let got = kubectl(&["get", kind, name, "-n", &stage.namespace, &path], "").await;
+        assert!(got.status.success(), "{}", got.stderr);
+        got.stdout
     };
     assert_eq!(get("ftg", "g", ".status.observedGeneration").await, "-1");
     assert_eq!(get("fdi", "i", ".status.observedGeneration").await, "-1");

@@ -3,6 +3,7 @@
 use super::row::{Motion, Row, blocked, row};
 use super::{Facts, GroupReport, Note, Tally, deletion, failures};
 use crate::crd::{Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, event_reasons, reasons, types};
+use crate::fdi::TaskId;
 use crate::pass::Outcomes;
 use crate::sight::Severity;
 
@@ -81,7 +82,7 @@ fn notes(facts: &Facts<'_, '_>, row: &Row, outcomes: &Outcomes) -> Vec<Note> {
     let before = facts.group.status.conditions.iter().find(|c| c.type_ == types::READY);
     let mut notes = Vec::new();
     let corrected: Vec<&str> =
-        outcomes.corrected().iter().filter(|id| facts.group.owned.contains(id)).map(|id| id.as_str()).collect();
+        outcomes.corrected().iter().filter(|id| facts.group.owned.contains(id)).map(TaskId::as_str).collect();
     if !corrected.is_empty() {
         let action = facts.group.wish.action();
         let shown = corrected.iter().take(5).copied().collect::<Vec<_>>().join(", ");

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::release::Product;
 use crate::{Error, Release, build};
 
 /// A program of Kubernetes or beside it.
@@ -14,11 +15,29 @@ pub enum Program {
     KubeControllerManager,
     KubeScheduler,
     Kubelet,
+    Containerd,
+    ContainerdShim,
+    Ctr,
+    /// The one program of the image that keeps a pod's namespaces; ours.
+    Pause,
 }
 
 impl Program {
     /// What [`ControlPlane`](crate::ControlPlane) needs.
     pub const CONTROL_PLANE: [Self; 3] = [Self::Etcd, Self::KubeApiserver, Self::Kubectl];
+
+    /// What [`Node`](crate::Node) needs of Kubernetes.
+    pub const NODE: [Self; 6] = [
+        Self::Etcd,
+        Self::KubeApiserver,
+        Self::Kubectl,
+        Self::KubeControllerManager,
+        Self::KubeScheduler,
+        Self::Kubelet,
+    ];
+
+    /// What it needs beside Kubernetes to run containers.
+    pub const RUNTIME: [Self; 4] = [Self::Containerd, Self::ContainerdShim, Self::Ctr, Self::Pause];
 
     /// The name of its file, in `KUBEBUILDER_ASSETS` as in the cache folder.
     pub const fn file(self) -> &'static str {
@@ -29,6 +48,11 @@ impl Program {
             Self::KubeControllerManager => "kube-controller-manager",
             Self::KubeScheduler => "kube-scheduler",
             Self::Kubelet => "kubelet",
+            Self::Containerd => "containerd",
+            // containerd looks for it by this name.
+            Self::ContainerdShim => "containerd-shim-runc-v2",
+            Self::Ctr => "ctr",
+            Self::Pause => "pause",
         }
     }
 
@@ -41,6 +65,10 @@ impl Program {
             Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
             Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+            Self::Containerd => "github.com/containerd/containerd/v2/cmd/containerd",
+            Self::ContainerdShim => "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            Self::Ctr => "github.com/containerd/containerd/v2/cmd/ctr",
+            Self::Pause => "./pause",
         }
     }
 }
@@ -58,7 +86,9 @@ impl Binaries {
     /// `KUBEBUILDER_ASSETS` is set and a program is not in it: a variable that somebody set is obeyed, never worked around.
     pub fn find(release: &Release, programs: &[Program]) -> Result<Option<Self>, Error> {
         let places = Places::of_environment();
-        if let Some(assets) = places.assets {
+        // Whoever makes such a folder puts Kubernetes into it, not a container runtime.
+        if let (Some(assets), true) = (&places.assets, release.product == Product::Kubernetes) {
+            let assets = assets.clone();
             return Self::in_assets(assets, programs).map(Some);
         }
         let folder = places.cache(release)?;
@@ -120,10 +150,10 @@ impl Places {
         }
     }
 
-    /// One folder a Kubernetes version, so that several live side by side.
+    /// One folder a version, so that several live side by side.
     fn cache(self, release: &Release) -> Result<PathBuf, Error> {
         let home = self.cache_home.ok_or(Error::NoCacheFolder)?;
-        Ok(home.join("fdi-operator/controlplane").join(release.version()))
+        Ok(home.join("fdi-operator/controlplane").join(release.folder()))
     }
 }
 

@@ -34,10 +34,7 @@ pub(crate) async fn into(folder: &Path, release: &Release, programs: &[Program])
 
     let names: Vec<&str> = wanted.iter().map(|program| program.file()).collect();
     let names = names.join(", ");
-    let version = release.version();
-    say(&format!(
-        "building {names} of Kubernetes {version} with Go: about 5 minutes on 2 cores the first time, 1 minute with a warm Go cache"
-    ));
+    say(&format!("building {names} of {release} with Go: {}", release.product.patience()));
     let started = Instant::now();
     for program in &wanted {
         // One after the other, so that every file gets our name for it: Go calls etcd `server`.
@@ -82,14 +79,10 @@ async fn lock(folder: &Path) -> Result<File, Error> {
 }
 
 async fn go_build(program: Program, output: &Path, release: &Release, started: Instant) -> Result<(), Error> {
-    let version = release.version();
-    let (major, minor) = release.major_minor();
-    let package = "k8s.io/component-base/version";
     let mut go = Command::new("go");
     go.args(["build", "-v", "-trimpath", "-mod=readonly", "-buildvcs=false", "-ldflags"])
-        .arg(format!(
-            "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
-        ))
+        .arg(release.linker_flags())
+        .args(release.product.build_tags())
         .arg("-o")
         .arg(output)
         .arg(program.package())
@@ -103,7 +96,7 @@ async fn go_build(program: Program, output: &Path, release: &Release, started: I
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let start_error = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::NoGo { version: version.to_owned() },
+        std::io::ErrorKind::NotFound => Error::NoGo { release: release.to_string() },
         _ => Error::Start { program: "go".to_owned(), source },
     };
     let mut child = go.spawn().map_err(start_error)?;
@@ -115,7 +108,7 @@ async fn go_build(program: Program, output: &Path, release: &Release, started: I
     if status.success() {
         return Ok(());
     }
-    Err(Error::Build { version: version.to_owned(), tail: Vec::from(tail).join("\n") })
+    Err(Error::Build { release: release.to_string(), tail: Vec::from(tail).join("\n") })
 }
 
 /// Reads Go's words to their end, keeps the last, and tells now and then how far it is. With `-v` Go names every package it compiles.

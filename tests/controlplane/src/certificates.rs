@@ -7,6 +7,7 @@ use rcgen::{
 };
 
 use crate::Error;
+use crate::plane::SERVICE_ADDRESS;
 
 /// A certificate and its private key, both PEM.
 pub(crate) struct Identity {
@@ -38,7 +39,7 @@ impl Certificates {
     }
 }
 
-const SERVER_NAMES: [&str; 3] = ["127.0.0.1", "localhost", "kubernetes.default.svc"];
+const SERVER_NAMES: [&str; 4] = ["127.0.0.1", "localhost", "kubernetes.default.svc", SERVICE_ADDRESS];
 
 fn certificate_authority() -> Result<CertifiedIssuer<'static, KeyPair>, Error> {
     let mut params = CertificateParams::default();

@@ -9,8 +9,8 @@ pub enum Error {
     #[error("K8S={asked} is not a Kubernetes minor that is pinned here; pinned are: {pinned}")]
     UnknownRelease { asked: String, pinned: String },
 
-    #[error("{} names no k8s.io/kubernetes version: add the line `k8s.io/kubernetes v1.MINOR.PATCH` to its require block", .0.display())]
-    NoVersion(PathBuf),
+    #[error("{} names no version of {module}: add the line `{module} vMAJOR.MINOR.PATCH` to its require block", .go_mod.display())]
+    NoVersion { go_mod: PathBuf, module: &'static str },
 
     #[error(
         "KUBEBUILDER_ASSETS is {}, but there is no executable {file} in it: put it there, or unset the variable to have it built",
@@ -24,13 +24,13 @@ pub enum Error {
     NoCacheFolder,
 
     #[error(
-        "there is no Go to build Kubernetes {version} with: install Go 1.26 or newer, or point KUBEBUILDER_ASSETS at a folder with \
-         etcd, kube-apiserver and kubectl"
+        "there is no Go to build {release} with: install Go 1.26 or newer, or, for Kubernetes, point KUBEBUILDER_ASSETS at a folder with \
+         its programs and etcd"
     )]
-    NoGo { version: String },
+    NoGo { release: String },
 
-    #[error("`go build` of Kubernetes {version} failed; its last lines:\n{tail}")]
-    Build { version: String, tail: String },
+    #[error("`go build` of {release} failed; its last lines:\n{tail}")]
+    Build { release: String, tail: String },
 
     #[error("{what} {}: {source}", .path.display())]
     File { what: &'static str, path: PathBuf, source: io::Error },
@@ -46,6 +46,15 @@ pub enum Error {
         .waited.as_secs()
     )]
     NotReady { url: String, waited: Duration, answer: String, log: String, etcd_log: String },
+
+    #[error("a node needs {missing}: {remedy}")]
+    NodeCannotRun { missing: String, remedy: &'static str },
+
+    #[error("`{command}` failed: {told}")]
+    Command { command: String, told: String },
+
+    #[error("the node was not ready within {} s: {answer}; the last lines of the logs:\n{logs}", .waited.as_secs())]
+    NodeNotReady { waited: Duration, answer: String, logs: String },
 
     #[error("kube-apiserver is not running: call start_apiserver first")]
     NotRunning,

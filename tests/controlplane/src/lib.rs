@@ -15,6 +15,7 @@
 //! | `release` | the pinned Kubernetes releases, `k8s/<minor>/go.mod` each; `K8S` chooses |
 //! | `binaries` | where the programs are: `KUBEBUILDER_ASSETS`, the cache folder, or built into it by `build` |
 //! | `server` | one server process that ends with its holder, however the holder ends |
+//! | `node` | a real node beside it that runs pods, in namespaces of its own that `enclosure` makes and removes |
 //! | `plane` | the control plane: start, readiness, faults, stop |
 //! | `certificates`, `kubeconfig`, `ports`, `kubectl`, `error` | as they say |
 //!
@@ -26,16 +27,20 @@
 mod binaries;
 mod build;
 mod certificates;
+mod enclosure;
 mod error;
 mod kubeconfig;
 mod kubectl;
+mod node;
 mod plane;
 mod ports;
 mod release;
 mod server;
 
 pub use binaries::{Binaries, Program};
+pub use enclosure::{Enclosure, Inside};
 pub use error::Error;
 pub use kubectl::{Kubectl, Output};
+pub use node::Node;
 pub use plane::ControlPlane;
 pub use release::Release;

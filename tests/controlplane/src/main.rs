@@ -2,13 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus, Stdio};
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use controlplane::{Binaries, ControlPlane, Error, Program, Release};
+use controlplane::{Binaries, ControlPlane, Enclosure, Error, Inside, Node, Program, Release};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -31,6 +33,28 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         kubeconfig: Option<PathBuf>,
     },
+    /// Start a control plane and a real node that runs pods; keep them as `run` does, or until COMMAND ends, whose status is then this one's
+    ///
+    /// Both are in PID, mount and network namespaces of their own, and so is COMMAND, with KUBECONFIG and PATH set for kubectl. Needs root
+    /// on Linux. Nothing is left at the end, whatever ends it.
+    Node {
+        /// Import the images of this archive (OCI or Docker); may be given several times
+        #[arg(long = "image", value_name = "ARCHIVE")]
+        images: Vec<PathBuf>,
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// What `node` runs in the namespaces
+    #[command(hide = true)]
+    Inside {
+        folder: PathBuf,
+        #[arg(long = "image")]
+        images: Vec<PathBuf>,
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// Say whether this machine can run a node, and what is missing
+    NodeCheck,
     /// Find etcd, kube-apiserver and kubectl, or build them, and print the folder they are in
     Build,
     /// Print the folder with etcd, kube-apiserver and kubectl; fails if they would have to be built first
@@ -41,6 +65,9 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run { kubeconfig } => run(kubeconfig.as_deref()).await,
+        Command::Node { images, command } => node(&images, &command).await,
+        Command::Inside { folder, images, command } => inside(&folder, &images, &command).await,
+        Command::NodeCheck => Enclosure::check().map(|()| ExitCode::SUCCESS),
         Command::Build => build().await,
         Command::Path => path(),
     };
@@ -55,7 +82,7 @@ async fn main() -> ExitCode {
 
 async fn run(kubeconfig: Option<&Path>) -> Result<ExitCode, Error> {
     // Before the start, so that a signal during it ends what was started.
-    let mut end = End::listen().map_err(Error::Signals)?;
+    let mut end = End::listen(true).map_err(Error::Signals)?;
     let plane = tokio::select! {
         started = ControlPlane::start() => started?,
         () = end.come() => return Ok(ExitCode::SUCCESS),
@@ -80,6 +107,73 @@ Ctrl-C stops it and removes its data.
     end.come().await;
     plane.stop().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn node(images: &[PathBuf], command: &[OsString]) -> Result<ExitCode, Error> {
+    let mut end = End::listen(command.is_empty()).map_err(Error::Signals)?;
+    let enclosure = tokio::select! {
+        made = Enclosure::make() => made?,
+        () = end.come() => return Ok(ExitCode::SUCCESS),
+    };
+    let itself =
+        std::env::current_exe().map_err(|source| Error::Start { program: "controlplane".to_owned(), source })?;
+    let mut inside = enclosure.command(&itself)?;
+    inside.arg("inside").arg(enclosure.folder());
+    for image in images {
+        // A relative path stays right: the working folder is the same inside.
+        inside.arg("--image").arg(image);
+    }
+    if command.is_empty() {
+        inside.stdin(Stdio::null());
+    }
+    inside.arg("--").args(command);
+    let ended = run_inside(inside, &mut end).await;
+    enclosure.remove().await?;
+    ended
+}
+
+/// Waits for the end of what is inside, or ends it.
+async fn run_inside(inside: std::process::Command, end: &mut End) -> Result<ExitCode, Error> {
+    let failed = |source| Error::Start { program: "unshare".to_owned(), source };
+    let mut inside = tokio::process::Command::from(inside).kill_on_drop(true).spawn().map_err(failed)?;
+    tokio::select! {
+        status = inside.wait() => Ok(code(status.map_err(failed)?)),
+        () = end.come() => {
+            inside.kill().await.map_err(failed)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// What ended by a signal has failed.
+fn code(status: ExitStatus) -> ExitCode {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+async fn inside(folder: &Path, images: &[PathBuf], command: &[OsString]) -> Result<ExitCode, Error> {
+    let started = Instant::now();
+    let node = Node::start(Inside::of(folder)?, images).await?;
+    let (seconds, kubeconfig) = (started.elapsed().as_secs_f32(), node.plane().kubeconfig_path());
+    if let Some((program, args)) = command.split_first() {
+        eprintln!("controlplane: the node was ready in {seconds:.1} s");
+        let failed = |source| Error::Start { program: program.to_string_lossy().into_owned(), source };
+        let mut child = tokio::process::Command::new(program);
+        child.args(args).env("KUBECONFIG", kubeconfig).env("KUBECACHEDIR", folder.join("kubectl-cache"));
+        return Ok(code(child.status().await.map_err(failed)?));
+    }
+    // The holder has a process id outside that this one cannot know; the folder's name finds it.
+    println!(
+        "The node is ready after {seconds:.1} s. Enter its namespaces with
+  nsenter --mount --net --pid --target $(pgrep -o -f 'controlplane inside {}')
+  export KUBECONFIG={}
+  export PATH={}:$PATH
+  kubectl get pods -A
+Ctrl-C stops it and removes everything.",
+        folder.display(),
+        kubeconfig.display(),
+        node.plane().binaries().folder().display(),
+    );
+    std::future::pending().await
 }
 
 async fn build() -> Result<ExitCode, Error> {
@@ -110,9 +204,10 @@ struct End {
 }
 
 impl End {
-    fn listen() -> std::io::Result<Self> {
+    /// `input`: whether the standard input is ours to listen to.
+    fn listen(input: bool) -> std::io::Result<Self> {
         // A thread of its own: tokio's standard input would hold up the end of the process until the next line.
-        let input = input_means_something().then(|| {
+        let input = (input && input_means_something()).then(|| {
             let (tell, input) = oneshot::channel();
             std::thread::spawn(move || {
                 let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());

@@ -32,6 +32,7 @@ pub struct ControlPlane {
     server_url: String,
     ca_pem: String,
     ports: Ports,
+    serves: Serves,
     // Before the folder, so that they are told to end before it is removed.
     apiserver: Mutex<Option<Server>>,
     etcd: Server,
@@ -45,6 +46,28 @@ struct Ports {
     apiserver: u16,
 }
 
+/// Whom the API server is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Serves {
+    /// Programs of this machine, on a loopback port.
+    Clients,
+    /// The pods of a node too.
+    Pods,
+}
+
+/// The first address of the range of Services, which Kubernetes gives to the Service `kubernetes`.
+pub(crate) const SERVICE_ADDRESS: &str = "10.0.0.1";
+const SERVICE_RANGE: &str = "10.0.0.0/24";
+
+impl Serves {
+    const fn address(self) -> &'static str {
+        match self {
+            Self::Clients => "127.0.0.1",
+            Self::Pods => SERVICE_ADDRESS,
+        }
+    }
+}
+
 impl ControlPlane {
     /// Starts one of the chosen [`Release`], whose programs are built first if need be; it is ready when this returns.
     pub async fn start() -> Result<Self, Error> {
@@ -52,19 +75,27 @@ impl ControlPlane {
         let mut tried = 1;
         loop {
             let [etcd, etcd_peer, apiserver] = ports::free()?;
-            match Self::start_once(&binaries, Ports { etcd, etcd_peer, apiserver }).await {
+            match Self::start_once(&binaries, Ports { etcd, etcd_peer, apiserver }, Serves::Clients).await {
                 Err(Fault::PortTaken(_)) if tried < TRIES => tried += 1,
                 done => return done.map_err(Fault::into_error),
             }
         }
     }
 
-    async fn start_once(binaries: &Binaries, ports: Ports) -> Result<Self, Fault> {
+    /// Starts the control plane of a [`Node`](crate::Node), in whose network it must be called: the API server has the very address and
+    /// port of the Service `kubernetes`, so pods reach it without kube-proxy, and it obeys the `ServiceAccount` admission plugin.
+    pub(crate) async fn start_for_pods(binaries: &Binaries) -> Result<Self, Error> {
+        let [etcd, etcd_peer] = ports::free()?;
+        let ports = Ports { etcd, etcd_peer, apiserver: 443 };
+        Self::start_once(binaries, ports, Serves::Pods).await.map_err(Fault::into_error)
+    }
+
+    async fn start_once(binaries: &Binaries, ports: Ports, serves: Serves) -> Result<Self, Fault> {
         let folder = tempfile::Builder::new()
             .prefix("fdi-controlplane-")
             .tempdir()
             .map_err(Error::file("cannot create a folder under", &std::env::temp_dir()))?;
-        let server_url = format!("https://127.0.0.1:{}", ports.apiserver);
+        let server_url = format!("https://{}:{}", serves.address(), ports.apiserver);
         let certificates = Certificates::generate()?;
         write_files(folder.path(), &server_url, &certificates)?;
 
@@ -73,6 +104,7 @@ impl ControlPlane {
             server_url,
             ca_pem: certificates.ca,
             ports,
+            serves,
             apiserver: Mutex::new(None),
             etcd: Server::start(Start {
                 program: "etcd",
@@ -127,6 +159,11 @@ impl ControlPlane {
     /// The programs this control plane was started from.
     pub fn binaries(&self) -> &Binaries {
         &self.binaries
+    }
+
+    /// Where the certificates and keys are, and the logs.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// kubectl for this control plane.
@@ -207,7 +244,7 @@ impl ControlPlane {
         Server::start(Start {
             program: "kube-apiserver",
             path: &self.binaries.path(Program::KubeApiserver),
-            args: apiserver_args(self.folder.path(), self.ports, &self.server_url),
+            args: apiserver_args(self.folder.path(), self.ports, self.serves, &self.server_url),
             log: self.folder.path().join("kube-apiserver.log"),
             remove: None,
         })
@@ -264,11 +301,11 @@ impl<E: Into<Error>> From<E> for Fault {
 }
 
 const KUBECONFIG: &str = "kubeconfig";
-const CA: &str = "ca.crt";
+pub(crate) const CA: &str = "ca.crt";
 const SERVER_CERTIFICATE: &str = "apiserver.crt";
 const SERVER_KEY: &str = "apiserver.key";
 const TOKEN_PUBLIC_KEY: &str = "service-account.pub";
-const TOKEN_KEY: &str = "service-account.key";
+pub(crate) const TOKEN_KEY: &str = "service-account.key";
 
 fn write_files(folder: &Path, server_url: &str, certificates: &Certificates) -> Result<(), Error> {
     for (name, text) in [
@@ -300,16 +337,16 @@ fn etcd_args(folder: &Path, ports: Ports) -> Vec<OsString> {
     ]
 }
 
-fn apiserver_args(folder: &Path, ports: Ports, url: &str) -> Vec<OsString> {
-    vec![
+fn apiserver_args(folder: &Path, ports: Ports, serves: Serves, url: &str) -> Vec<OsString> {
+    let mut args = vec![
         flag("--etcd-servers", format!("http://127.0.0.1:{}", ports.etcd)),
-        flag("--bind-address", "127.0.0.1"),
+        flag("--bind-address", serves.address()),
         flag("--secure-port", ports.apiserver.to_string()),
         // Said, because it is otherwise taken from the default route, which a machine without network does not have.
-        flag("--advertise-address", "127.0.0.1"),
+        flag("--advertise-address", serves.address()),
         // No endpoints of the Service `kubernetes`: they may not be loopback addresses, and nobody here goes through them.
         flag("--endpoint-reconciler-type", "none"),
-        flag("--service-cluster-ip-range", "10.0.0.0/24"),
+        flag("--service-cluster-ip-range", SERVICE_RANGE),
         flag("--tls-cert-file", folder.join(SERVER_CERTIFICATE)),
         flag("--tls-private-key-file", folder.join(SERVER_KEY)),
         flag("--client-ca-file", folder.join(CA)),
@@ -317,13 +354,18 @@ fn apiserver_args(folder: &Path, ports: Ports, url: &str) -> Vec<OsString> {
         flag("--service-account-issuer", url),
         flag("--service-account-key-file", folder.join(TOKEN_PUBLIC_KEY)),
         flag("--service-account-signing-key-file", folder.join(TOKEN_KEY)),
-        // It refuses pods until the controller manager has made the default ServiceAccount, and there is none.
-        flag("--disable-admission-plugins", "ServiceAccount"),
         flag("--allow-privileged", "true"),
-    ]
+        // For logs and exec: the node has one name that nobody resolves, and one address.
+        flag("--kubelet-preferred-address-types", "InternalIP"),
+    ];
+    if serves == Serves::Clients {
+        // It refuses pods until the controller manager has made the default ServiceAccount, and there is none.
+        args.push(flag("--disable-admission-plugins", "ServiceAccount"));
+    }
+    args
 }
 
-fn flag(name: &str, value: impl Into<OsString>) -> OsString {
+pub(crate) fn flag(name: &str, value: impl Into<OsString>) -> OsString {
     let mut flag = OsString::from(name);
     flag.push("=");
     flag.push(value.into());
@@ -365,7 +407,9 @@ mod tests {
         for taken in 0..3 {
             let [etcd, etcd_peer, apiserver] = ports::free().unwrap();
             let stranger = TcpListener::bind(("127.0.0.1", [etcd, etcd_peer, apiserver][taken])).unwrap();
-            let fault = ControlPlane::start_once(&binaries, Ports { etcd, etcd_peer, apiserver }).await.unwrap_err();
+            let fault = ControlPlane::start_once(&binaries, Ports { etcd, etcd_peer, apiserver }, Serves::Clients)
+                .await
+                .unwrap_err();
             assert!(matches!(fault, Fault::PortTaken(_)), "port {taken}: {}", fault.into_error());
             drop(stranger);
         }

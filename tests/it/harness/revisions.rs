@@ -7,6 +7,7 @@ use std::time::Duration;
 use fdi_operator::crd::{ConditionStatus, DesiredState, FdiTaskGroup, types};
 use fdi_simulator::{InstanceHandle, Millis};
 use futures::StreamExt as _;
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
@@ -24,13 +25,13 @@ pub struct Revisions {
 }
 
 impl Revisions {
-    pub async fn record(client: Client, namespace: &str, service: InstanceHandle) -> Self {
+    pub fn record(client: Client, namespace: &str, service: InstanceHandle) -> Self {
         let api: Api<FdiTaskGroup> = Api::namespaced(client, namespace);
         let (seen, wrong) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<String>>>::default());
         let (told, news) = watch::channel(0);
         let (all, errors) = (Arc::clone(&seen), Arc::clone(&wrong));
         let recording = tokio::spawn(async move {
-            let mut events = watcher::watcher(api, watcher::Config::default()).boxed();
+            let mut events = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
             while let Some(event) = events.next().await {
                 let Ok(Event::Apply(group) | Event::InitApply(group)) = event else { continue };
                 if let Err(error) = check(&group, &service) {
@@ -69,7 +70,9 @@ impl Revisions {
         };
         match tokio::time::timeout(within, found).await {
             Ok(group) => group,
-            Err(_) => panic!("{name} did not become {what} within {within:?}; it is {:#?}", newest().map(|g| g.status)),
+            Err(tokio::time::error::Elapsed { .. }) => {
+                panic!("{name} did not become {what} within {within:?}; it is {:#?}", newest().map(|g| g.status))
+            }
         }
     }
 }
@@ -78,9 +81,7 @@ impl Drop for Revisions {
     fn drop(&mut self) {
         self.recording.abort();
         let wrong = self.wrong.lock().unwrap();
-        if !wrong.is_empty() && !std::thread::panicking() {
-            panic!("false statuses:\n{}", wrong.join("\n"));
-        }
+        assert!(wrong.is_empty() || std::thread::panicking(), "false statuses:\n{}", wrong.join("\n"));
     }
 }
 

@@ -1,0 +1,41 @@
+# Manifests, chart and image. The top Makefile includes this file; docs/install.md says what each is for.
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+IMAGE ?= ghcr.io/fdi-operator/fdi-operator
+TAG ?= v$(VERSION)
+ARCHIVES ?= target/image
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+KUSTOMIZE = go -C tests/deploy tool kustomize
+HELM = go -C tests/deploy tool helm
+
+manifests: ## render deploy/install.yaml and copy the definitions into kustomize and chart
+	cp crds/fdi.romaconnect.dev.yaml deploy/crds/
+	cp crds/fdi.romaconnect.dev.yaml deploy/helm/fdi-operator/files/crds/
+	$(KUSTOMIZE) build $(CURDIR)/deploy/overlays/default --output $(CURDIR)/deploy/install.yaml
+
+chart: ## package the Helm chart
+	mkdir -p $(ARCHIVES)
+	$(HELM) package $(CURDIR)/deploy/helm/fdi-operator --destination $(abspath $(ARCHIVES))
+
+image: ## build the image with Docker, for this machine's platform
+	docker buildx build --load --tag $(IMAGE):$(TAG) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
+
+image-archive: ## the same image as an OCI archive, without Docker
+	cargo build --release --locked --package fdi-operator --bin fdi-operator
+	python3 deploy/image/archive.py --binary $(RELEASE)/fdi-operator --name $(IMAGE):$(TAG) --output $(ARCHIVES)/fdi-operator.tar \
+		--label org.opencontainers.image.title=fdi-operator \
+		--label org.opencontainers.image.description="Kubernetes operator that keeps Huawei Cloud ROMA Connect FDI tasks running or stopped" \
+		--label org.opencontainers.image.source=https://github.com/fdi-operator/fdi-operator \
+		--label org.opencontainers.image.licenses=Apache-2.0 \
+		--label org.opencontainers.image.version=$(VERSION) \
+		--label org.opencontainers.image.revision=$(REVISION)
+
+simulator-archive: ## the simulator as an OCI archive, for the end-to-end test
+	cargo build --release --locked --package fdi-simulator --bin fdi-simulator
+	python3 deploy/image/archive.py --binary $(RELEASE)/fdi-simulator --name fdi-operator.test/fdi-simulator:e2e \
+		--output $(ARCHIVES)/fdi-simulator.tar --label org.opencontainers.image.title=fdi-simulator
+
+test-deploy: ## check manifests, chart, image archive and rights, also against a real API server
+	go -C tests/deploy test -count=1 ./...
+
+.PHONY: manifests chart image image-archive simulator-archive test-deploy

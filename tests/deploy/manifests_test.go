@@ -1,0 +1,112 @@
+package deploy_test
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestTheRenderedInstallationIsWhatTheDefaultOverlayGives(t *testing.T) {
+	if read(t, "deploy/install.yaml") != tool(t, "kustomize", "build", path("deploy/overlays/default")) {
+		t.Error("deploy/install.yaml is out of date: make manifests")
+	}
+}
+
+func TestKustomizeAndChartInstallTheGeneratedDefinitions(t *testing.T) {
+	generated := read(t, "crds/fdi.romaconnect.dev.yaml")
+	for _, copied := range []string{"deploy/crds/fdi.romaconnect.dev.yaml", "deploy/helm/fdi-operator/files/crds/fdi.romaconnect.dev.yaml"} {
+		if read(t, copied) != generated {
+			t.Errorf("%s differs from crds/: make manifests", copied)
+		}
+	}
+}
+
+func TestAWatchedNamespaceGivesTheRightsThatTheClusterRoleGives(t *testing.T) {
+	cluster := find(t, kustomize(t, "base"), "ClusterRole", "fdi-operator")
+	namespaced := kustomize(t, "overlays/namespaced")
+	same(t, "rules", field(cluster, "rules"), field(find(t, namespaced, "Role", "fdi-operator"), "rules"))
+	if found := having(namespaced, func(object Object) bool {
+		return (object["kind"] == "ClusterRole" || object["kind"] == "ClusterRoleBinding") && field(object, "metadata", "name") == "fdi-operator"
+	}); len(found) > 0 {
+		t.Error("the namespaced overlay still has rights in the whole cluster")
+	}
+}
+
+func TestEveryBindingIsForTheAccountInTheOperatorsNamespace(t *testing.T) {
+	for _, overlay := range []string{"default", "namespaced", "ha", "e2e"} {
+		for _, object := range kustomize(t, "overlays/"+overlay) {
+			for _, subject := range as[[]any](object["subjects"]) {
+				if field(subject, "namespace") != "fdi-system" || field(subject, "name") != "fdi-operator" {
+					t.Errorf("%s in %s binds %v", id(object), overlay, subject)
+				}
+			}
+		}
+	}
+}
+
+func TestTheOperatorReadsSecretsByNameOnly(t *testing.T) {
+	for _, object := range kustomize(t, "overlays/default") {
+		for _, rule := range as[[]any](object["rules"]) {
+			verbs := as[[]any](field(rule, "verbs"))
+			if slices.Contains(as[[]any](field(rule, "resources")), any("secrets")) && !slices.Equal(verbs, []any{"get"}) {
+				t.Errorf("%s: secrets %v", id(object), verbs)
+			}
+			for _, part := range []string{"verbs", "resources", "apiGroups"} {
+				if slices.Contains(as[[]any](field(rule, part)), any("*")) {
+					t.Errorf("%s has a wildcard in %s", id(object), part)
+				}
+			}
+		}
+	}
+}
+
+func TestTheNamespaceEnforcesTheRestrictedLevel(t *testing.T) {
+	for _, overlay := range []string{"default", "namespaced", "ha", "e2e"} {
+		namespace := find(t, kustomize(t, "overlays/"+overlay), "Namespace", "fdi-system")
+		if level := field(namespace, "metadata", "labels", "pod-security.kubernetes.io/enforce"); level != "restricted" {
+			t.Errorf("%s enforces %v", overlay, level)
+		}
+	}
+}
+
+// What the end-to-end test installs is what is shipped.
+func TestTheEndToEndOverlayChangesNothingButAddressesAndImage(t *testing.T) {
+	shipped, tested := kustomize(t, "overlays/default"), kustomize(t, "overlays/e2e")
+	for _, all := range [][]Object{shipped, tested} {
+		container := as[Object](as[[]any](field(find(t, all, "Deployment", "fdi-operator"), "spec", "template", "spec", "containers"))[0])
+		delete(container, "image")
+		delete(container, "imagePullPolicy")
+		container["env"] = slices.DeleteFunc(as[[]any](container["env"]), func(variable any) bool {
+			return field(variable, "value") != nil // given by the overlay; the shipped one comes from the pod
+		})
+	}
+	compare(t, shipped, tested)
+}
+
+// The pod must be able to end cleanly: the operator takes up to 6 s (--shutdown-limit).
+func TestThePodHasTimeToGiveTheLeaseBack(t *testing.T) {
+	pod := field(find(t, kustomize(t, "base"), "Deployment", "fdi-operator"), "spec", "template", "spec")
+	if grace := as[float64](field(pod, "terminationGracePeriodSeconds")); grace < 10 {
+		t.Errorf("the kubelet kills after %v s", grace)
+	}
+}
+
+// compare fails unless both hold the same objects.
+func compare(t *testing.T, one, other []Object) {
+	t.Helper()
+	index := map[string]Object{}
+	for _, object := range other {
+		index[id(object)] = object
+	}
+	for _, object := range one {
+		counterpart, there := index[id(object)]
+		if !there {
+			t.Errorf("only one of the two has %s", id(object))
+			continue
+		}
+		same(t, id(object), object, counterpart)
+		delete(index, id(object))
+	}
+	for name := range index {
+		t.Errorf("only one of the two has %s", name)
+	}
+}

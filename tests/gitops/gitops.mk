@@ -1,0 +1,8 @@
+# How Flux and Argo CD judge our objects. The programs are those of `cargo build --workspace`; FDI_OPERATOR_BIN,
+# FDI_SIMULATOR_BIN and CONTROLPLANE_BIN name others.
+test-gitops: ## Flux, Argo CD and kstatus against the real API server (70 s)
+	cd tests/gitops && go vet ./... && go test -count=1 ./...
+
+lint-workflows: ## actionlint over .github/workflows
+	cd tests/gitops && go tool actionlint -shellcheck= -pyflakes= ../../.github/workflows/*.yml
+.PHONY: test-gitops lint-workflows
