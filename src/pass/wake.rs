@@ -41,7 +41,11 @@ pub fn wake(
     let wanted = match (sight.look_barred(now), statuses.next_look()) {
         // No look before the service may be asked again, but a row may be reached by time alone.
         (Some(_), look) => look.filter(|&look| look > now),
-        (None, look) => look,
+        // A list that is still fresh is not asked for again: a look that is due already waits until it is not.
+        (None, look) => match sight.view().filter(|_| sight.fresh(now, timings)) {
+            Some(view) => look.map(|look| if look > now { look } else { after(view.requested, timings.fresh_list) }),
+            None => look,
+        },
     };
     // Wishes that this pass acknowledges can be acted upon in the next.
     let coming = desired.groups().iter().any(|group| !group.suspended && !group.acknowledged());
