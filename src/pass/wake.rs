@@ -34,7 +34,9 @@ pub fn wake(
         _ => after(now, poll),
     };
     let troubled = sight.trouble().map(|trouble| trouble.until);
-    let calls = sight.call_trouble().map(|trouble| trouble.until).filter(|_| statuses.calls_due());
+    // While looks do not work no call is sent either, however long ago calls could have been tried again.
+    let calls = sight.call_trouble().map(|trouble| trouble.until);
+    let calls = calls.filter(|_| statuses.calls_due() && sight.trouble().is_none());
     // While something waits for a change of the Secret it is read again well within the promised time.
     let credential = (sight.trouble().is_some() || sight.call_trouble().is_some())
         .then(|| after(now, timings.secret_reread.min(poll).mul_f64(0.8)));

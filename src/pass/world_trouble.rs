@@ -147,3 +147,25 @@ fn a_service_that_names_the_time_to_come_back_is_not_asked_sooner() {
         assert_eq!(world.service.looks, 1);
     }
 }
+
+#[test]
+fn lists_that_fail_after_a_lost_call_make_no_hot_loop() {
+    let mut world = World::new(3);
+    world.service.batches.push_back(lost_call());
+    world.service.manners.insert(id(1), Manner { settles_after: None, refuses: None, poison: None });
+    world.group("a", DesiredState::Running, 1..=3);
+    world.pass_for(seconds(1));
+    let outage = Act::Fail { error: error(Class::Unavailable, Cause::Unavailable, "HTTP 502"), applied: 0 };
+    // The look at what the lost call did works; the next ones do not, for longer than the wait for calls.
+    world.now += jiff::SignedDuration::from_secs(5);
+    world.service.lists.extend(vec![outage; 4]);
+    world.wake = world.now;
+    let (mut passes, end) = (0, world.now + jiff::SignedDuration::from_secs(4));
+    while world.now < end {
+        world.now = world.now.max(world.wake);
+        world.pass();
+        world.now += jiff::SignedDuration::from_millis(1);
+        passes += 1;
+    }
+    assert!(passes <= 8, "{passes} passes in four seconds");
+}
