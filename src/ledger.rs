@@ -12,7 +12,7 @@ use crate::backoff::{after, doubling, jittered};
 use crate::crd::{ConditionStatus, FdiTaskGroupStatus, reasons, types};
 use crate::fdi::{Answer, Batch, CallError, Class, Outcome, RunState, TaskId};
 use crate::pass::{Desired, GroupWish};
-use crate::sight::View;
+use crate::sight::{Sight, View};
 use crate::timings::Timings;
 
 pub use memory::{Cohort, Failure};
@@ -179,9 +179,28 @@ impl Ledger {
                 continue;
             }
             memory.resolve_call(task.state, group.wish, now, &self.timings);
+            if group.suspended || desired.instance_suspended() {
+                // People may switch at will while nothing is sent: that is no drift, and no contest.
+                memory.settled = None;
+            }
             if memory.call.is_none() {
                 memory.compare(task.state, group.wish, now, &self.timings);
             }
+        }
+    }
+
+    /// Ends trouble with calls once no task waits for one: nobody could prove otherwise that it is over.
+    pub fn settle_calls(&self, desired: &Desired, sight: &mut Sight, now: Timestamp) {
+        if sight.call_trouble().is_none() {
+            return;
+        }
+        let waits = |(group, id): (&GroupWish, &TaskId)| {
+            let standing = self.standing(group, id, sight.view(), now);
+            let outstanding = self.tasks.get(id).is_some_and(|memory| memory.call.is_some());
+            !group.suspended && (standing.due.is_some() || outstanding)
+        };
+        if desired.instance_suspended() || !desired.owned().any(waits) {
+            sight.no_call_needed();
         }
     }
 
@@ -239,25 +258,22 @@ impl Ledger {
     /// halved until the culprit stands alone. For n tasks that takes at most 2·n − 1 calls, whatever the number of culprits.
     ///
     /// A code that is not known to be about a task is split once: when both halves are refused too and nothing got through
-    /// in between, the cause is the instance's; until something gets through, each further refusal says so at once.
+    /// in between, the cause is taken for the instance's; until something gets through, each further refusal says so at
+    /// once. The halving goes on all the same, one call for each wait of the instance: several culprits in one batch look
+    /// like an instance-wide cause, and their company must not wait for ever.
     fn record_refused_batch(&mut self, batch: &Batch, error: &CallError, ended: Timestamp) -> Verdict {
         let timings = self.timings.clone();
         let suspected = error.class == Class::SplitOnce;
         let culprit = |memory: &Memory| memory.failure.as_ref().is_some_and(|failure| failure.code == error.code);
         let known = batch.ids().iter().all(|id| self.tasks.get(id).is_some_and(culprit));
         let whole = batch.ids().len() > 1 && batch.ids().iter().all(|id| self.cohort(id) == Cohort::Any);
+        let mut verdict = if suspected { Verdict::Suspected } else { Verdict::Answered };
         if suspected && !known && (!whole || self.halves_refused >= 2) {
             self.halves_refused += 1;
             if self.halves_refused >= 2 {
-                for id in batch.ids() {
-                    let memory = self.memory(id);
-                    memory.call = Some(LastCall::unknown(batch.action(), ended));
-                    memory.cohort = Cohort::Any;
-                }
-                return Verdict::Instance(error.clone());
+                verdict = Verdict::Instance(error.clone());
             }
         }
-        let verdict = if suspected { Verdict::Suspected } else { Verdict::Answered };
         if let [id] = batch.ids() {
             let memory = self.memory(id);
             memory.call = Some(LastCall::unknown(batch.action(), ended));

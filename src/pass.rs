@@ -18,6 +18,9 @@ mod world_random;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod world_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod world_trouble;
 mod write;
 mod written;
 
@@ -66,6 +69,7 @@ pub async fn pass(
 
     observe(lookout, key, &desired, sight, session, &timings).await; // I/O
     ledger.observe(&desired, sight.view(), clock.now());
+    ledger.settle_calls(&desired, sight, clock.now());
 
     let plan = plan(&desired, sight, ledger, clock.now()); // pure
 
