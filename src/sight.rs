@@ -131,6 +131,8 @@ pub struct Sight {
     fingerprint: Option<Fingerprint>,
     /// The `FdiInstance` as last seen: its uid, and what an edit or a request changes.
     instance: Option<(String, i64, Option<String>)>,
+    /// Requests that no status has echoed yet, and when they were first seen.
+    asked: Option<(Vec<String>, Timestamp)>,
 }
 
 impl Sight {
@@ -153,7 +155,10 @@ impl Sight {
     pub fn fresh(&self, now: Timestamp, timings: &Timings) -> bool {
         self.looks.is_none()
             && self.view.as_ref().is_some_and(|view| {
-                now < after(view.requested, timings.fresh_list) && self.sent.is_none_or(|sent| view.requested >= sent)
+                let covers = |moment: Timestamp| view.requested >= moment;
+                now < after(view.requested, timings.fresh_list)
+                    && self.sent.is_none_or(covers)
+                    && self.asked.as_ref().is_none_or(|(_, asked)| covers(*asked))
             })
     }
 
@@ -180,6 +185,13 @@ impl Sight {
 
     /// Takes note of the instance: an edit or `requestedAt` ends its waits.
     pub fn greet(&mut self, desired: &Desired, now: Timestamp) {
+        // A request is answered by a look of its own, however young the last list is.
+        let requests = desired.unanswered_requests();
+        match &self.asked {
+            _ if requests.is_empty() => self.asked = None,
+            Some((known, _)) if *known == requests => {}
+            _ => self.asked = Some((requests, now)),
+        }
         let seen = desired.instance().map(|instance| {
             let uid = instance.object.metadata.uid.clone().unwrap_or_default();
             (uid, instance.generation, instance.requested_at.clone())

@@ -227,8 +227,23 @@ fn stream<K: Kept>(api: Api<K>, metrics: &Metrics) -> BoxStream<'static, Event<K
         })
         .inspect_err(move |error| {
             metrics.watch_error(K::KIND);
-            tracing::warn!(kind = %K::kind(&()), %error, "the watch failed; it is started again");
+            tracing::warn!(kind = %K::kind(&()), error = plain(error), "the watch failed; it is started again");
         })
         .filter_map(|event| std::future::ready(event.ok()))
         .boxed()
+}
+
+/// What the API server said, without the debug text that kube's errors carry along.
+fn plain(error: &watcher::Error) -> String {
+    let said = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error,
+        watcher::Error::WatchError(status) => return format!("{} {}: {}", status.code, status.reason, status.message),
+        other @ watcher::Error::NoResourceVersion => return other.to_string(),
+    };
+    match said {
+        kube::Error::Api(status) => format!("{} {}: {}", status.code, status.reason, status.message),
+        other => other.to_string(),
+    }
 }
