@@ -4,6 +4,7 @@ use fdi_operator::crd::{FINALIZER, reasons};
 use fdi_simulator::{Action, Manner};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::harness::{Operator, Stage};
@@ -80,10 +81,10 @@ async fn without_instance_or_secret_it_lets_go_after_a_while() {
         stage.delete_group("orders").await;
         stage.wait_reason("orders", reasons::DELETING).await;
         if gone == "instance" {
-            stage.instances().delete("roma", &Default::default()).await.unwrap();
+            stage.instances().delete("roma", &DeleteParams::default()).await.unwrap();
         } else {
             let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
-            secrets.delete("roma-credentials", &Default::default()).await.unwrap();
+            secrets.delete("roma-credentials", &DeleteParams::default()).await.unwrap();
         }
         stage.wait_gone("orders").await;
     }
@@ -109,7 +110,7 @@ async fn in_a_namespace_that_ends_it_does_not_stay() {
     ready_with_stop(&stage, "orders", &ids).await;
     let namespaces: Api<Namespace> = Api::all(stage.client.clone());
     // Nobody empties namespaces here; what is refused in a terminating one (new objects such as events) is.
-    namespaces.delete(&stage.namespace, &Default::default()).await.unwrap();
+    namespaces.delete(&stage.namespace, &DeleteParams::default()).await.unwrap();
     stage.delete_group("orders").await;
     stage.wait_gone("orders").await;
     assert!(stage.service.running().is_empty());

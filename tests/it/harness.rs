@@ -149,9 +149,8 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         };
-        if tokio::time::timeout(SOON, said).await.is_err() {
-            panic!("{name} did not say {reason}: {:#?}", self.instances().get(name).await.unwrap().status);
-        }
+        let in_time = tokio::time::timeout(SOON, said).await.is_ok();
+        assert!(in_time, "{name} did not say {reason}: {:#?}", self.instances().get(name).await.unwrap().status);
     }
 
     /// Waits until the group is gone.
@@ -161,9 +160,8 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         };
-        if tokio::time::timeout(SOON, gone).await.is_err() {
-            panic!("{name} is still there: {:#?}", self.groups().get(name).await.unwrap().status);
-        }
+        let in_time = tokio::time::timeout(SOON, gone).await.is_ok();
+        assert!(in_time, "{name} is still there: {:#?}", self.groups().get(name).await.unwrap().status);
     }
 
     /// Waits until the call log holds what `found` looks for.
@@ -174,7 +172,7 @@ impl Stage {
 
     /// Actions and IDs of all batches so far.
     pub fn told(&self) -> Vec<(Action, Vec<String>)> {
-        let ids = |entry: &Entry| entry.ids.iter().map(|id| id.to_string()).collect();
+        let ids = |entry: &Entry| entry.ids.iter().map(ToString::to_string).collect();
         self.service.batch_calls().iter().map(|entry| (entry.action.unwrap(), ids(entry))).collect()
     }
 
