@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Namespaces;
 use crate::crd::{FdiInstance, FdiTaskGroup};
+use crate::crd_check;
 use crate::duplicates::Duplicates;
 use crate::process::Parts;
 use crate::watch::{Kept, Stores, feed};
@@ -40,6 +41,8 @@ pub async fn work(parts: Parts) -> Result<(), Ended> {
         filled.push(start::<FdiInstance>(&parts, &stores, scope.clone(), &mut feeds));
         filled.push(start::<FdiTaskGroup>(&parts, &stores, scope, &mut feeds));
     }
+    let mut checking = JoinSet::new();
+    checking.spawn(crd_check::check(parts.clients.requests.clone()));
     let leading = async {
         for filled in &filled {
             filled.cancelled().await;

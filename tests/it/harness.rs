@@ -1,22 +1,25 @@
 //! What every test needs: the control plane, a namespace, a simulator, an operator, and conditions with deadlines.
 
 mod cluster;
+pub mod faults;
 mod operator;
+mod process;
 mod revisions;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, types};
-use fdi_simulator::{Action, Entry, InstanceHandle, Options, Simulator};
+use fdi_simulator::{Action, Entry, InstanceHandle, Options, Simulator, User};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-pub use cluster::{kubeconfig, kubectl};
+pub use cluster::{Cluster, kubeconfig, kubectl, shared};
 pub use operator::{Operator, fast};
+pub use process::Process;
 pub use revisions::Revisions;
 
 pub const PROJECT: &str = "0123456789abcdef0123456789abcdef";
@@ -27,6 +30,7 @@ pub const SOON: Duration = Duration::from_secs(30);
 
 /// A namespace with an instance `roma` in it, its simulator, and every status revision that its groups had.
 pub struct Stage {
+    pub cluster: Arc<Cluster>,
     pub namespace: String,
     pub client: Client,
     pub sim: Simulator,
@@ -39,7 +43,12 @@ pub struct Stage {
 impl Stage {
     /// A stage with an instance, its Secret, and `tasks` stopped tasks at the service. No operator yet.
     pub async fn new(tasks: usize) -> (Self, Vec<String>) {
-        let (stage, ids) = Self::bare(tasks).await;
+        Self::on(shared().await, tasks).await
+    }
+
+    /// The same on a control plane of the caller's choice.
+    pub async fn on(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
+        let (stage, ids) = Self::bare_on(cluster, tasks).await;
         stage.secret("roma-credentials", &[("token", TOKEN)]).await;
         stage.instance("roma", json!({})).await;
         (stage, ids)
@@ -47,7 +56,27 @@ impl Stage {
 
     /// The same without Secret and `FdiInstance`.
     pub async fn bare(tasks: usize) -> (Self, Vec<String>) {
-        let client = cluster::client().await;
+        Self::bare_on(shared().await, tasks).await
+    }
+
+    /// For several operator processes: each signs in by password and so gets a token of its own, by which the simulator's log
+    /// tells them apart. Its namespace may hold a Lease.
+    pub async fn contested(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
+        let (stage, ids) = Self::bare_on(cluster, tasks).await;
+        stage.cluster.allow_lease_in(&stage.namespace).await;
+        stage.sim.set_project(PROJECT, "cn-north-4");
+        let user: User =
+            serde_json::from_value(json!({"domain": "ACCOUNT", "name": "operator", "password": "PW"})).unwrap();
+        stage.sim.set_user(user);
+        let data = [("domainName", "ACCOUNT"), ("userName", "operator"), ("password", "PW")];
+        stage.secret("roma-credentials", &data).await;
+        let auth = json!({"token": null, "password": {"secretRef": {"name": "roma-credentials"}}});
+        stage.instance("roma", json!({"auth": auth, "iamEndpoint": stage.sim.url()})).await;
+        (stage, ids)
+    }
+
+    async fn bare_on(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
+        let client = cluster.client().await;
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let new = Namespace {
             metadata: ObjectMeta { generate_name: Some("it-".into()), ..Default::default() },
@@ -59,7 +88,7 @@ impl Stage {
         let service = sim.instance(PROJECT, INSTANCE);
         let ids = service.create_tasks(tasks);
         let revisions = Revisions::record(client.clone(), &namespace, service.clone());
-        (Self { namespace, client, sim, service, revisions, newest: Mutex::default() }, ids)
+        (Self { cluster, namespace, client, sim, service, revisions, newest: Mutex::default() }, ids)
     }
 
     pub fn groups(&self) -> Api<FdiTaskGroup> {
@@ -215,7 +244,11 @@ fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
+                if value.is_null() {
+                    into.remove(&key);
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
             }
         }
         (into, from) => *into = from,

@@ -1,0 +1,138 @@
+//! The operator as a process of its own: the real binary with flags, signals, a log and an admin port.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use super::{Cluster, SOON, Stage};
+
+/// A running operator. Dropping it is SIGKILL.
+pub struct Process {
+    child: Child,
+    lines: Arc<Mutex<Vec<Value>>>,
+    news: watch::Receiver<usize>,
+    http: reqwest::Client,
+}
+
+impl Process {
+    /// One for the stage's namespace with the shipped rights, its Lease in the same namespace.
+    pub fn start(stage: &Stage, flags: &[&str]) -> Self {
+        let (scope, lease) =
+            (format!("--namespaces={}", stage.namespace), format!("--lease-namespace={}", stage.namespace));
+        Self::of(&stage.cluster, &[&[scope.as_str(), lease.as_str()], flags].concat())
+    }
+
+    /// One that works for the whole cluster unless flags say otherwise.
+    pub fn of(cluster: &Cluster, flags: &[&str]) -> Self {
+        Self::with_kubeconfig(&cluster.kubeconfig_path(), flags)
+    }
+
+    pub fn with_kubeconfig(kubeconfig: &Path, flags: &[&str]) -> Self {
+        Self::listening(kubeconfig, "127.0.0.1:0", flags)
+    }
+
+    /// One with its admin port at this address.
+    pub fn listening(kubeconfig: &Path, address: &str, flags: &[&str]) -> Self {
+        let listen = format!("--listen-address={address}");
+        let always = ["run", "--allow-insecure-endpoints", &listen, "--log-format=json"];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fdi-operator"))
+            .args(always)
+            .args(flags)
+            .env("KUBECONFIG", kubeconfig)
+            .env_remove("HOSTNAME")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the operator's binary");
+        let mut reader = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = Arc::<Mutex<Vec<Value>>>::default();
+        let (told, news) = watch::channel(0);
+        let all = Arc::clone(&lines);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = reader.next_line().await {
+                // What comes before logging begins is plain text.
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                all.lock().unwrap().push(line);
+                told.send_modify(|n| *n += 1);
+            }
+        });
+        Self { child, lines, news, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    /// The whole log so far.
+    pub fn log(&self) -> String {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Waits for the first line of the log that contains this text.
+    pub async fn logged(&self, text: &str) -> Value {
+        let mut news = self.news.clone();
+        let found = async {
+            loop {
+                news.borrow_and_update();
+                let line = self.lines.lock().unwrap().iter().find(|line| line.to_string().contains(text)).cloned();
+                match line {
+                    Some(line) => return line,
+                    None => news.changed().await.expect("the process writes its log"),
+                }
+            }
+        };
+        match tokio::time::timeout(SOON, found).await {
+            Ok(line) => line,
+            Err(_) => panic!("no '{text}' in the log within {SOON:?}:\n{}", self.log()),
+        }
+    }
+
+    /// Status code and body of the admin port.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let line = self.logged("the operator starts").await;
+        let address = line.pointer("/fields/address").or(line.get("address")).and_then(Value::as_str).unwrap();
+        let answer = self.http.get(format!("http://{address}{path}")).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    pub async fn wait_ready(&self) {
+        let ready = async {
+            while self.get("/readyz").await.0 != 200 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        assert!(tokio::time::timeout(SOON, ready).await.is_ok(), "not ready within {SOON:?}:\n{}", self.log());
+    }
+
+    /// Waits until this process holds the Lease.
+    pub async fn wait_leading(&self) {
+        self.logged("this process is the leader").await;
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    pub fn pid(&self) -> Pid {
+        let id = self.child.id().expect("the process runs");
+        Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end; how it ended and how long that took.
+    pub async fn ended(&mut self, within: Duration) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        match tokio::time::timeout(within, self.child.wait()).await {
+            Ok(status) => (status.unwrap(), began.elapsed()),
+            Err(_) => panic!("still running after {within:?}:\n{}", self.log()),
+        }
+    }
+}
