@@ -13,5 +13,6 @@ mod lost_answers;
 mod ownership;
 mod poison;
 mod settling;
+mod sign_in;
 mod timelines;
 mod validation;
