@@ -10,6 +10,7 @@ e2e_suite = RUST_BACKTRACE=0 cargo test --locked --package=e2e --test=e2e $(1) -
 
 e2e: e2e-images ## the shipped manifests on a real node without Docker (root on Linux)
 	@target/debug/controlplane node-check
+	cargo test --locked --package=controlplane --test=node -- --test-threads=1
 	$(call e2e_suite,--config 'target."cfg(unix)".runner = $(e2e_runner)')
 
 e2e-where-possible: ## the same, but a machine that cannot is told so and passes
