@@ -4,5 +4,9 @@
 
 mod architecture;
 mod convergence;
+mod deletion;
 mod harness;
+mod ownership;
+mod poison;
+mod trouble;
 mod validation;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use fdi_operator::clients::Clients;
 use fdi_operator::config::{Config, Flags};
+use fdi_operator::fdi::{Fdi, FdiConfig};
 use fdi_operator::operator;
 use fdi_operator::process::{Parts, operate};
 use fdi_operator::timings::Timings;
@@ -13,6 +14,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{Stage, cluster};
+
+/// Request limit of the operators in these tests, a fifteenth of the usual.
+pub const FDI_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The design's figures a fiftieth as long, but for those that are about people and machines rather than the service.
 pub fn fast() -> Timings {
@@ -61,7 +65,9 @@ impl Operator {
         let scope = format!("--namespaces={}", stage.namespace);
         let always = ["operator", &scope, "--allow-insecure-endpoints", "--leader-election=false"];
         let flags = Cli::try_parse_from(always.iter().chain(flags)).unwrap().flags;
-        let config = Config { timings, ..flags.check().unwrap() };
+        // Loopback endpoints only, and an answer that does not come is given up on soon.
+        let fdi = FdiConfig { allow_insecure: true, request_timeout: FDI_TIMEOUT, ..FdiConfig::default() };
+        let config = Config { timings, fdi: Fdi::new(fdi).unwrap(), ..flags.check().unwrap() };
         let clients = Clients::new(&cluster::config().await).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (end, asked) = oneshot::channel::<()>();
