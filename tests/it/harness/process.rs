@@ -70,7 +70,7 @@ impl Process {
     /// The whole log so far.
     pub fn log(&self) -> String {
         let lines = self.lines.lock().unwrap();
-        lines.iter().map(|line| format!("{line}\n")).collect()
+        lines.join("\n")
     }
 
     /// Waits for the first line of the log that contains this text.
