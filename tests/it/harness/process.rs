@@ -70,7 +70,7 @@ impl Process {
     /// The whole log so far.
     pub fn log(&self) -> String {
         let lines = self.lines.lock().unwrap();
-        lines.join("\n")
+        lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     /// Waits for the first line of the log that contains this text.
