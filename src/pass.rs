@@ -17,6 +17,9 @@ mod world;
 mod world_random;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
+mod world_table;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod world_tests;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
