@@ -12,6 +12,8 @@ mod leadership;
 mod lost_answers;
 mod ownership;
 mod poison;
+mod rights;
 mod settling;
 mod timelines;
 mod validation;
+mod watches;
