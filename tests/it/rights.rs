@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use fdi_simulator::Action;
+use fdi_simulator::{Action, Entry};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::Api;
 use rustix::process::Signal;
@@ -60,7 +60,15 @@ async fn every_shipped_right_is_used_and_none_is_missing() {
         for _ in 0..2 {
             let before = stage.service.batch_calls().len();
             stage.service.set_running(&ids[0], false).unwrap();
-            stage.wait_log("the correction", |log| log.iter().filter(|e| e.action.is_some()).count() > before).await;
+            // And seen: a task switched back before that is one that does not settle.
+            let corrected = |log: &[Entry]| {
+                let call = log.iter().filter(|entry| entry.action.is_some()).nth(before);
+                call.and_then(|call| call.answered_at).is_some_and(|at| {
+                    log.iter()
+                        .any(|entry| entry.arrived_at > at && entry.listed.iter().filter(|task| task.1).count() == 2)
+                })
+            };
+            stage.wait_log("the correction", corrected).await;
             stage.wait_ready("orders").await;
         }
         stage.delete_group("orders").await;

@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::harness::{Cluster, Process, Stage, faults};
 
 const ALONE: &str = "--leader-election=false";
-/// Longer than any pause between two attempts of a watch.
-const RIGHT_AGAIN: Duration = Duration::from_secs(60);
+/// Longer than any pause between two attempts of a watch, and its list, a look at the service and its answer after it.
+const RIGHT_AGAIN: Duration = Duration::from_secs(20);
 const OUTAGE: Duration = Duration::from_secs(8);
 
 struct Scene {
