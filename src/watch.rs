@@ -4,10 +4,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use kube::api::Api;
 use kube::core::{NamespaceResourceScope, ObjectMeta};
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Resource, ResourceExt as _};
@@ -20,6 +22,11 @@ use crate::pass::InstanceKey;
 
 /// Objects of one list page: a page is held several times while it is decoded.
 const PAGE: u32 = 50;
+
+/// kube's own default goes up to a minute: after a short outage the operator stayed blind for half of one. Two cheap requests
+/// every few seconds burden no API server that is coming back.
+const QUICKEST: Duration = Duration::from_millis(500);
+const SLOWEST: Duration = Duration::from_secs(5);
 
 /// The objects of both kinds as last seen, by the instance that they belong to.
 #[derive(Debug, Default)]
@@ -212,11 +219,31 @@ pub async fn feed<K: Kept>(
     }
 }
 
+/// Waits between attempts of a watch that fails: doubled each time, and half of it at random, so that replicas do not ask
+/// together.
+struct Patience(Duration);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.0;
+        self.0 = (wait * 2).min(SLOWEST);
+        Some(wait.mul_f64(rand::random_range(0.5..1.0)))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.0 = QUICKEST;
+    }
+}
+
 fn stream<K: Kept>(api: Api<K>, metrics: &Metrics) -> BoxStream<'static, Event<K>> {
     let metrics = metrics.clone();
     let config = watcher::Config::default().page_size(PAGE);
     watch(api, config)
-        .default_backoff()
+        .backoff(Patience(QUICKEST))
         .modify(|object| {
             // These weigh more than all the rest of an object and nobody here reads them.
             object.meta_mut().managed_fields = None;

@@ -17,7 +17,7 @@ use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-pub use cluster::{Cluster, kubeconfig, kubectl, shared};
+pub use cluster::{Cluster, HOME, kubeconfig, kubectl, shared};
 pub use operator::{Operator, fast};
 pub use process::Process;
 pub use revisions::Revisions;
