@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. To add one, add its file and its line in [`Command`] and in [`main`].
 
+pub mod cleanup;
 mod crds;
 mod plan;
 mod run;
@@ -24,6 +25,8 @@ enum Command {
     Crds,
     /// Print the calls that would be sent for a file of groups. Asks nobody, sends nothing.
     Plan(plan::PlanFlags),
+    /// Remove the operator's finalizer from all groups, before or after uninstalling it. Tasks are left as they are.
+    Cleanup(cleanup::CleanupFlags),
 }
 
 /// Parses the arguments and does what they say.
@@ -32,5 +35,6 @@ pub fn main() -> ExitCode {
         Command::Run(flags) => run::run(*flags),
         Command::Crds => crds::run(),
         Command::Plan(flags) => plan::run(&flags),
+        Command::Cleanup(flags) => cleanup::run(&flags),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fdi_operator::cli::cleanup::cleanup;
 use fdi_operator::crd::{FINALIZER, reasons};
 use fdi_simulator::{Effect, Manner, Operation, Trigger};
 use serde_json::json;
@@ -76,4 +77,21 @@ async fn without_instance_or_service_it_is_given_up_and_never_stuck() {
     stage.sim.refuse_connections(true);
     stage.delete_group("orders").await;
     gone(&stage, "orders", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cleanup_frees_groups_whose_operator_is_gone_and_changes_nothing_unless_told_to() {
+    let (stage, _, operator) = stopping(1).await;
+    operator.end().await;
+    stage.delete_group("orders").await;
+    let here = [stage.namespace.clone()];
+    let mut said = Vec::new();
+    cleanup(&stage.client, &here, false, |line| said.push(line)).await.unwrap();
+    assert!(said[0].ends_with("/orders: its finalizer would be removed"), "{said:?}");
+    assert!(stage.groups().get_opt("orders").await.unwrap().is_some());
+    said.clear();
+    cleanup(&stage.client, &here, true, |line| said.push(line)).await.unwrap();
+    assert!(said[0].ends_with("/orders: finalizer removed, its tasks were left as they are"), "{said:?}");
+    gone(&stage, "orders", SOON).await;
+    assert_eq!(stage.service.running().len(), 1);
 }

@@ -8,5 +8,7 @@ mod deletion;
 mod harness;
 mod ownership;
 mod poison;
+mod suspend;
+mod timelines;
 mod trouble;
 mod validation;

@@ -28,7 +28,8 @@ async fn matrix(culprits: &[usize]) {
         assert_eq!(status.ready_tasks, Some(format!("{}/10", 10 - culprits.len())), "{what}");
         let mut failed: Vec<_> = status.failures.iter().map(|f| (f.task_id.clone(), f.code.clone())).collect();
         let mut expected: Vec<_> = culprits.iter().map(|&n| (ids[n].clone(), "FDI.3083".to_owned())).collect();
-        (failed.sort(), expected.sort());
+        failed.sort();
+        expected.sort();
         assert_eq!(failed, expected, "{what}");
         assert!(status.failures.iter().all(|f| f.message.contains("schedule plan")), "{what}: {:?}", status.failures);
         assert_eq!(stage.service.running().len(), 10 - culprits.len(), "{what}");
