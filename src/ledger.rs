@@ -51,6 +51,8 @@ struct GroupMemory {
     wish: RunState,
     /// When the present wish was first seen.
     edited: Timestamp,
+    /// When the first of the edits that are still on their way was seen.
+    opened: Timestamp,
     /// The edit has not been converged yet: its time to settle is still to be told.
     open: bool,
     /// Since when another group owns some of its tasks.
@@ -105,11 +107,15 @@ impl Ledger {
                 requested_at: group.requested_at.clone(),
                 wish: group.wish,
                 edited: now,
+                opened: now,
                 open: edited,
                 conflict: None,
             });
             if memory.generation != group.generation || memory.wish != group.wish {
-                (memory.edited, memory.open) = (now, true);
+                if !std::mem::replace(&mut memory.open, true) {
+                    memory.opened = now;
+                }
+                memory.edited = now;
             }
             memory.generation = group.generation;
             memory.wish = group.wish;
@@ -304,6 +310,11 @@ impl Ledger {
     pub fn take_converged(&mut self, uid: &str, now: Timestamp) -> Option<std::time::Duration> {
         let group = self.groups.get_mut(uid)?;
         std::mem::take(&mut group.open).then(|| crate::backoff::between(group.edited, now))
+    }
+
+    /// When the first of the group's edits that are still on their way was seen.
+    pub fn opened(&self, uid: &str) -> Option<Timestamp> {
+        self.groups.get(uid).filter(|group| group.open).map(|group| group.opened)
     }
 
     /// When the group's present wish was first seen.
