@@ -35,7 +35,6 @@ fn every_row_of_the_table_wins_over_all_that_come_after_it() {
         world.service.tasks.insert(id(2), RunState::Stopped);
     }
     world.pass_for(seconds(66));
-    let stalled = |reason: &str| (ConditionStatus::False, reason.to_owned(), Some("Stalled".to_owned()));
     let reconciling = |status, reason: &str| (status, reason.to_owned(), Some("Reconciling".to_owned()));
 
     // From the bottom of the table upwards: what is added wins over what was there.

@@ -1,6 +1,5 @@
 //! `deletionPolicy`: Orphan goes at once and never has a finalizer; Stop stops what it owns, waits, and never stays for ever.
 
-use fdi_operator::cli::cleanup::cleanup;
 use fdi_operator::crd::{FINALIZER, reasons};
 use fdi_simulator::{Action, Manner};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -142,21 +141,4 @@ async fn without_operator_cleanup_removes_the_finalizers() {
     let said = cleanup(&[]);
     assert!(said.contains("orders"), "{said}");
     stage.wait_gone("orders").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn cleanup_frees_groups_whose_operator_is_gone_and_changes_nothing_unless_told_to() {
-    let (stage, _, operator) = stopping(1).await;
-    operator.end().await;
-    stage.delete_group("orders").await;
-    let here = [stage.namespace.clone()];
-    let mut said = Vec::new();
-    cleanup(&stage.client, &here, false, |line| said.push(line)).await.unwrap();
-    assert!(said[0].ends_with("/orders: its finalizer would be removed"), "{said:?}");
-    assert!(stage.groups().get_opt("orders").await.unwrap().is_some());
-    said.clear();
-    cleanup(&stage.client, &here, true, |line| said.push(line)).await.unwrap();
-    assert!(said[0].ends_with("/orders: finalizer removed, its tasks were left as they are"), "{said:?}");
-    gone(&stage, "orders", SOON).await;
-    assert_eq!(stage.service.running().len(), 1);
 }
