@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::cluster::{PATIENCE, file, kubectl, try_kubectl, wait, wait_gone};
+use crate::cluster::{PATIENCE, file, kubectl, try_kubectl, wait_gone};
 use crate::install::{OVERLAY, install};
 use crate::orders::Orders;
 

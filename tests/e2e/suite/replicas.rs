@@ -29,7 +29,7 @@ async fn a_correction_is_made(orders: &Orders) {
     orders.simulator.wait_running("what was stopped runs again", orders.tasks.len()).await;
 }
 
-/// kubelet gives the process no time to give its Lease back.
+/// The pod is gone from the API server at once. kubelet still lets the process end by itself for about two seconds.
 async fn kill(pod: &str) {
     kubectl(&format!("delete pod/{pod} --namespace=fdi-system --grace-period=0 --force --wait=false")).await;
 }
@@ -66,7 +66,7 @@ async fn a_pod_that_is_evicted_gives_its_work_over() {
 }
 
 #[tokio::test]
-async fn the_other_replica_takes_over_when_the_leader_is_killed() {
+async fn another_replica_takes_over_when_the_leader_is_killed() {
     install(OVERLAY).await;
     kubectl("scale deployment/fdi-operator --namespace=fdi-system --replicas=2").await;
     rolled_out().await;
@@ -74,11 +74,10 @@ async fn the_other_replica_takes_over_when_the_leader_is_killed() {
     let group = orders.group("nightly", "Running", &orders.tasks).await;
     group.wait_ready().await;
     let (old, both) = (leader().await, pods().await);
-    assert_eq!(both.len(), 2, "{both:?}");
-    let follower = both.iter().find(|pod| **pod != old).unwrap();
+    assert!(both.len() == 2 && both.contains(&old), "{old} leads {both:?}");
     kill(&old).await;
-    let ask = async || leader().await;
-    wait("the follower leads", PATIENCE, ask, |leader| leader == follower).await;
+    // Usually the follower; the replacement tries for the Lease too, and both are right.
+    wait_leader_other_than(&old).await;
     a_correction_is_made(&orders).await;
     group.wait_ready().await;
     kubectl("scale deployment/fdi-operator --namespace=fdi-system --replicas=1").await;
