@@ -70,7 +70,7 @@ impl Process {
     /// The whole log so far.
     pub fn log(&self) -> String {
         let lines = self.lines.lock().unwrap();
-        lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
     }
 
     /// Waits for the first line of the log that contains this text.
@@ -86,10 +86,8 @@ impl Process {
                 }
             }
         };
-        match tokio::time::timeout(SOON, found).await {
-            Ok(line) => line,
-            Err(_) => panic!("no '{text}' in the log within {SOON:?}:\n{}", self.log()),
-        }
+        let line = tokio::time::timeout(SOON, found).await;
+        line.unwrap_or_else(|_| panic!("no '{text}' in the log within {SOON:?}:\n{}", self.log()))
     }
 
     /// Status code and body of the admin port.
@@ -130,9 +128,8 @@ impl Process {
     /// Waits for its end; how it ended and how long that took.
     pub async fn ended(&mut self, within: Duration) -> (ExitStatus, Duration) {
         let began = Instant::now();
-        match tokio::time::timeout(within, self.child.wait()).await {
-            Ok(status) => (status.unwrap(), began.elapsed()),
-            Err(_) => panic!("still running after {within:?}:\n{}", self.log()),
-        }
+        let ended = tokio::time::timeout(within, self.child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("still running after {within:?}:\n{}", self.log()));
+        (status.unwrap(), began.elapsed())
     }
 }

@@ -1,0 +1,12 @@
+# What takes longer than a test of every day. The top Makefile includes this file.
+FAULT_ROWS = $(abspath $(or $(CARGO_TARGET_DIR),target))/fault-rows.md
+
+faults: ## break everything on purpose and write docs/faults.md
+	rm -f $(FAULT_ROWS)
+	FDI_FAULT_TABLE=$(FAULT_ROWS) cargo test --locked --test it -- health:: leadership:: watches::
+	{ cat benches/faults-head.md; sort $(FAULT_ROWS); } > docs/faults.md
+
+soak: ## three replicas with random kills for two minutes
+	cargo test --locked --test it -- --ignored --nocapture for_two_minutes
+
+.PHONY: faults soak
