@@ -6,9 +6,11 @@ use kube::Api;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Namespaces;
 use crate::crd::{FdiInstance, FdiTaskGroup};
+use crate::crd_check;
 use crate::duplicates::Duplicates;
 use crate::process::Parts;
 use crate::watch::{Kept, Stores, feed};
@@ -29,6 +31,8 @@ pub enum Ended {
 /// When a watch or a worker ends that must not: the process cannot be trusted any more.
 pub async fn work(parts: Parts) -> Result<(), Ended> {
     let stores = Arc::new(Stores::default());
+    // Beside the work: the watches wait for the definitions by themselves.
+    let _checking = AbortOnDropHandle::new(tokio::spawn(crd_check::check(parts.clients.requests.clone())));
     // Aborted when dropped.
     let mut feeds = JoinSet::new();
     let mut filled = Vec::new();

@@ -227,8 +227,25 @@ fn stream<K: Kept>(api: Api<K>, metrics: &Metrics) -> BoxStream<'static, Event<K
         })
         .inspect_err(move |error| {
             metrics.watch_error(K::KIND);
-            tracing::warn!(kind = %K::kind(&()), %error, "the watch failed; it is started again");
+            let kind = K::kind(&());
+            match refusal(error) {
+                Some(404) => tracing::warn!(%kind, "the definition of this kind is not installed; waiting for it"),
+                Some(403) => {
+                    tracing::warn!(%kind, %error, "may not list or watch this kind; trying again until it is allowed")
+                }
+                _ => tracing::warn!(%kind, %error, "the watch failed; it is started again"),
+            }
         })
         .filter_map(|event| std::future::ready(event.ok()))
         .boxed()
+}
+
+/// The HTTP status with which the API server refused, if it answered at all.
+fn refusal(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+        watcher::Error::WatchError(status) => Some(status.code),
+        _ => None,
+    }
 }
