@@ -2,7 +2,9 @@
 
 mod cluster;
 mod operator;
+mod process;
 mod revisions;
+pub mod verbs;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -15,8 +17,9 @@ use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-pub use cluster::{kubeconfig, kubectl};
+pub use cluster::{kubeconfig, kubectl, operator_kubeconfig};
 pub use operator::{Operator, fast};
+pub use process::Process;
 pub use revisions::Revisions;
 
 pub const PROJECT: &str = "0123456789abcdef0123456789abcdef";
