@@ -25,7 +25,10 @@ unit: ## unit and property tests, and those of the simulator and the control pla
 integration: ## the operator on a real kube-apiserver; K8S=1.33 chooses another one
 	cargo test --locked --test it
 
+scale: ## memory, CPU, requests and latency of the real binary, as a table
+	cargo bench --locked --bench scale
+
 crds: ## generate the definitions
 	cargo run --locked --quiet --bin fdi-operator -- crds > crds/fdi.romaconnect.dev.yaml
 
-.PHONY: help demo test lint unit integration crds
+.PHONY: help demo test lint unit integration scale crds

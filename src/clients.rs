@@ -74,6 +74,9 @@ fn limited(config: &Config, limits: &Limits) -> Config {
     // Without this the time a pooled connection lay idle counts against the next answer.
     config.reset_reader_on_write = true;
     config.default_retry = false;
+    // The usual proxy variables are for FDI and IAM. kube would take HTTPS_PROXY for the API server's too, without regard to
+    // NO_PROXY, and refuse to start.
+    config.proxy_url = None;
     config
 }
 

@@ -95,8 +95,9 @@ pub struct Flags {
 
     /// How many instances are worked on at once.
     ///
-    /// A pass mostly waits for the service; 32 bounds the memory held by task lists, and a slow instance still holds up nobody.
-    #[arg(long, env = "FDI_OPERATOR_MAX_CONCURRENT_PASSES", value_name = "COUNT", default_value = "32")]
+    /// A pass mostly waits for the service and has its place until it ends, so a lower limit lets instances that hang hold up
+    /// the others; 1024 is above what an installation has, and bounds the memory all the same.
+    #[arg(long, env = "FDI_OPERATOR_MAX_CONCURRENT_PASSES", value_name = "COUNT", default_value = "1024")]
     max_concurrent_passes: NonZeroUsize,
 
     /// How many writes to the API server are in flight at once.

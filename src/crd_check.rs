@@ -1,178 +1,172 @@
-//! At start: are the definitions that the API server serves the ones this version was built with? An old definition drops fields in
-//! silence, which looks like an operator that ignores what people write.
+//! Whether the API server serves the definitions that this operator was built with. An old definition drops fields that it
+//! does not know without a word, so a difference is said loudly; it does not keep the operator from working.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 use serde_json::Value;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::crd;
 
-/// Pause between two looks for a definition that is not there, or at an API server that does not answer.
+/// How often an API server that is away, or has no definition yet, is asked again.
 const AGAIN: Duration = Duration::from_secs(10);
-/// Most differences that are named; more are counted.
+/// Most differences that one log line names.
 const NAMED_MAX: usize = 10;
 
-/// What was found of one definition.
+/// How a served definition stands to ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finding {
-    /// As this version has it.
-    Same,
-    /// Not installed.
+enum Served {
+    AsOurs,
+    /// Paths in the schema that are not as in ours.
+    Differently(Vec<String>),
+    /// Our version is not served at all.
+    NotThisVersion,
     Absent,
-    /// Where it differs, as paths into the definition, with what is served and what was expected. Never empty.
-    Differs(Vec<String>),
-    /// This operator may not read definitions, which it need not.
-    NotPermitted,
-    /// The API server did not answer, or not with a definition.
-    Unknown(String),
 }
 
-/// Looks at every definition until it is there, and says what was found. Returns when there is nothing more to say.
+/// Asks until both definitions were compared, or may not be read, and says what came out. Returns then.
 pub async fn check(client: Client) {
-    let api: Api<CustomResourceDefinition> = Api::all(client);
-    let mut waiting = BTreeSet::new();
+    let definitions: Api<CustomResourceDefinition> = Api::all(client);
     for ours in crd::all() {
+        let name = ours.metadata.name.clone().unwrap_or_default();
+        let mut told = false;
         loop {
-            let found = look(&api, &ours).await;
-            let again = matches!(found, Finding::Absent | Finding::Unknown(_));
-            // An absence is one log line, however long it lasts.
-            if !again || waiting.insert(ours.name_any()) {
-                say(&ours.name_any(), &found);
-            }
-            if !again {
-                break;
+            match definitions.get_opt(&name).await {
+                Ok(served) => match compare(&ours, served.as_ref()) {
+                    Served::Absent if told => {}
+                    Served::Absent => {
+                        error!(
+                            definition = name,
+                            "the API server has no such definition, nothing can be done before it has: install it with \
+                             'fdi-operator crds | kubectl apply --server-side -f -'; waiting"
+                        );
+                        told = true;
+                    }
+                    other => {
+                        say(&name, &other);
+                        break;
+                    }
+                },
+                Err(kube::Error::Api(status)) if status.code == 403 || status.code == 401 => {
+                    info!(
+                        definition = name,
+                        "the definition may not be read, so it is not compared with this operator's own"
+                    );
+                    break;
+                }
+                // The watches tell of an API server that is away.
+                Err(_) => {}
             }
             tokio::time::sleep(AGAIN).await;
         }
     }
 }
 
-/// Compares the served definition with `ours`.
-pub async fn look(api: &Api<CustomResourceDefinition>, ours: &CustomResourceDefinition) -> Finding {
-    match api.get_opt(&ours.name_any()).await {
-        Ok(Some(served)) => {
-            let found = differences(&served, ours);
-            if found.is_empty() { Finding::Same } else { Finding::Differs(found) }
-        }
-        Ok(None) => Finding::Absent,
-        Err(kube::Error::Api(status)) if status.code == 403 => Finding::NotPermitted,
-        Err(error) => Finding::Unknown(error.to_string()),
-    }
-}
-
-fn say(definition: &str, found: &Finding) {
-    match found {
-        Finding::Same => debug!(definition, "the served definition is this version's"),
-        Finding::Absent => error!(
-            definition,
-            "the definition is not installed: nothing can be done before it is. Waiting; install it with \
-             fdi-operator crds | kubectl apply --server-side -f -"
-        ),
-        Finding::Differs(differences) => {
-            let named = differences.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join("; ");
-            let more = differences.len().saturating_sub(NAMED_MAX);
-            error!(
-                definition,
-                differences = named,
-                more,
-                "the served definition is not this version's: fields may be dropped or refused. Install this version's \
-                 with fdi-operator crds | kubectl apply --server-side -f -"
+fn say(name: &str, served: &Served) {
+    match served {
+        Served::AsOurs => info!(definition = name, "the definition is served as this operator was built with"),
+        Served::Differently(paths) => {
+            let named: Vec<&str> = paths.iter().take(NAMED_MAX).map(String::as_str).collect();
+            let more = paths.len() - named.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            warn!(
+                definition = name,
+                "the API server serves another definition than this operator was built with; fields may be dropped or refused. \
+                 Install the matching one with 'fdi-operator crds | kubectl apply --server-side -f -'. Different: {}{more}",
+                named.join(", ")
             );
         }
-        Finding::NotPermitted => {
-            info!(definition, "may not read the definition, so it is not compared with this version's");
+        Served::NotThisVersion => error!(
+            definition = name,
+            "the API server does not serve the version that this operator works with: install the matching definition with \
+             'fdi-operator crds | kubectl apply --server-side -f -'"
+        ),
+        Served::Absent => {}
+    }
+}
+
+fn compare(ours: &CustomResourceDefinition, served: Option<&CustomResourceDefinition>) -> Served {
+    let Some(served) = served else { return Served::Absent };
+    let mut paths = BTreeSet::new();
+    for version in &ours.spec.versions {
+        let Some(their) = served.spec.versions.iter().find(|their| their.name == version.name && their.served) else {
+            return Served::NotThisVersion;
+        };
+        if version.subresources != their.subresources {
+            paths.insert("subresources".to_owned());
         }
-        Finding::Unknown(problem) => warn!(definition, problem, "cannot read the definition; trying again"),
+        let [ours, theirs] = [&version.schema, &their.schema]
+            .map(|schema| serde_json::to_value(schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref())));
+        if let (Ok(ours), Ok(theirs)) = (ours, theirs) {
+            differences(&ours, &theirs, &mut Vec::new(), &mut paths);
+        }
     }
+    if paths.is_empty() { Served::AsOurs } else { Served::Differently(paths.into_iter().collect()) }
 }
 
-/// The differences that matter: versions, subresources and schemas. Texts for people do not, and what the API server adds by
-/// itself (names, defaults of the definition) neither.
-fn differences(served: &CustomResourceDefinition, ours: &CustomResourceDefinition) -> Vec<String> {
-    let mut found = Vec::new();
-    if served.spec.scope != ours.spec.scope {
-        found.push(format!("scope is {}, not {}", served.spec.scope, ours.spec.scope));
-    }
-    for wanted in &ours.spec.versions {
-        let name = &wanted.name;
-        let Some(version) = served.spec.versions.iter().find(|version| version.name == *name && version.served) else {
-            found.push(format!("version {name} is not served"));
+/// Adds the path of each place where the two schemas do not say the same. Descriptions are for people: another wording is no
+/// difference.
+fn differences<'a>(ours: &'a Value, theirs: &'a Value, path: &mut Vec<&'a str>, found: &mut BTreeSet<String>) {
+    let (Value::Object(ours_map), Value::Object(theirs_map)) = (ours, theirs) else {
+        if ours != theirs {
+            found.insert(path.join("."));
+        }
+        return;
+    };
+    let in_properties = path.last() == Some(&"properties");
+    for key in ours_map.keys().chain(theirs_map.keys()) {
+        if key == "description" && !in_properties {
             continue;
-        };
-        let value = |part| serde_json::to_value(part).unwrap_or_default();
-        let schema = |version: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinitionVersion| {
-            let mut schema = version.schema.as_ref().map(serde_json::to_value).and_then(Result::ok).unwrap_or_default();
-            schema.as_object_mut().and_then(|schema| schema.remove("openAPIV3Schema")).unwrap_or_default()
-        };
-        compare(
-            &format!("{name} subresources"),
-            &value(&version.subresources),
-            &value(&wanted.subresources),
-            &mut found,
-        );
-        compare(name, &schema(version), &schema(wanted), &mut found);
-    }
-    found
-}
-
-fn compare(path: &str, served: &Value, ours: &Value, found: &mut Vec<String>) {
-    match (served, ours) {
-        (Value::Object(served), Value::Object(ours)) => {
-            let keys: BTreeSet<&String> = served.keys().chain(ours.keys()).collect();
-            // `properties` has names of fields for keys, and one of them may be `description`.
-            let names = path.ends_with("properties");
-            for key in keys.into_iter().filter(|key| names || *key != "description") {
-                let path = format!("{path}.{key}");
-                match (served.get(key), ours.get(key)) {
-                    (Some(served), Some(ours)) => compare(&path, served, ours, found),
-                    (Some(_), None) => found.push(format!("{path} is served but unknown here")),
-                    (None, _) => found.push(format!("{path} is missing")),
-                }
+        }
+        path.push(key);
+        match (ours_map.get(key), theirs_map.get(key)) {
+            (Some(ours), Some(theirs)) => differences(ours, theirs, path, found),
+            _ => {
+                found.insert(path.join("."));
             }
         }
-        (served, ours) if served == ours => {}
-        (served, ours) => found.push(format!("{path} is {}, not {}", short(served), short(ours))),
+        path.pop();
     }
-}
-
-fn short(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() > 80 { text.chars().take(77).collect::<String>() + "..." } else { text }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+
     use super::*;
 
-    fn changed(change: impl FnOnce(&mut Value)) -> Vec<String> {
+    fn changed(change: impl Fn(&mut JSONSchemaProps)) -> Served {
         let ours = crd::all().remove(1);
-        let mut served = serde_json::to_value(&ours).unwrap();
-        change(&mut served);
-        differences(&serde_json::from_value(served).unwrap(), &ours)
+        let mut served = ours.clone();
+        let schema = served.spec.versions[0].schema.as_mut().unwrap().open_api_v3_schema.as_mut().unwrap();
+        change(schema.properties.as_mut().unwrap().get_mut("spec").unwrap());
+        compare(&ours, Some(&served))
     }
 
     #[test]
-    fn a_missing_field_another_rule_and_an_unserved_version_are_named_by_their_path() {
-        let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
-        let missing = changed(|served| {
-            served.pointer_mut(spec).unwrap().as_object_mut().unwrap().remove("suspend");
-        });
-        assert_eq!(missing, ["v1alpha1.properties.spec.properties.suspend is missing"]);
-        let other = changed(|served| served.pointer_mut(spec).unwrap()["taskIds"]["maxItems"] = 7.into());
-        assert_eq!(other.len(), 1);
-        assert!(other[0].starts_with("v1alpha1.properties.spec.properties.taskIds.maxItems is 7"), "{other:?}");
-        let unserved = changed(|served| served["spec"]["versions"][0]["served"] = false.into());
-        assert_eq!(unserved, ["version v1alpha1 is not served"]);
+    fn our_own_definitions_are_as_ours_and_another_wording_is_no_difference() {
+        assert_eq!(changed(|_| {}), Served::AsOurs);
+        assert_eq!(changed(|spec| spec.description = Some("Else.".into())), Served::AsOurs);
     }
 
     #[test]
-    fn texts_for_people_do_not_count() {
-        let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/description";
-        assert!(changed(|served| *served.pointer_mut(path).unwrap() = "old".into()).is_empty());
+    fn a_missing_field_and_another_bound_are_named() {
+        let missing = changed(|spec| drop(spec.properties.as_mut().unwrap().remove("suspend")));
+        assert_eq!(missing, Served::Differently(vec!["properties.spec.properties.suspend".into()]));
+        let bound = changed(|spec| spec.properties.as_mut().unwrap().get_mut("taskIds").unwrap().max_items = Some(500));
+        assert_eq!(bound, Served::Differently(vec!["properties.spec.properties.taskIds.maxItems".into()]));
+    }
+
+    #[test]
+    fn absence_and_another_version_are_told_apart() {
+        let ours = crd::all().remove(0);
+        assert_eq!(compare(&ours, None), Served::Absent);
+        let mut served = ours.clone();
+        served.spec.versions[0].name = "v1".into();
+        assert_eq!(compare(&ours, Some(&served)), Served::NotThisVersion);
     }
 }

@@ -13,12 +13,19 @@ use crate::watch::Stores;
 pub struct Duplicates {
     stores: Arc<Stores>,
     fdi: Fdi,
-    tried: Arc<Mutex<HashMap<InstanceKey, bool>>>,
+    known: Arc<Mutex<HashMap<InstanceKey, Known>>>,
+}
+
+/// What is known of one `FdiInstance`: which ROMA instance it means, and whether it could sign in when it was last tried.
+#[derive(Debug)]
+struct Known {
+    identity: Identity,
+    works: Option<bool>,
 }
 
 impl Duplicates {
     pub fn new(stores: Arc<Stores>, fdi: Fdi) -> Self {
-        Self { stores, fdi, tried: Arc::default() }
+        Self { stores, fdi, known: Arc::default() }
     }
 
     /// The oldest other `FdiInstance` for the same ROMA instance that is older than this one and can sign in, or may turn out
@@ -28,11 +35,14 @@ impl Duplicates {
             (object.metadata.creation_timestamp.as_ref().map(|time| time.0), key.clone())
         };
         let mine = age(object, key);
-        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = known.entry(key.clone()).or_insert_with(|| Known { identity: identity.clone(), works: None });
+        entry.identity = identity.clone();
+        let may_serve = |other: &InstanceKey| known.get(other).and_then(|known| known.works).unwrap_or(true);
         self.stores
             .instances()
             .into_iter()
-            .filter(|(other, candidate)| age(candidate, other) < mine && tried.get(other).copied().unwrap_or(true))
+            .filter(|(other, candidate)| age(candidate, other) < mine && may_serve(other))
             .filter(|(_, candidate)| {
                 self.fdi.identity(&connection(&candidate.spec)).is_ok_and(|other| other == *identity)
             })
@@ -40,30 +50,22 @@ impl Duplicates {
             .map(|(other, _)| other)
     }
 
-    /// A worker tried to sign in. When the answer changes, those that wait for it are woken.
+    /// A worker tried to sign in, or found its instance gone. When the answer changes, those that wait for it are woken.
     pub fn tried(&self, key: &InstanceKey, works: bool) {
-        let before = self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), works);
-        if before != Some(works) {
-            self.wake_twins(key);
-        }
-    }
-
-    /// The instance is gone.
-    pub fn forget(&self, key: &InstanceKey) {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-
-    fn wake_twins(&self, key: &InstanceKey) {
-        let instances = self.stores.instances();
-        let identity = |object: &FdiInstance| self.fdi.identity(&connection(&object.spec)).ok();
-        let Some(mine) = instances.iter().find(|(other, _)| other == key).and_then(|(_, object)| identity(object))
-        else {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = known.get_mut(key) else { return };
+        if entry.works.replace(works) == Some(works) {
             return;
-        };
-        for (other, object) in &instances {
-            if other != key && identity(object).as_ref() == Some(&mine) {
-                self.stores.mark(other);
-            }
         }
+        let identity = entry.identity.clone();
+        for twin in known.iter().filter(|(other, known)| *other != key && known.identity == identity) {
+            self.stores.mark(twin.0);
+        }
+    }
+
+    /// Nothing refers to the instance any more.
+    pub fn forget(&self, key: &InstanceKey) {
+        self.tried(key, false);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }

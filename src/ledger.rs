@@ -12,7 +12,7 @@ use crate::backoff::{after, doubling, jittered};
 use crate::crd::{ConditionStatus, FdiTaskGroupStatus, reasons, types};
 use crate::fdi::{Answer, Batch, CallError, Class, Outcome, RunState, TaskId};
 use crate::pass::{Desired, GroupWish};
-use crate::sight::View;
+use crate::sight::{Sight, View};
 use crate::timings::Timings;
 
 pub use memory::{Cohort, Failure};
@@ -51,6 +51,8 @@ struct GroupMemory {
     wish: RunState,
     /// When the present wish was first seen.
     edited: Timestamp,
+    /// When the first of the edits that are still on their way was seen.
+    opened: Timestamp,
     /// The edit has not been converged yet: its time to settle is still to be told.
     open: bool,
     /// Since when another group owns some of its tasks.
@@ -105,11 +107,15 @@ impl Ledger {
                 requested_at: group.requested_at.clone(),
                 wish: group.wish,
                 edited: now,
+                opened: now,
                 open: edited,
                 conflict: None,
             });
             if memory.generation != group.generation || memory.wish != group.wish {
-                (memory.edited, memory.open) = (now, true);
+                if !std::mem::replace(&mut memory.open, true) {
+                    memory.opened = now;
+                }
+                memory.edited = now;
             }
             memory.generation = group.generation;
             memory.wish = group.wish;
@@ -179,9 +185,28 @@ impl Ledger {
                 continue;
             }
             memory.resolve_call(task.state, group.wish, now, &self.timings);
+            if group.suspended || desired.instance_suspended() {
+                // People may switch at will while nothing is sent: that is no drift, and no contest.
+                memory.settled = None;
+            }
             if memory.call.is_none() {
                 memory.compare(task.state, group.wish, now, &self.timings);
             }
+        }
+    }
+
+    /// Ends trouble with calls once no task waits for one: nobody could prove otherwise that it is over.
+    pub fn settle_calls(&self, desired: &Desired, sight: &mut Sight, now: Timestamp) {
+        if sight.call_trouble().is_none() {
+            return;
+        }
+        let waits = |(group, id): (&GroupWish, &TaskId)| {
+            let standing = self.standing(group, id, sight.view(), now);
+            let outstanding = self.tasks.get(id).is_some_and(|memory| memory.call.is_some());
+            !group.suspended && (standing.due.is_some() || outstanding)
+        };
+        if desired.instance_suspended() || !desired.owned().any(waits) {
+            sight.no_call_needed();
         }
     }
 
@@ -239,25 +264,22 @@ impl Ledger {
     /// halved until the culprit stands alone. For n tasks that takes at most 2·n − 1 calls, whatever the number of culprits.
     ///
     /// A code that is not known to be about a task is split once: when both halves are refused too and nothing got through
-    /// in between, the cause is the instance's; until something gets through, each further refusal says so at once.
+    /// in between, the cause is taken for the instance's; until something gets through, each further refusal says so at
+    /// once. The halving goes on all the same, one call for each wait of the instance: several culprits in one batch look
+    /// like an instance-wide cause, and their company must not wait for ever.
     fn record_refused_batch(&mut self, batch: &Batch, error: &CallError, ended: Timestamp) -> Verdict {
         let timings = self.timings.clone();
         let suspected = error.class == Class::SplitOnce;
         let culprit = |memory: &Memory| memory.failure.as_ref().is_some_and(|failure| failure.code == error.code);
         let known = batch.ids().iter().all(|id| self.tasks.get(id).is_some_and(culprit));
         let whole = batch.ids().len() > 1 && batch.ids().iter().all(|id| self.cohort(id) == Cohort::Any);
+        let mut verdict = if suspected { Verdict::Suspected } else { Verdict::Answered };
         if suspected && !known && (!whole || self.halves_refused >= 2) {
             self.halves_refused += 1;
             if self.halves_refused >= 2 {
-                for id in batch.ids() {
-                    let memory = self.memory(id);
-                    memory.call = Some(LastCall::unknown(batch.action(), ended));
-                    memory.cohort = Cohort::Any;
-                }
-                return Verdict::Instance(error.clone());
+                verdict = Verdict::Instance(error.clone());
             }
         }
-        let verdict = if suspected { Verdict::Suspected } else { Verdict::Answered };
         if let [id] = batch.ids() {
             let memory = self.memory(id);
             memory.call = Some(LastCall::unknown(batch.action(), ended));
@@ -288,6 +310,11 @@ impl Ledger {
     pub fn take_converged(&mut self, uid: &str, now: Timestamp) -> Option<std::time::Duration> {
         let group = self.groups.get_mut(uid)?;
         std::mem::take(&mut group.open).then(|| crate::backoff::between(group.edited, now))
+    }
+
+    /// When the first of the group's edits that are still on their way was seen.
+    pub fn opened(&self, uid: &str) -> Option<Timestamp> {
+        self.groups.get(uid).filter(|group| group.open).map(|group| group.opened)
     }
 
     /// When the group's present wish was first seen.

@@ -7,7 +7,7 @@ pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod crd;
-pub mod crd_check;
+mod crd_check;
 pub mod duplicates;
 pub mod events;
 pub mod fdi;

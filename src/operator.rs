@@ -6,7 +6,6 @@ use kube::Api;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Namespaces;
 use crate::crd::{FdiInstance, FdiTaskGroup};
@@ -31,8 +30,6 @@ pub enum Ended {
 /// When a watch or a worker ends that must not: the process cannot be trusted any more.
 pub async fn work(parts: Parts) -> Result<(), Ended> {
     let stores = Arc::new(Stores::default());
-    // Beside the work: the watches wait for the definitions by themselves.
-    let _checking = AbortOnDropHandle::new(tokio::spawn(crd_check::check(parts.clients.requests.clone())));
     // Aborted when dropped.
     let mut feeds = JoinSet::new();
     let mut filled = Vec::new();
@@ -44,6 +41,8 @@ pub async fn work(parts: Parts) -> Result<(), Ended> {
         filled.push(start::<FdiInstance>(&parts, &stores, scope.clone(), &mut feeds));
         filled.push(start::<FdiTaskGroup>(&parts, &stores, scope, &mut feeds));
     }
+    let mut checking = JoinSet::new();
+    checking.spawn(crd_check::check(parts.clients.requests.clone()));
     let leading = async {
         for filled in &filled {
             filled.cancelled().await;

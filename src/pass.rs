@@ -17,7 +17,13 @@ mod world;
 mod world_random;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
+mod world_table;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod world_tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod world_trouble;
 mod write;
 mod written;
 
@@ -66,6 +72,7 @@ pub async fn pass(
 
     observe(lookout, key, &desired, sight, session, &timings).await; // I/O
     ledger.observe(&desired, sight.view(), clock.now());
+    ledger.settle_calls(&desired, sight, clock.now());
 
     let plan = plan(&desired, sight, ledger, clock.now()); // pure
 

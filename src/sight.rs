@@ -129,8 +129,10 @@ pub struct Sight {
     calls: Option<Trouble>,
     sent: Option<Timestamp>,
     fingerprint: Option<Fingerprint>,
-    /// Generation and `requestedAt` of the `FdiInstance` as last seen.
-    instance: Option<(i64, Option<String>)>,
+    /// The `FdiInstance` as last seen: its uid, and what an edit or a request changes.
+    instance: Option<(String, i64, Option<String>)>,
+    /// Requests that no status has echoed yet, and when they were first seen.
+    asked: Option<(Vec<String>, Timestamp)>,
 }
 
 impl Sight {
@@ -153,7 +155,10 @@ impl Sight {
     pub fn fresh(&self, now: Timestamp, timings: &Timings) -> bool {
         self.looks.is_none()
             && self.view.as_ref().is_some_and(|view| {
-                now < after(view.requested, timings.fresh_list) && self.sent.is_none_or(|sent| view.requested >= sent)
+                let covers = |moment: Timestamp| view.requested >= moment;
+                now < after(view.requested, timings.fresh_list)
+                    && self.sent.is_none_or(covers)
+                    && self.asked.as_ref().is_none_or(|(_, asked)| covers(*asked))
             })
     }
 
@@ -180,9 +185,24 @@ impl Sight {
 
     /// Takes note of the instance: an edit or `requestedAt` ends its waits.
     pub fn greet(&mut self, desired: &Desired, now: Timestamp) {
-        let seen = desired.instance().map(|instance| (instance.generation, instance.requested_at.clone()));
+        // A request is answered by a look of its own, however young the last list is.
+        let requests = desired.unanswered_requests();
+        match &self.asked {
+            _ if requests.is_empty() => self.asked = None,
+            Some((known, _)) if *known == requests => {}
+            _ => self.asked = Some((requests, now)),
+        }
+        let seen = desired.instance().map(|instance| {
+            let uid = instance.object.metadata.uid.clone().unwrap_or_default();
+            (uid, instance.generation, instance.requested_at.clone())
+        });
         if self.instance == seen {
             return;
+        }
+        let uid = |seen: &Option<(String, i64, Option<String>)>| seen.as_ref().map(|(uid, ..)| uid.clone());
+        if self.instance.is_some() && uid(&self.instance) != uid(&seen) {
+            // What is known is about another ROMA instance than the next object of this name will mean.
+            (self.view, self.looks, self.calls, self.sent) = (None, None, None, None);
         }
         self.instance = seen;
         for trouble in [&mut self.looks, &mut self.calls].into_iter().flatten() {
@@ -199,6 +219,13 @@ impl Sight {
             if trouble.problem.waits_for_a_change() {
                 trouble.until = trouble.until.min(now);
             }
+        }
+    }
+
+    /// A list that was asked for after the last call shows that no call is needed: trouble with calls is over.
+    pub fn no_call_needed(&mut self) {
+        if self.sent.is_none_or(|sent| self.view.as_ref().is_some_and(|view| view.requested >= sent)) {
+            self.calls = None;
         }
     }
 
@@ -234,7 +261,9 @@ fn next(previous: Option<&Trouble>, problem: Problem, now: Timestamp, timings: &
         // Nothing is asked of the service: only the cluster is read again, a little more often than promised.
         _ => timings.secret_reread.mul_f64(0.8),
     };
-    let until = after(now, jittered(wait));
+    // Where the service itself named the wait, not a moment sooner.
+    let named = matches!(&problem, Problem::Call(error) if error.retry_after.is_some());
+    let until = after(now, if named { jittered(wait).max(wait) } else { jittered(wait) });
     Trouble { problem, since: same.map_or(now, |trouble| trouble.since), first, times, until }
 }
 

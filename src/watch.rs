@@ -4,10 +4,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use kube::api::Api;
 use kube::core::{NamespaceResourceScope, ObjectMeta};
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Resource, ResourceExt as _};
@@ -20,6 +22,11 @@ use crate::pass::InstanceKey;
 
 /// Objects of one list page: a page is held several times while it is decoded.
 const PAGE: u32 = 50;
+
+/// kube's own default goes up to a minute: after a short outage the operator stayed blind for half of one. Two cheap requests
+/// every few seconds burden no API server that is coming back.
+const QUICKEST: Duration = Duration::from_millis(500);
+const SLOWEST: Duration = Duration::from_secs(5);
 
 /// The objects of both kinds as last seen, by the instance that they belong to.
 #[derive(Debug, Default)]
@@ -212,11 +219,31 @@ pub async fn feed<K: Kept>(
     }
 }
 
+/// Waits between attempts of a watch that fails: doubled each time, and half of it at random, so that replicas do not ask
+/// together.
+struct Patience(Duration);
+
+impl Iterator for Patience {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = self.0;
+        self.0 = (wait * 2).min(SLOWEST);
+        Some(wait.mul_f64(rand::random_range(0.5..1.0)))
+    }
+}
+
+impl Backoff for Patience {
+    fn reset(&mut self) {
+        self.0 = QUICKEST;
+    }
+}
+
 fn stream<K: Kept>(api: Api<K>, metrics: &Metrics) -> BoxStream<'static, Event<K>> {
     let metrics = metrics.clone();
     let config = watcher::Config::default().page_size(PAGE);
     watch(api, config)
-        .default_backoff()
+        .backoff(Patience(QUICKEST))
         .modify(|object| {
             // These weigh more than all the rest of an object and nobody here reads them.
             object.meta_mut().managed_fields = None;
@@ -227,25 +254,23 @@ fn stream<K: Kept>(api: Api<K>, metrics: &Metrics) -> BoxStream<'static, Event<K
         })
         .inspect_err(move |error| {
             metrics.watch_error(K::KIND);
-            let kind = K::kind(&());
-            match refusal(error) {
-                Some(404) => tracing::warn!(%kind, "the definition of this kind is not installed; waiting for it"),
-                Some(403) => {
-                    tracing::warn!(%kind, %error, "may not list or watch this kind; trying again until it is allowed")
-                }
-                _ => tracing::warn!(%kind, %error, "the watch failed; it is started again"),
-            }
+            tracing::warn!(kind = %K::kind(&()), error = plain(error), "the watch failed; it is started again");
         })
         .filter_map(|event| std::future::ready(event.ok()))
         .boxed()
 }
 
-/// The HTTP status with which the API server refused, if it answered at all.
-fn refusal(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
-        watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
+/// What the API server said, without the debug text that kube's errors carry along.
+fn plain(error: &watcher::Error) -> String {
+    let said = match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => error,
+        watcher::Error::WatchError(status) => return format!("{} {}: {}", status.code, status.reason, status.message),
+        other @ watcher::Error::NoResourceVersion => return other.to_string(),
+    };
+    match said {
+        kube::Error::Api(status) => format!("{} {}: {}", status.code, status.reason, status.message),
+        other => other.to_string(),
     }
 }

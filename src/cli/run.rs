@@ -50,6 +50,8 @@ async fn start(config: Config) -> Result<(), String> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("--listen-address: cannot listen on {address}: {error}"))?;
+    // With port 0 the system chose one.
+    let address = listener.local_addr().unwrap_or(address);
     let clients = Clients::infer().await.map_err(|error| error.to_string())?;
     info!(version = env!("CARGO_PKG_VERSION"), %address, namespaces = %config.namespaces, "the operator starts");
     operate(config, clients, listener, signals, supervise).await.map_err(|failure| failure.to_string())

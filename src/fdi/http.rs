@@ -76,8 +76,8 @@ impl Ask<'_> {
 }
 
 impl HttpFdi {
-    fn asked(&self, operation: Operation) -> Asked<'_> {
-        Asked { operation, method: self.sign_in.method(), scrub: &self.scrub }
+    fn asked<'a>(&self, operation: Operation, scrub: &'a Scrub) -> Asked<'a> {
+        Asked { operation, method: self.sign_in.method(), scrub }
     }
 
     fn path(&self, rest: &str) -> String {
@@ -126,7 +126,7 @@ impl HttpFdi {
             count: 0,
             waited: turn.waited(),
         };
-        self.send(&ask, |reply| page(&self.asked(Operation::List), reply)).await
+        self.send(&ask, page).await
     }
 
     async fn send_batch(&self, turn: Box<dyn Turn>, batch: &Batch) -> Result<Answer, CallError> {
@@ -141,12 +141,16 @@ impl HttpFdi {
             count: batch.ids().len(),
             waited: turn.waited(),
         };
-        self.send(&ask, |reply| answer(&self.asked(operation), batch, reply)).await
+        self.send(&ask, |asked, reply| answer(asked, batch, reply)).await
     }
 
     /// Signs in, sends, and learns from the answer what the credential is worth. A token that IAM gave earlier and that is
     /// refused now has ended early: it is renewed, once, and that is no refusal of the credential.
-    async fn send<T>(&self, ask: &Ask<'_>, read: impl Fn(&Reply) -> Result<T, CallError>) -> Result<T, CallError> {
+    async fn send<T>(
+        &self,
+        ask: &Ask<'_>,
+        read: impl Fn(&Asked<'_>, &Reply) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
         let password =
             matches!(self.sign_in, SignIn::Password { .. }).then(|| self.credential.password_sign_in(&self.project_id));
         let mut renewed = false;
@@ -157,7 +161,9 @@ impl HttpFdi {
             };
             let admission = self.credential.admit().await?;
             let headers = self.headers(ask, lent.as_ref().map(|lent| &lent.token))?;
-            let mut outcome = self.exchange(ask, headers, &read).await;
+            // The service may echo the token of IAM as well, which the Secret does not hold.
+            let scrub = self.scrub.and(lent.as_ref().map(|lent| &lent.token.value));
+            let mut outcome = self.exchange(ask, headers, &scrub, &read).await;
             match &mut outcome {
                 Err(error) if error.class == Class::SignIn => {
                     let mut ended = false;
@@ -236,12 +242,11 @@ impl HttpFdi {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(ask.content_type()));
         headers.insert(ACCEPT, HeaderValue::from_static(JSON));
-        let asked = self.asked(Operation::SignIn);
-        let read = |reply: &Reply| match reply.status {
-            200 | 201 => password::token_in(reply).ok_or_else(|| nonsense(&asked, reply, "it holds no token")),
-            _ => Err(classify(&asked, reply)),
+        let read = |asked: &Asked<'_>, reply: &Reply| match reply.status {
+            200 | 201 => password::token_in(reply).ok_or_else(|| nonsense(asked, reply, "it holds no token")),
+            _ => Err(classify(asked, reply)),
         };
-        self.exchange(&ask, headers, &read).await
+        self.exchange(&ask, headers, &self.scrub, &read).await
     }
 
     /// One request over the wire, told to the log and the observer.
@@ -249,7 +254,8 @@ impl HttpFdi {
         &self,
         ask: &Ask<'_>,
         headers: HeaderMap,
-        read: &impl Fn(&Reply) -> Result<T, CallError>,
+        scrub: &Scrub,
+        read: &impl Fn(&Asked<'_>, &Reply) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let question = if ask.query.is_empty() { "" } else { "?" };
         let url = format!("{}{}{question}{}", ask.endpoint, ask.path, ask.query);
@@ -259,7 +265,8 @@ impl HttpFdi {
         let sent = Instant::now();
         let reply = exchange(&self.client, request).await;
         let latency = sent.elapsed();
-        let outcome = reply.as_ref().map_err(Clone::clone).and_then(read);
+        let asked = self.asked(ask.operation, scrub);
+        let outcome = reply.as_ref().map_err(Clone::clone).and_then(|reply| read(&asked, reply));
         let result = outcome.as_ref().map_or_else(|error| error.class.as_str(), |_| "ok");
         self.observer.request(ask.operation, result, latency, ask.waited);
         tracing::info!(
@@ -270,7 +277,7 @@ impl HttpFdi {
             result,
             code = outcome.as_ref().err().map(|error| error.code.as_str()),
             latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
-            request_id = reply.as_ref().ok().and_then(|reply| request_id(&reply.headers, &self.scrub)),
+            request_id = reply.as_ref().ok().and_then(|reply| request_id(&reply.headers, scrub)),
             "request"
         );
         outcome

@@ -40,6 +40,11 @@ impl Scrub {
         Self(secrets)
     }
 
+    /// The same and one more.
+    pub(crate) fn and(&self, secret: Option<&SecretString>) -> Self {
+        Self(self.0.iter().chain(secret).cloned().collect())
+    }
+
     /// `text` with every secret replaced. To be called before `text` is cut: half a secret is one too.
     pub(crate) fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);

@@ -209,6 +209,17 @@ impl Desired {
         self.groups.iter().flat_map(|group| group.owned.iter().map(move |id| (group, id)))
     }
 
+    /// Values of `requestedAt`, on instance and groups, that their statuses have not echoed yet.
+    pub fn unanswered_requests(&self) -> Vec<String> {
+        let instance = self.instance.iter().map(|i| (&i.requested_at, &i.status.last_handled_reconcile_at));
+        let groups = self.groups.iter().map(|g| (&g.requested_at, &g.status.last_handled_reconcile_at));
+        instance
+            .chain(groups)
+            .filter(|(asked, handled)| asked != handled)
+            .filter_map(|(asked, _)| asked.clone())
+            .collect()
+    }
+
     /// True when no call may be sent for any group.
     pub fn instance_suspended(&self) -> bool {
         self.instance.as_ref().is_some_and(|instance| instance.object.spec.suspend)

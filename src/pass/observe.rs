@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::crd::{FdiInstanceSpec, RateLimit};
 use crate::duplicates::Duplicates;
 use crate::fdi::{Connection, Fdi, FdiApi, Limits, Observer, Place};
-use crate::sight::{Problem, Sight, View};
+use crate::sight::{Problem, Severity, Sight, View};
 use crate::timings::Timings;
 
 /// What observing needs from outside.
@@ -77,17 +77,23 @@ pub async fn observe(
                 Ok(tasks) => sight.saw(View::new(now, tasks)),
                 Err(error) => sight.look_failed(Problem::Call(error), lookout.clock.now(), timings),
             }
-            lookout.duplicates.tried(key, sight.trouble().is_none());
+            lookout.duplicates.tried(key, can_serve(sight.trouble().map(|trouble| &trouble.problem)));
             session.api = Some(api);
         }
         Err(problem) => {
             if !matches!(problem, Problem::Duplicate(_)) {
-                lookout.duplicates.tried(key, false);
+                lookout.duplicates.tried(key, can_serve(Some(&problem)));
             }
             let now = lookout.clock.now();
             sight.look_failed(problem, now, timings);
         }
     }
+}
+
+/// Whether this `FdiInstance` keeps the ROMA instance to itself. An outage says nothing about its sign-in: a twin that took
+/// over for its length would call for other wishes in between.
+fn can_serve(problem: Option<&Problem>) -> bool {
+    problem.is_none_or(|problem| problem.severity() == Severity::Passing)
 }
 
 async fn sign_in(

@@ -36,8 +36,8 @@ struct Due<'a> {
     urgency: Urgency,
     id: &'a TaskId,
     since: Timestamp,
-    /// When the group of the task was edited, while that edit is on its way.
-    edited: Option<Timestamp>,
+    /// When the group of the task was last edited, and first, of the edits that are on their way.
+    edited: Option<(Timestamp, Timestamp)>,
 }
 
 /// Plans the calls. Only tasks that a group owns, whose wish is acknowledged and not suspended, that the last list shows in
@@ -59,7 +59,7 @@ pub fn plan(desired: &Desired, sight: &Sight, ledger: &Ledger, now: Timestamp) -
             urgency,
             id,
             since: ledger.due_since(id).unwrap_or(now),
-            edited: ledger.edited(&group.uid).filter(|_| ledger.is_open(&group.uid)),
+            edited: ledger.edited(&group.uid).zip(ledger.opened(&group.uid)),
         });
     }
     let mut chunks: Vec<(Action, Cohort, Vec<Due<'_>>)> = Vec::new();
@@ -88,8 +88,9 @@ fn held_until(cohort: Cohort, chunk: &[Due<'_>], coming: Option<Timestamp>, ledg
         return None;
     }
     let timings = ledger.timings();
-    let latest = chunk.iter().filter_map(|due| due.edited).chain(coming).max()?;
-    let earliest = chunk.iter().filter_map(|due| due.edited).min()?;
+    let edits = || chunk.iter().filter_map(|due| due.edited);
+    let earliest = edits().map(|(_, first)| first).min()?;
+    let latest = edits().map(|(last, _)| last).chain(coming).max()?;
     Some(after(latest, timings.linger_quiet).min(after(earliest, timings.linger_max)))
 }
 

@@ -34,14 +34,20 @@ pub fn wake(
         _ => after(now, poll),
     };
     let troubled = sight.trouble().map(|trouble| trouble.until);
-    let calls = sight.call_trouble().map(|trouble| trouble.until).filter(|_| statuses.calls_due());
+    // While looks do not work no call is sent either, however long ago calls could have been tried again.
+    let calls = sight.call_trouble().map(|trouble| trouble.until);
+    let calls = calls.filter(|_| statuses.calls_due() && sight.trouble().is_none());
     // While something waits for a change of the Secret it is read again well within the promised time.
     let credential = (sight.trouble().is_some() || sight.call_trouble().is_some())
         .then(|| after(now, timings.secret_reread.min(poll).mul_f64(0.8)));
     let wanted = match (sight.look_barred(now), statuses.next_look()) {
         // No look before the service may be asked again, but a row may be reached by time alone.
         (Some(_), look) => look.filter(|&look| look > now),
-        (None, look) => look,
+        // A list that is still fresh is not asked for again: a look that is due already waits until it is not.
+        (None, look) => match sight.view().filter(|_| sight.fresh(now, timings)) {
+            Some(view) => look.map(|look| if look > now { look } else { after(view.requested, timings.fresh_list) }),
+            None => look,
+        },
     };
     // Wishes that this pass acknowledges can be acted upon in the next.
     let coming = desired.groups().iter().any(|group| !group.suspended && !group.acknowledged());

@@ -272,6 +272,7 @@ impl World {
         self.ledger.greet(&desired, self.now);
         self.look(&timings);
         self.ledger.observe(&desired, self.sight.view(), self.now);
+        self.ledger.settle_calls(&desired, &mut self.sight, self.now);
         let plan = plan(&desired, &self.sight, &self.ledger, self.now);
         let outcomes = self.run(&desired, &plan).record(&mut self.ledger, &mut self.sight, &timings);
         let statuses = status(&desired, &self.sight, &outcomes, &self.ledger, self.now);

@@ -166,6 +166,20 @@ fn a_request_clears_the_waits_of_its_group_only_and_is_echoed() {
 }
 
 #[test]
+fn a_request_is_answered_by_a_look_of_its_own_however_young_the_last_list_is() {
+    let mut world = World::new(1);
+    world.group("a", DesiredState::Running, [1]);
+    world.pass_for(seconds(30));
+    world.pass();
+    world.service.tasks.insert(id(1), RunState::Stopped);
+    world.now += jiff::SignedDuration::from_millis(100);
+    world.request("a", "now");
+    world.pass();
+    assert_eq!(world.status("a").last_handled_reconcile_at.as_deref(), Some("now"));
+    assert_eq!(world.service.calls.len(), 2, "the drift was seen");
+}
+
+#[test]
 fn a_task_that_never_settles_is_told_so_after_two_minutes_and_not_commanded_twice_meanwhile() {
     let mut world = World::new(1);
     world.service.manners.insert(id(1), Manner { settles_after: None, refuses: None, poison: None });

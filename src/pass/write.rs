@@ -160,15 +160,16 @@ where
     S: Serialize + PartialEq,
 {
     let mut answered = None;
+    let name = object.meta().name.as_deref().unwrap_or_default();
     if status != before {
         let patch = json!([test_uid(object.meta()), {"op": "add", "path": "/status", "value": status}]);
-        let name = object.meta().name.as_deref().unwrap_or_default();
         let Some(patch) = as_patch(patch) else { return Err(Unwritten) };
         let written = attempt(desk, permit, api.patch_status(name, &PatchParams::default(), &patch)).await?;
         let Some(object) = written else { return Ok(None) };
         answered = Some(object.meta().clone());
     }
     for note in notes {
+        tracing::info!(kind = %K::kind(&()), object = name, reason = note.reason, "{}", note.text);
         desk.events.emit(Event {
             regarding: object.object_ref(&()),
             kind: if note.warning { EventType::Warning } else { EventType::Normal },

@@ -56,7 +56,7 @@ func TestTheSamplesConformToTheDefinitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(out, "Valid: 3, Invalid: 0, Errors: 0") {
+	if !strings.Contains(out, "Invalid: 0, Errors: 0") || strings.Contains(out, "Valid: 0,") {
 		t.Error(out)
 	}
 	broken := filepath.Join(t.TempDir(), "broken.yaml")

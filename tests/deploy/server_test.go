@@ -197,8 +197,10 @@ func chart(t *testing.T, server Server) {
 	server.kubectl("delete", "--ignore-not-found", "--wait", "--filename", path("deploy/overlays/ha/priorityclass.yaml"))
 	server.kubectl("delete", "--kustomize", path("deploy/base"), "--namespace", "fdi-system", "--ignore-not-found")
 	definitions := []string{"crd/fdiinstances.fdi.romaconnect.dev", "crd/fditaskgroups.fdi.romaconnect.dev"}
-	server.kubectl(append([]string{"annotate", "meta.helm.sh/release-name=fdi-operator", "meta.helm.sh/release-namespace=fdi-system"}, definitions...)...)
-	server.kubectl(append([]string{"label", "app.kubernetes.io/managed-by=Helm"}, definitions...)...)
+	for _, definition := range definitions {
+		server.kubectl("annotate", definition, "meta.helm.sh/release-name=fdi-operator", "meta.helm.sh/release-namespace=fdi-system")
+		server.kubectl("label", definition, "app.kubernetes.io/managed-by=Helm", "--overwrite")
+	}
 	// Nothing runs the pod, so the release is installed without waiting for it.
 	server.helm("install", "fdi-operator", folder, "--force-conflicts")
 	server.helm("upgrade", "fdi-operator", folder, "--set", "replicas=2")

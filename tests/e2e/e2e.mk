@@ -6,10 +6,11 @@ E2E_OPERATOR := fdi-operator.test/fdi-operator
 E2E_ARCHIVES := $(E2E_OUT)/fdi-operator.tar $(E2E_OUT)/fdi-operator-next.tar $(E2E_OUT)/fdi-simulator.tar
 e2e_comma := ,
 e2e_runner = ["$(CURDIR)/target/debug/controlplane", "node", $(foreach archive,$(E2E_ARCHIVES),"--image=$(CURDIR)/$(archive)"$(e2e_comma)) "--", "$(CURDIR)/tests/e2e/explain-failure"]
-e2e_suite = cargo test --locked --package=e2e --test=e2e $(1) -- --test-threads=1 $(E2E_TESTS)
+e2e_suite = RUST_BACKTRACE=0 cargo test --locked --package=e2e --test=e2e $(1) -- --test-threads=1 $(E2E_TESTS)
 
 e2e: e2e-images ## the shipped manifests on a real node without Docker (root on Linux)
 	@target/debug/controlplane node-check
+	cargo test --locked --package=controlplane --test=node -- --test-threads=1
 	$(call e2e_suite,--config 'target."cfg(unix)".runner = $(e2e_runner)')
 
 e2e-where-possible: ## the same, but a machine that cannot is told so and passes

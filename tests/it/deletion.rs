@@ -1,9 +1,11 @@
 //! `deletionPolicy`: Orphan goes at once and never has a finalizer; Stop stops what it owns, waits, and never stays for ever.
 
+use fdi_operator::cli::cleanup::cleanup;
 use fdi_operator::crd::{FINALIZER, reasons};
 use fdi_simulator::{Action, Manner};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::harness::{Operator, Stage};
@@ -80,10 +82,10 @@ async fn without_instance_or_secret_it_lets_go_after_a_while() {
         stage.delete_group("orders").await;
         stage.wait_reason("orders", reasons::DELETING).await;
         if gone == "instance" {
-            stage.instances().delete("roma", &Default::default()).await.unwrap();
+            stage.instances().delete("roma", &DeleteParams::default()).await.unwrap();
         } else {
             let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
-            secrets.delete("roma-credentials", &Default::default()).await.unwrap();
+            secrets.delete("roma-credentials", &DeleteParams::default()).await.unwrap();
         }
         stage.wait_gone("orders").await;
     }
@@ -109,7 +111,7 @@ async fn in_a_namespace_that_ends_it_does_not_stay() {
     ready_with_stop(&stage, "orders", &ids).await;
     let namespaces: Api<Namespace> = Api::all(stage.client.clone());
     // Nobody empties namespaces here; what is refused in a terminating one (new objects such as events) is.
-    namespaces.delete(&stage.namespace, &Default::default()).await.unwrap();
+    namespaces.delete(&stage.namespace, &DeleteParams::default()).await.unwrap();
     stage.delete_group("orders").await;
     stage.wait_gone("orders").await;
     assert!(stage.service.running().is_empty());
@@ -140,4 +142,21 @@ async fn without_operator_cleanup_removes_the_finalizers() {
     let said = cleanup(&[]);
     assert!(said.contains("orders"), "{said}");
     stage.wait_gone("orders").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cleanup_frees_groups_whose_operator_is_gone_and_changes_nothing_unless_told_to() {
+    let (stage, _, operator) = stopping(1).await;
+    operator.end().await;
+    stage.delete_group("orders").await;
+    let here = [stage.namespace.clone()];
+    let mut said = Vec::new();
+    cleanup(&stage.client, &here, false, |line| said.push(line)).await.unwrap();
+    assert!(said[0].ends_with("/orders: its finalizer would be removed"), "{said:?}");
+    assert!(stage.groups().get_opt("orders").await.unwrap().is_some());
+    said.clear();
+    cleanup(&stage.client, &here, true, |line| said.push(line)).await.unwrap();
+    assert!(said[0].ends_with("/orders: finalizer removed, its tasks were left as they are"), "{said:?}");
+    gone(&stage, "orders", SOON).await;
+    assert_eq!(stage.service.running().len(), 1);
 }

@@ -1,23 +1,23 @@
 //! What every test needs: the control plane, a namespace, a simulator, an operator, and conditions with deadlines.
 
 mod cluster;
+pub mod faults;
 mod operator;
 mod process;
 mod revisions;
-pub mod verbs;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, types};
-use fdi_simulator::{Action, Entry, InstanceHandle, Options, Simulator};
+use fdi_simulator::{Action, Entry, InstanceHandle, Options, Simulator, User};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-pub use cluster::{kubeconfig, kubectl, operator_kubeconfig};
+pub use cluster::{Cluster, HOME, kubeconfig, kubectl, shared};
 pub use operator::{Operator, fast};
 pub use process::Process;
 pub use revisions::Revisions;
@@ -30,6 +30,7 @@ pub const SOON: Duration = Duration::from_secs(30);
 
 /// A namespace with an instance `roma` in it, its simulator, and every status revision that its groups had.
 pub struct Stage {
+    pub cluster: Arc<Cluster>,
     pub namespace: String,
     pub client: Client,
     pub sim: Simulator,
@@ -42,7 +43,12 @@ pub struct Stage {
 impl Stage {
     /// A stage with an instance, its Secret, and `tasks` stopped tasks at the service. No operator yet.
     pub async fn new(tasks: usize) -> (Self, Vec<String>) {
-        let (stage, ids) = Self::bare(tasks).await;
+        Self::on(shared().await, tasks).await
+    }
+
+    /// The same on a control plane of the caller's choice.
+    pub async fn on(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
+        let (stage, ids) = Self::bare_on(cluster, tasks).await;
         stage.secret("roma-credentials", &[("token", TOKEN)]).await;
         stage.instance("roma", json!({})).await;
         (stage, ids)
@@ -50,7 +56,27 @@ impl Stage {
 
     /// The same without Secret and `FdiInstance`.
     pub async fn bare(tasks: usize) -> (Self, Vec<String>) {
-        let client = cluster::client().await;
+        Self::bare_on(shared().await, tasks).await
+    }
+
+    /// For several operator processes: each signs in by password and so gets a token of its own, by which the simulator's log
+    /// tells them apart. Its namespace may hold a Lease.
+    pub async fn contested(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
+        let (stage, ids) = Self::bare_on(cluster, tasks).await;
+        stage.cluster.allow_lease_in(&stage.namespace).await;
+        stage.sim.set_project(PROJECT, "cn-north-4");
+        let user: User =
+            serde_json::from_value(json!({"domain": "ACCOUNT", "name": "operator", "password": "PW"})).unwrap();
+        stage.sim.set_user(user);
+        let data = [("domainName", "ACCOUNT"), ("userName", "operator"), ("password", "PW")];
+        stage.secret("roma-credentials", &data).await;
+        let auth = json!({"token": null, "password": {"secretRef": {"name": "roma-credentials"}}});
+        stage.instance("roma", json!({"auth": auth, "iamEndpoint": stage.sim.url()})).await;
+        (stage, ids)
+    }
+
+    async fn bare_on(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
+        let client = cluster.client().await;
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let new = Namespace {
             metadata: ObjectMeta { generate_name: Some("it-".into()), ..Default::default() },
@@ -62,7 +88,7 @@ impl Stage {
         let service = sim.instance(PROJECT, INSTANCE);
         let ids = service.create_tasks(tasks);
         let revisions = Revisions::record(client.clone(), &namespace, service.clone());
-        (Self { namespace, client, sim, service, revisions, newest: Mutex::default() }, ids)
+        (Self { cluster, namespace, client, sim, service, revisions, newest: Mutex::default() }, ids)
     }
 
     pub fn groups(&self) -> Api<FdiTaskGroup> {
@@ -152,9 +178,8 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         };
-        if tokio::time::timeout(SOON, said).await.is_err() {
-            panic!("{name} did not say {reason}: {:#?}", self.instances().get(name).await.unwrap().status);
-        }
+        let in_time = tokio::time::timeout(SOON, said).await.is_ok();
+        assert!(in_time, "{name} did not say {reason}: {:#?}", self.instances().get(name).await.unwrap().status);
     }
 
     /// Waits until the group is gone.
@@ -164,9 +189,8 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         };
-        if tokio::time::timeout(SOON, gone).await.is_err() {
-            panic!("{name} is still there: {:#?}", self.groups().get(name).await.unwrap().status);
-        }
+        let in_time = tokio::time::timeout(SOON, gone).await.is_ok();
+        assert!(in_time, "{name} is still there: {:#?}", self.groups().get(name).await.unwrap().status);
     }
 
     /// Waits until the call log holds what `found` looks for.
@@ -177,7 +201,7 @@ impl Stage {
 
     /// Actions and IDs of all batches so far.
     pub fn told(&self) -> Vec<(Action, Vec<String>)> {
-        let ids = |entry: &Entry| entry.ids.iter().map(|id| id.to_string()).collect();
+        let ids = |entry: &Entry| entry.ids.iter().map(ToString::to_string).collect();
         self.service.batch_calls().iter().map(|entry| (entry.action.unwrap(), ids(entry))).collect()
     }
 
@@ -220,7 +244,11 @@ fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
+                if value.is_null() {
+                    into.remove(&key);
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
             }
         }
         (into, from) => *into = from,

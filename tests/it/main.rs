@@ -1,11 +1,12 @@
 //! The operator on a real kube-apiserver against the simulated service. One control plane for all tests, a namespace for
 //! each. The oracles are the simulator's call log and what the API server stores, never the operator's own word.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::match_wild_err_arm)]
 
 mod architecture;
 mod convergence;
 mod deletion;
 mod harness;
+mod health;
 mod instances;
 mod leadership;
 mod lost_answers;
@@ -13,5 +14,7 @@ mod ownership;
 mod poison;
 mod rights;
 mod settling;
+mod sign_in;
 mod timelines;
 mod validation;
+mod watches;

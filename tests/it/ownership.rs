@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fdi_operator::crd::reasons;
 use fdi_simulator::Action;
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::harness::{Operator, Stage};
@@ -91,7 +92,7 @@ async fn of_two_instances_for_one_roma_instance_the_older_serves_and_the_younger
     let group = stage.wait_reason("of-the-younger", reasons::DUPLICATE_INSTANCE).await;
     assert!(crate::harness::condition(&group, "Stalled").is_some());
     assert!(!stage.service.task(&ids[1]).unwrap().running);
-    stage.instances().delete("roma", &Default::default()).await.unwrap();
+    stage.instances().delete("roma", &DeleteParams::default()).await.unwrap();
     stage.wait_ready("of-the-younger").await;
     stage.wait_reason("of-the-older", reasons::INSTANCE_NOT_FOUND).await;
 }

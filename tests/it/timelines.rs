@@ -6,7 +6,7 @@ use fdi_operator::crd::{ConditionStatus, reasons};
 use fdi_simulator::{Action, Manner, NewTasks};
 use serde_json::json;
 
-use crate::harness::{Operator, SOON, Stage, TOKEN, says};
+use crate::harness::{Operator, Stage, TOKEN, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instance_secret_and_group_may_be_applied_in_any_order() {
@@ -176,8 +176,8 @@ async fn a_stream_of_edits_does_not_starve_drift_elsewhere() {
     stage.service.set_running(&ids[0], false).unwrap();
     let editing = async {
         for n in 0.. {
-            let state = if n % 2 == 0 { "Stopped" } else { "Running" };
-            stage.edit("busy", json!({"desiredState": state})).await;
+            let wish = if n % 2 == 0 { "Stopped" } else { "Running" };
+            stage.edit("busy", json!({"desiredState": wish})).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     };
@@ -186,5 +186,4 @@ async fn a_stream_of_edits_does_not_starve_drift_elsewhere() {
         () = editing => {}
         right = put_right => right.expect("corrected within 5 s under an edit every 300 ms"),
     }
-    let _ = SOON;
 }

@@ -35,7 +35,7 @@ pub(super) fn letting_go(facts: &Facts<'_, '_>) -> Option<LettingGo> {
         let seen = trouble.first.max(deleting.since);
         if facts.now >= after(seen, facts.ledger.timings().deletion_gone) {
             let why = trouble.problem.message();
-            return Some(LettingGo::GivenUp(format!("{left} tasks were left as they are: {why}")));
+            return Some(LettingGo::GivenUp(format!("{left} tasks were not seen stopped: {why}")));
         }
     }
     let late = facts.now >= after(deleting.since, facts.ledger.timings().deletion_give_up);
@@ -45,7 +45,7 @@ pub(super) fn letting_go(facts: &Facts<'_, '_>) -> Option<LettingGo> {
             .trouble()
             .or(facts.sight.call_trouble())
             .map_or("they did not stop in time", |t| t.problem.message());
-        LettingGo::GivenUp(format!("{left} tasks were not stopped: {why}"))
+        LettingGo::GivenUp(format!("{left} tasks were not seen stopped: {why}"))
     })
 }
 

@@ -141,6 +141,11 @@ impl ControlPlane {
         kubeconfig::write_private(path, &self.kubeconfig)
     }
 
+    /// The requests of service accounts: one audit event (`audit.k8s.io/v1`, level Metadata) a line, as JSON. Goes when the control plane stops.
+    pub fn audit_log_path(&self) -> PathBuf {
+        self.folder.path().join(AUDIT_LOG)
+    }
+
     /// The same as text: self-contained, with the CA, the certificate and the key in it.
     pub fn kubeconfig_yaml(&self) -> &str {
         &self.kubeconfig
@@ -304,11 +309,17 @@ const KUBECONFIG: &str = "kubeconfig";
 pub(crate) const CA: &str = "ca.crt";
 const SERVER_CERTIFICATE: &str = "apiserver.crt";
 const SERVER_KEY: &str = "apiserver.key";
+const AUDIT_POLICY: &str = "audit-policy.json";
+const AUDIT_LOG: &str = "audit.log";
+/// Only who asks with a service account's token is of interest: tests compare what such a client asks with what it may.
+const AUDIT_RULES: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
+    {"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]}"#;
 const TOKEN_PUBLIC_KEY: &str = "service-account.pub";
 pub(crate) const TOKEN_KEY: &str = "service-account.key";
 
 fn write_files(folder: &Path, server_url: &str, certificates: &Certificates) -> Result<(), Error> {
     for (name, text) in [
+        (AUDIT_POLICY, AUDIT_RULES),
         (CA, &certificates.ca),
         (SERVER_CERTIFICATE, &certificates.server.certificate),
         (SERVER_KEY, &certificates.server.key),
@@ -355,6 +366,8 @@ fn apiserver_args(folder: &Path, ports: Ports, serves: Serves, url: &str) -> Vec
         flag("--service-account-key-file", folder.join(TOKEN_PUBLIC_KEY)),
         flag("--service-account-signing-key-file", folder.join(TOKEN_KEY)),
         flag("--allow-privileged", "true"),
+        flag("--audit-policy-file", folder.join(AUDIT_POLICY)),
+        flag("--audit-log-path", folder.join(AUDIT_LOG)),
         // For logs and exec: the node has one name that nobody resolves, and one address.
         flag("--kubelet-preferred-address-types", "InternalIP"),
     ];

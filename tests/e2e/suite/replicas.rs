@@ -13,7 +13,9 @@ async fn pods() -> Vec<String> {
 /// The name of the pod that holds the Lease; empty when none does.
 async fn leader() -> String {
     let args = "get lease/fdi-operator --namespace=fdi-system --output=jsonpath={.spec.holderIdentity}";
-    try_kubectl(args, "").await.unwrap_or_default()
+    let holder = try_kubectl(args, "").await.unwrap_or_default();
+    // Behind the pod's name is what tells its processes apart.
+    holder.split('_').next().unwrap_or_default().to_owned()
 }
 
 async fn wait_leader_other_than(old: &str) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cluster::{PATIENCE, file, get, kubectl, wait};
-use crate::install::{OVERLAY, PODS, install, rolled_out};
+use crate::cluster::{PATIENCE, get, wait};
+use crate::install::{OVERLAY, PODS, apply_overlay, install, rolled_out};
 use crate::orders::{Orders, condition};
 
 /// One poll of the new pod at worst, and a busy machine.
@@ -26,7 +26,7 @@ async fn a_rollout_misses_no_correction() {
     let group = orders.group("nightly", "Running", &orders.tasks).await;
     group.wait_ready().await;
     let mut untouched = orders.tasks.iter();
-    kubectl(&format!("apply --server-side --force-conflicts --kustomize={}", file(ROLLOUT).display())).await;
+    apply_overlay(ROLLOUT).await;
     // Until the new version is alone, and once after: before, between and after the hand-over.
     loop {
         let alone = images().await.iter().all(|image| image.ends_with(":e2e-next"));

@@ -16,23 +16,29 @@ pub const TOKEN: &str = "e2e";
 /// One ROMA Connect instance, known by the name of the test's namespace.
 pub struct Simulator {
     name: String,
-    address: String,
+    endpoint: String,
     control: String,
     client: reqwest::Client,
     _proxy: Child,
 }
 
+/// Where the operator finds the simulator, whose pod runs when this returns.
+pub async fn endpoint() -> String {
+    kubectl(&format!("apply --server-side --filename={}", file("tests/e2e/manifests/simulator.yaml").display())).await;
+    let pod = "pod/simulator --namespace=fdi-simulator";
+    kubectl(&format!("wait {pod} --for=condition=Ready --timeout={}s", PATIENCE.as_secs())).await;
+    format!("http://{}:8000", get(pod).await["status"]["podIP"].as_str().unwrap())
+}
+
 impl Simulator {
     pub async fn instance_for(name: &str) -> Self {
-        kubectl(&format!("apply --server-side --filename={}", file("tests/e2e/manifests/simulator.yaml").display()))
-            .await;
-        let pod = "pod/simulator --namespace=fdi-simulator";
-        kubectl(&format!("wait {pod} --for=condition=Ready --timeout={}s", PATIENCE.as_secs())).await;
-        let address = get(pod).await["status"]["podIP"].as_str().unwrap().to_owned();
+        let endpoint = endpoint().await;
         let (proxy, port) = proxy().await;
         let control = format!("{port}/api/v1/namespaces/fdi-simulator/pods/simulator:8000/proxy/_sim");
+        // reqwest wants to know whose cryptography it is to use, even for plain HTTP. Another test may have said so already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let simulator = Self { name: name.to_owned(), address, control, client, _proxy: proxy };
+        let simulator = Self { name: name.to_owned(), endpoint, control, client, _proxy: proxy };
         // A cluster that stayed has the tasks of an earlier run.
         for method in [Method::PUT, Method::DELETE, Method::PUT] {
             simulator.ask(method, &simulator.path(""), &Value::Null).await;
@@ -40,8 +46,8 @@ impl Simulator {
         simulator
     }
 
-    pub fn endpoint(&self) -> String {
-        format!("http://{}:8000", self.address)
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     pub fn instance(&self) -> &str {

@@ -105,7 +105,8 @@ func (w *World) startPlane() error {
 	if w.Config, err = clientcmd.BuildConfigFromFlags("", w.kubeconfig); err != nil {
 		return err
 	}
-	w.Config.QPS, w.Config.Burst = 100, 200
+	// No limit of our own: a poll that waits for its turn would look like an object that is not ready.
+	w.Config.QPS = -1
 	w.Client, err = dynamic.NewForConfig(w.Config)
 	return err
 }

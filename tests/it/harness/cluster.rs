@@ -1,94 +1,127 @@
-//! The one control plane of the test run, with our definitions installed.
+//! A control plane with the shipped manifests applied to it, and the identity that the shipped `ServiceAccount` gives.
+
+use std::sync::Arc;
 
 use controlplane::{ControlPlane, Output};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::PostParams;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client};
+use secrecy::SecretString;
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
+/// Where the manifests install the operator.
+pub const HOME: &str = "fdi-system";
+const ACCOUNT: &str = "fdi-operator";
+const LEASE_ROLE: &str = "fdi-operator-lease";
+/// The longest test lasts an hour.
+const TOKEN_SECONDS: i64 = 4 * 3600;
 
-/// Starts the control plane at first use.
-pub async fn plane() -> &'static ControlPlane {
-    PLANE
-        .get_or_init(|| async {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let plane = ControlPlane::start().await.expect("a control plane");
-            let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-            let applied = plane.kubectl().run(["apply", "--server-side", "-f", crds]).await.unwrap();
+/// A control plane with everything of `deploy/install.yaml` but running pods.
+pub struct Cluster {
+    plane: ControlPlane,
+    /// The operator's: its service account's token and no other right.
+    kubeconfig: Kubeconfig,
+    folder: TempDir,
+}
+
+static SHARED: OnceCell<Arc<Cluster>> = OnceCell::const_new();
+
+/// The control plane of all tests that do it no harm.
+pub async fn shared() -> Arc<Cluster> {
+    Arc::clone(SHARED.get_or_init(async || Arc::new(Cluster::start().await)).await)
+}
+
+impl Cluster {
+    /// One of the caller's own, to be broken. It ends with the last reference.
+    pub async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let plane = ControlPlane::start().await.expect("a control plane");
+        // The definitions last: those in crds/ are what the operator is built with.
+        for manifests in ["deploy/install.yaml", "crds"] {
+            let manifests = format!("{}/{manifests}", env!("CARGO_MANIFEST_DIR"));
+            let applied = plane.kubectl().run(["apply", "--server-side", "-f", &manifests]).await.unwrap();
             assert!(applied.status.success(), "{}", applied.stderr);
             assert!(!applied.stderr.contains("Warning"), "{}", applied.stderr);
-            let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
-            assert!(plane.kubectl().run(wait).await.unwrap().status.success());
-            let shipped = shipped_rights(&plane).await;
-            let how = ["apply", "--server-side", "-f", "-"];
-            let applied = plane.kubectl().run_with_input(how, &shipped).await.unwrap();
-            assert!(applied.status.success(), "{}", applied.stderr);
-            plane
-        })
-        .await
+        }
+        let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
+        assert!(plane.kubectl().run(wait).await.unwrap().status.success());
+        let mut cluster =
+            Self { plane, kubeconfig: Kubeconfig::default(), folder: tempfile::tempdir().expect("a folder") };
+        cluster.kubeconfig = cluster.of_the_account().await;
+        let yaml = serde_saphyr::to_string(&cluster.kubeconfig).unwrap();
+        std::fs::write(cluster.kubeconfig_path(), yaml).unwrap();
+        cluster
+    }
+
+    async fn of_the_account(&self) -> Kubeconfig {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await, HOME);
+        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..Default::default() };
+        let request = TokenRequest { spec, ..Default::default() };
+        let granted = accounts.create_token_request(ACCOUNT, &PostParams::default(), &request).await.unwrap();
+        let token = SecretString::from(granted.status.unwrap().token);
+        let mut kubeconfig = Kubeconfig::from_yaml(self.plane.kubeconfig_yaml()).unwrap();
+        for context in kubeconfig.contexts.iter_mut().filter_map(|named| named.context.as_mut()) {
+            context.namespace = Some(HOME.into());
+        }
+        for user in &mut kubeconfig.auth_infos {
+            user.auth_info = Some(kube::config::AuthInfo { token: Some(token.clone()), ..Default::default() });
+        }
+        kubeconfig
+    }
+
+    pub fn plane(&self) -> &ControlPlane {
+        &self.plane
+    }
+
+    /// The operator's kubeconfig as a file.
+    pub fn kubeconfig_path(&self) -> std::path::PathBuf {
+        self.folder.path().join("operator.kubeconfig")
+    }
+
+    /// A client of the administrator.
+    pub async fn client(&self) -> Client {
+        let kubeconfig = Kubeconfig::from_yaml(self.plane.kubeconfig_yaml()).unwrap();
+        Client::try_from(config_of(kubeconfig).await).unwrap()
+    }
+
+    /// What the operator's clients are made from.
+    pub async fn operator_config(&self) -> kube::Config {
+        config_of(self.kubeconfig.clone()).await
+    }
+
+    /// Lets the operator have its Lease in `namespace` too, by the very rules that are shipped for its own namespace, so that
+    /// tests with elections can run side by side.
+    pub async fn allow_lease_in(&self, namespace: &str) {
+        let client = self.client().await;
+        let metadata = || ObjectMeta { name: Some(LEASE_ROLE.into()), ..Default::default() };
+        let role = Api::<Role>::namespaced(client.clone(), HOME).get(LEASE_ROLE).await.unwrap();
+        let binding = Api::<RoleBinding>::namespaced(client.clone(), HOME).get(LEASE_ROLE).await.unwrap();
+        let role = Role { metadata: metadata(), ..role };
+        let binding = RoleBinding { metadata: metadata(), ..binding };
+        Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &role).await.unwrap();
+        Api::namespaced(client, namespace).create(&PostParams::default(), &binding).await.unwrap();
+    }
+
+    /// Runs real kubectl as the administrator, with `input` on its standard input.
+    pub async fn kubectl(&self, args: &[&str], input: &str) -> Output {
+        self.plane.kubectl().run_with_input(args.iter().copied(), input).await.unwrap()
+    }
 }
 
-/// A client of the administrator.
-pub async fn client() -> Client {
-    Client::try_from(config().await).unwrap()
-}
-
-pub async fn config() -> kube::Config {
-    let kubeconfig = Kubeconfig::from_yaml(plane().await.kubeconfig_yaml()).unwrap();
+async fn config_of(kubeconfig: Kubeconfig) -> kube::Config {
     kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
 }
 
-/// Runs real kubectl with `input` on its standard input.
+/// Runs real kubectl on the shared control plane.
 pub async fn kubectl(args: &[&str], input: &str) -> Output {
-    plane().await.kubectl().run_with_input(args.iter().copied(), input).await.unwrap()
+    shared().await.kubectl(args, input).await
 }
 
-/// The administrator's kubeconfig, for processes.
+/// The administrator's kubeconfig of the shared control plane, for processes.
 pub async fn kubeconfig() -> std::path::PathBuf {
-    plane().await.kubeconfig_path()
-}
-
-/// The namespace that the shipped manifests install into.
-const INSTALLED: &str = "fdi-system";
-
-/// What the default overlay gives the operator: its account and its rights.
-async fn shipped_rights(plane: &ControlPlane) -> String {
-    let overlay = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/overlays/default");
-    let built = plane.kubectl().run(["kustomize", overlay]).await.unwrap();
-    assert!(built.status.success(), "{}", built.stderr);
-    let kept = ["Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
-    let of_kept_kind =
-        |manifest: &&str| kept.iter().any(|kind| manifest.lines().any(|line| line == format!("kind: {kind}")));
-    built.stdout.split("---\n").filter(of_kept_kind).collect::<Vec<_>>().join("---\n")
-}
-
-/// A kubeconfig with a token of the shipped ServiceAccount. In a pod its namespace would be the one installed into.
-pub async fn operator_kubeconfig(namespace: &str) -> String {
-    operator_kubeconfig_of(plane().await, namespace).await
-}
-
-/// The same of another control plane, where the rights were installed with [`install_rights`].
-pub async fn operator_kubeconfig_of(plane: &ControlPlane, namespace: &str) -> String {
-    let administrator = Kubeconfig::from_yaml(plane.kubeconfig_yaml()).unwrap();
-    let config =
-        kube::Config::from_custom_kubeconfig(administrator.clone(), &KubeConfigOptions::default()).await.unwrap();
-    let accounts: Api<ServiceAccount> = Api::namespaced(Client::try_from(config).unwrap(), INSTALLED);
-    let day = TokenRequest {
-        spec: TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..Default::default() },
-        ..Default::default()
-    };
-    let token = accounts.create_token_request("fdi-operator", &PostParams::default(), &day).await.unwrap();
-    let mut user = serde_json::to_value(&administrator).unwrap();
-    user["users"][0]["user"] = serde_json::json!({"token": token.status.unwrap().token});
-    user["contexts"][0]["context"]["namespace"] = namespace.into();
-    serde_json::to_string(&user).unwrap()
-}
-
-/// The configuration of an operator with the shipped rights.
-pub async fn operator_config() -> kube::Config {
-    let kubeconfig = Kubeconfig::from_yaml(&operator_kubeconfig(INSTALLED).await).unwrap();
-    kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
+    shared().await.plane().kubeconfig_path()
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{Stage, cluster, verbs};
+use super::Stage;
 
 /// The design's figures a fiftieth as long, but for those that are about people and machines rather than the service.
 pub fn fast() -> Timings {
@@ -46,7 +46,7 @@ struct Cli {
     flags: Flags,
 }
 
-/// An operator in this process that watches one namespace, with the rights that are shipped. Dropping it is a kill.
+/// An operator in this process that watches one namespace. Dropping it is a kill.
 pub struct Operator {
     end: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
@@ -70,7 +70,7 @@ impl Operator {
             ..FdiConfig::default()
         };
         let config = Config { timings, fdi: Fdi::new(fdi).unwrap(), ..flags.check().unwrap() };
-        let clients = verbs::recorded(Clients::new(&cluster::operator_config().await).unwrap());
+        let clients = Clients::new(&stage.cluster.operator_config().await).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (end, asked) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {

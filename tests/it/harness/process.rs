@@ -1,167 +1,138 @@
-//! The operator as the real binary in a process of its own, with the shipped rights.
+//! The operator as a process of its own: the real binary with flags, signals, a log and an admin port.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 
-use super::SOON;
+use super::{Cluster, SOON, Stage};
 
-/// A running operator. Dropping it kills it.
+/// A running operator. Dropping it is SIGKILL.
 pub struct Process {
     child: Child,
-    folder: TempDir,
-    admin: String,
-    line: Line,
+    lines: Arc<Mutex<Vec<Value>>>,
+    news: watch::Receiver<usize>,
+    http: reqwest::Client,
 }
 
 impl Process {
-    /// Starts one. Whatever it sends to the service goes through a line of its own, so that the callers can be told apart.
-    pub async fn start(kubeconfig: &str, service: &str, flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("kubeconfig");
-        std::fs::write(&config, kubeconfig).unwrap();
-        let line = Line::to(service).await;
-        let admin = free_address().await;
-        let child = Command::new(env!("CARGO_BIN_EXE_fdi-operator"))
-            .args(["run", "--allow-insecure-endpoints", &format!("--listen-address={admin}")])
+    /// One for the stage's namespace with the shipped rights, its Lease in the same namespace.
+    pub fn start(stage: &Stage, flags: &[&str]) -> Self {
+        let (scope, lease) =
+            (format!("--namespaces={}", stage.namespace), format!("--lease-namespace={}", stage.namespace));
+        Self::of(&stage.cluster, &[&[scope.as_str(), lease.as_str()], flags].concat())
+    }
+
+    /// One that works for the whole cluster unless flags say otherwise.
+    pub fn of(cluster: &Cluster, flags: &[&str]) -> Self {
+        Self::with_kubeconfig(&cluster.kubeconfig_path(), flags)
+    }
+
+    pub fn with_kubeconfig(kubeconfig: &Path, flags: &[&str]) -> Self {
+        Self::listening(kubeconfig, "127.0.0.1:0", flags)
+    }
+
+    /// One with its admin port at this address.
+    pub fn listening(kubeconfig: &Path, address: &str, flags: &[&str]) -> Self {
+        let listen = format!("--listen-address={address}");
+        let always = ["run", "--allow-insecure-endpoints", &listen, "--log-format=json"];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fdi-operator"))
+            .args(always)
             .args(flags)
-            .env("KUBECONFIG", config)
-            .env("HTTP_PROXY", &line.url)
-            .env_remove("NO_PROXY")
-            .env_remove("no_proxy")
-            .env_remove("http_proxy")
+            .env("KUBECONFIG", kubeconfig)
+            .env_remove("HOSTNAME")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(log_in(folder.path())).unwrap())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .unwrap();
-        Self { child, folder, admin: format!("http://{admin}"), line }
+            .expect("the operator's binary");
+        let mut reader = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = Arc::<Mutex<Vec<Value>>>::default();
+        let (told, news) = watch::channel(0);
+        let all = Arc::clone(&lines);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = reader.next_line().await {
+                // What comes before logging begins is plain text.
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                all.lock().unwrap().push(line);
+                told.send_modify(|n| *n += 1);
+            }
+        });
+        Self { child, lines, news, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
-    /// Sends a signal such as `STOP`.
-    pub async fn signal(&self, signal: &str) {
-        let pid = self.child.id().expect("it runs").to_string();
-        assert!(Command::new("kill").args(["-s", signal, &pid]).status().await.unwrap().success());
-    }
-
-    /// Waits for its end.
-    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
-        match tokio::time::timeout(within, self.child.wait()).await {
-            Ok(status) => status.unwrap(),
-            Err(_) => panic!("it still runs after {within:?}:\n{}", self.log()),
-        }
-    }
-
-    /// Whether it still runs.
-    pub fn runs(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// Everything it has logged.
+    /// The whole log so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(log_in(self.folder.path())).unwrap()
+        let lines = self.lines.lock().unwrap();
+        lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
-    /// Waits until the log holds this text.
-    pub async fn says(&self, text: &str, within: Duration) {
-        let said = async {
-            while !self.log().contains(text) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+    /// Waits for the first line of the log that contains this text.
+    pub async fn logged(&self, text: &str) -> Value {
+        let mut news = self.news.clone();
+        let found = async {
+            loop {
+                news.borrow_and_update();
+                let line = self.lines.lock().unwrap().iter().find(|line| line.to_string().contains(text)).cloned();
+                match line {
+                    Some(line) => return line,
+                    None => news.changed().await.expect("the process writes its log"),
+                }
             }
         };
-        assert!(tokio::time::timeout(within, said).await.is_ok(), "it never said '{text}':\n{}", self.log());
-    }
-
-    /// Status code and text of one of its own pages.
-    pub async fn page(&self, path: &str) -> (u16, String) {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().unwrap();
-        match client.get(format!("{}{path}", self.admin)).send().await {
-            Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap_or_default()),
-            Err(error) => (0, error.to_string()),
+        match tokio::time::timeout(SOON, found).await {
+            Ok(line) => line,
+            Err(_) => panic!("no '{text}' in the log within {SOON:?}:\n{}", self.log()),
         }
     }
 
-    /// Waits until it is ready, its stores filled.
-    pub async fn ready(&self) {
+    /// Status code and body of the admin port.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let line = self.logged("the operator starts").await;
+        let address = line.pointer("/fields/address").or(line.get("address")).and_then(Value::as_str).unwrap();
+        let answer = self.http.get(format!("http://{address}{path}")).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    pub async fn wait_ready(&self) {
         let ready = async {
-            while self.page("/readyz").await.0 != 200 {
+            while self.get("/readyz").await.0 != 200 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        assert!(tokio::time::timeout(SOON, ready).await.is_ok(), "it is not ready:\n{}", self.log());
+        assert!(tokio::time::timeout(SOON, ready).await.is_ok(), "not ready within {SOON:?}:\n{}", self.log());
     }
 
-    /// When it sent something to the service.
-    pub fn calls(&self) -> Vec<Instant> {
-        self.line.calls.lock().unwrap().clone()
+    /// Waits until this process holds the Lease.
+    pub async fn wait_leading(&self) {
+        self.logged("this process is the leader").await;
     }
-}
 
-fn log_in(folder: &Path) -> PathBuf {
-    folder.join("log")
-}
-
-/// An address that nobody listens on now.
-async fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
-}
-
-/// A way to the service that writes down when something was sent.
-struct Line {
-    url: String,
-    calls: Arc<Mutex<Vec<Instant>>>,
-    forwarding: JoinHandle<()>,
-}
-
-impl Line {
-    async fn to(service: &str) -> Self {
-        let service = service.trim_start_matches("http://").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let calls = Arc::<Mutex<Vec<Instant>>>::default();
-        let written = Arc::clone(&calls);
-        let forwarding = tokio::spawn(async move {
-            loop {
-                let (caller, _) = listener.accept().await.unwrap();
-                tokio::spawn(forward(caller, service.clone(), Arc::clone(&written)));
-            }
-        });
-        Self { url, calls, forwarding }
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
     }
-}
 
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.forwarding.abort();
+    pub fn pid(&self) -> Pid {
+        let id = self.child.id().expect("the process runs");
+        Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
     }
-}
 
-async fn forward(caller: TcpStream, service: String, calls: Arc<Mutex<Vec<Instant>>>) {
-    let Ok(service) = TcpStream::connect(service).await else { return };
-    let ((mut from, mut back), (mut answers, mut to)) = (caller.into_split(), service.into_split());
-    let asking = async {
-        let mut buffer = vec![0; 16 * 1024];
-        while let Ok(read) = from.read(&mut buffer).await {
-            if read == 0 {
-                break;
-            }
-            calls.lock().unwrap().push(Instant::now());
-            if to.write_all(&buffer[..read]).await.is_err() {
-                break;
-            }
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end; how it ended and how long that took.
+    pub async fn ended(&mut self, within: Duration) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        match tokio::time::timeout(within, self.child.wait()).await {
+            Ok(status) => (status.unwrap(), began.elapsed()),
+            Err(_) => panic!("still running after {within:?}:\n{}", self.log()),
         }
-    };
-    tokio::select! {
-        () = asking => {}
-        _ = tokio::io::copy(&mut answers, &mut back) => {}
     }
 }

@@ -1,0 +1,220 @@
+//! Scale and cost of the real binary on a real kube-apiserver, as a table. `make scale`, or with other sizes:
+//! `cargo bench --bench scale -- --groups 10000 --instances 100 --idle 60`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use controlplane::ControlPlane;
+use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, types};
+use fdi_simulator::{NewTasks, Operation, Options, Simulator};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+const PROJECT: &str = "0123456789abcdef0123456789abcdef";
+
+#[derive(Parser)]
+struct Cli {
+    /// Groups in all.
+    #[arg(long, default_value_t = 1000)]
+    groups: usize,
+    /// Instances that they are spread over.
+    #[arg(long, default_value_t = 100)]
+    instances: usize,
+    /// Tasks of each group; they are running, as wanted.
+    #[arg(long, default_value_t = 10)]
+    tasks: usize,
+    /// Poll interval in seconds.
+    #[arg(long, default_value_t = 60)]
+    poll: i32,
+    /// Seconds of idleness that are measured.
+    #[arg(long, default_value_t = 60)]
+    idle: u64,
+    /// Edits of one group whose way to the service is timed.
+    #[arg(long, default_value_t = 40)]
+    edits: usize,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() {
+    let cli = Cli::parse();
+    let plane = ControlPlane::start().await.unwrap();
+    let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+    assert!(plane.kubectl().run(["apply", "--server-side", "-f", crds]).await.unwrap().status.success());
+    let waited = plane.kubectl().run(["wait", "--for=condition=Established", "crd", "--all"]).await.unwrap();
+    assert!(waited.status.success());
+    let sim = Simulator::start(Options { record_lists: false, ..Options::default() }).await.unwrap();
+    sim.set_token("token", Some(PROJECT), Duration::from_secs(24 * 3600));
+    let client = client(&plane).await;
+    fill(&cli, &sim, &client).await;
+
+    let Cli { groups, tasks, instances, poll, .. } = &cli;
+    println!("| {groups} groups × {tasks} tasks over {instances} instances, poll {poll} s | |\n|---|---|");
+    let began = Instant::now();
+    let mut operator = start(&plane);
+    all_ready(&client, cli.groups).await;
+    row("cold start → every group Ready", format!("{:.1} s", began.elapsed().as_secs_f64()));
+    row("start and stop calls for that", count(&sim, Operation::Batch));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+
+    let pid = operator.id().unwrap();
+    let (cpu, lists, writes) = (cpu_seconds(pid), count(&sim, Operation::List), versions(&client).await);
+    tokio::time::sleep(Duration::from_secs(cli.idle)).await;
+    let (used, idle) = (cpu_seconds(pid) - cpu, cli.idle as f64);
+    let lists = (count(&sim, Operation::List) - lists) as f64;
+    row("idle CPU", format!("{:.2} % of a core ({:.0} s an hour)", used / idle * 100.0, used * 3600.0 / idle));
+    row(
+        "list requests an instance and poll interval",
+        format!("{:.2}", lists / cli.instances as f64 * f64::from(cli.poll) / idle),
+    );
+    row("objects written while idle", changed(&writes, &versions(&client).await));
+    row("RSS idle", format!("{:.1} MB", rss_megabytes(pid)));
+
+    let mut times = edits(&cli, &sim, &client).await;
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1];
+    row(
+        &format!("edit of {} tasks → call received ({} edits)", cli.tasks, times.len()),
+        format!("p50 {} ms, p99 {} ms", at(0.5), at(0.99)),
+    );
+    let binary = std::fs::metadata(env!("CARGO_BIN_EXE_fdi-operator")).unwrap().len();
+    row("binary", format!("{:.1} MB", binary as f64 / 1e6));
+    operator.kill().await.unwrap();
+    plane.stop().await.unwrap();
+}
+
+fn row(what: &str, figure: impl std::fmt::Display) {
+    println!("| {what} | {figure} |");
+}
+
+async fn client(plane: &ControlPlane) -> kube::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig = Kubeconfig::from_yaml(plane.kubeconfig_yaml()).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    kube::Client::try_from(config).unwrap()
+}
+
+fn id(instance: usize, group: usize, task: usize) -> String {
+    format!("{instance:08x}{group:012x}{task:012x}")
+}
+
+fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> K {
+    let version = "fdi.romaconnect.dev/v1alpha1";
+    serde_json::from_value(json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}))
+        .unwrap()
+}
+
+async fn fill(cli: &Cli, sim: &Simulator, client: &kube::Client) {
+    let secret = json!({"metadata": {"name": "token"}, "stringData": {"token": "token"}});
+    let secrets: Api<Secret> = Api::default_namespaced(client.clone());
+    secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
+    for instance in 0..cli.instances {
+        let service = sim.instance(PROJECT, &format!("instance-{instance}"));
+        let groups = (0..cli.groups).filter(|group| group % cli.instances == instance);
+        let ids = groups.flat_map(|group| (0..cli.tasks).map(move |task| id(instance, group, task))).collect();
+        service.create(&NewTasks { ids, running: true, ..NewTasks::default() });
+        let spec = json!({
+            "endpoint": sim.url(), "projectId": PROJECT, "instanceId": format!("instance-{instance}"),
+            "auth": {"token": {"secretRef": {"name": "token"}}}, "pollIntervalSeconds": cli.poll,
+        });
+        let instances: Api<FdiInstance> = Api::default_namespaced(client.clone());
+        let new = object("FdiInstance", &format!("i{instance}"), &spec);
+        instances.create(&PostParams::default(), &new).await.unwrap();
+    }
+    let creating = (0..cli.groups).map(|group| {
+        let groups: Api<FdiTaskGroup> = Api::default_namespaced(client.clone());
+        let instance = group % cli.instances;
+        let ids: Vec<String> = (0..cli.tasks).map(|task| id(instance, group, task)).collect();
+        let spec = json!({"instanceRef": {"name": format!("i{instance}")}, "desiredState": "Running", "taskIds": ids});
+        let new = object("FdiTaskGroup", &format!("g{group}"), &spec);
+        async move { groups.create(&PostParams::default(), &new).await.unwrap() }
+    });
+    futures::stream::iter(creating).buffer_unordered(16).collect::<Vec<_>>().await;
+}
+
+fn start(plane: &ControlPlane) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_fdi-operator"))
+        .args(["run", "--leader-election=false", "--allow-insecure-endpoints", "--listen-address=127.0.0.1:0"])
+        .env("KUBECONFIG", plane.kubeconfig_path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// Counts with pages of the server's cache, so that asking does not slow what is measured.
+async fn all_ready(client: &kube::Client, groups: usize) {
+    let api: Api<FdiTaskGroup> = Api::default_namespaced(client.clone());
+    loop {
+        let all = api.list(&ListParams::default().match_any()).await.unwrap().items;
+        let ready = |group: &&FdiTaskGroup| {
+            let mut conditions = group.status.iter().flat_map(|status| &status.conditions);
+            conditions.any(|c| c.type_ == types::READY && c.status == ConditionStatus::True)
+        };
+        if all.iter().filter(ready).count() == groups {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn count(sim: &Simulator, operation: Operation) -> usize {
+    sim.with_log(|log| log.iter().filter(|entry| entry.operation == operation).count())
+}
+
+async fn versions(client: &kube::Client) -> Vec<Option<String>> {
+    let groups: Api<FdiTaskGroup> = Api::default_namespaced(client.clone());
+    let instances: Api<FdiInstance> = Api::default_namespaced(client.clone());
+    let groups = groups.list(&ListParams::default()).await.unwrap().items;
+    let instances = instances.list(&ListParams::default()).await.unwrap().items;
+    let groups = groups.into_iter().map(|group| group.metadata.resource_version);
+    groups.chain(instances.into_iter().map(|instance| instance.metadata.resource_version)).collect()
+}
+
+fn changed(before: &[Option<String>], after: &[Option<String>]) -> usize {
+    before.iter().zip(after).filter(|(before, after)| before != after).count()
+}
+
+/// Milliseconds from sending each edit to the arrival of its call.
+async fn edits(cli: &Cli, sim: &Simulator, client: &kube::Client) -> Vec<i64> {
+    let api: Api<FdiTaskGroup> = Api::default_namespaced(client.clone());
+    let mut times = Vec::new();
+    for n in 0..cli.edits {
+        let state = if n % 2 == 0 { "Stopped" } else { "Running" };
+        let since = sim.last_seq();
+        let sent = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let patch = json!({"spec": {"desiredState": state}});
+        api.patch("g0", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        let arrived = sim.wait_for(Duration::from_secs(10), |view| {
+            let mut new = view.log().iter().rev().take_while(|entry| entry.seq > since);
+            new.find(|entry| entry.operation == Operation::Batch).map(|entry| entry.arrived_at)
+        });
+        times.push(arrived.await.expect("a call") - i64::try_from(sent).unwrap());
+        // Settled, and the limiter full again.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+    }
+    times
+}
+
+/// User and system time; the kernel counts hundredths of a second.
+fn cpu_seconds(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+fn rss_megabytes(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1000.0
+}
