@@ -1,12 +1,16 @@
 //! How the process ends and what it says of itself: real processes, real signals, exit codes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use clap::Parser;
+use fdi_operator::clients::Clients;
+use fdi_operator::config::Flags;
+use fdi_operator::process::{Parts, operate};
 use fdi_simulator::{Effect, Operation, Trigger};
 use rustix::process::Signal;
 use tokio::net::TcpListener;
 
-use crate::harness::{Process, Stage, faults, shared};
+use crate::harness::{Process, SOON, Stage, faults, shared};
 
 const LIMIT: Duration = Duration::from_secs(6);
 const ALONE: &str = "--leader-election=false";
@@ -86,4 +90,70 @@ async fn nonsense_ends_it_with_code_2_and_a_taken_address_with_code_1() {
     let mut process = Process::listening(&cluster.kubeconfig_path(), &address.to_string(), &[]);
     assert_eq!(process.ended(LIMIT).await.0.code(), Some(1));
     process.logged("--listen-address: cannot listen on").await;
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn livez_turns_red_when_one_of_our_own_tasks_hangs_and_names_it() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let flags = ["operator", ALONE, "--shutdown-drain=100ms", "--shutdown-limit=200ms"];
+    let config = Cli::try_parse_from(flags).unwrap().flags.check().unwrap();
+    let clients = Clients::new(&kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/livez", listener.local_addr().unwrap());
+    let (hang, hangs) = tokio::sync::oneshot::channel::<()>();
+    let (end, asked_to_end) = tokio::sync::oneshot::channel::<()>();
+    // Lives for as long as it is let, then never shows a sign of life again.
+    let work = |parts: Parts| async move {
+        let heart = parts.health.beat("worker of orders/roma", Duration::from_millis(500));
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        let living = async {
+            loop {
+                ticks.tick().await;
+                heart.next_within(Duration::from_millis(500));
+            }
+        };
+        tokio::select! {
+            () = living => {}
+            _ = hangs => {}
+        }
+        std::future::pending::<()>().await;
+    };
+    let asked = async {
+        let _ = asked_to_end.await;
+    };
+    let running = tokio::spawn(operate(config, clients, listener, asked, work));
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let live = async || {
+        let answer = http.get(&url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(live().await.0, 200);
+    let began = Instant::now();
+    hang.send(()).unwrap();
+    let red = async {
+        loop {
+            let (code, text) = live().await;
+            if code == 503 {
+                return text;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let text = tokio::time::timeout(SOON, red).await.expect("it turns red");
+    assert!(text.starts_with("failed: worker of orders/roma should have shown a sign of life"), "{text}");
+    assert_eq!(text.lines().count(), 1, "only what hangs is named: {text}");
+    faults::row(
+        "a task of the operator's own hangs (due within 0.5 s here)",
+        "`/livez` red, naming the task",
+        began.elapsed(),
+    );
+    // What hangs does not keep the process from ending either.
+    end.send(()).unwrap();
+    tokio::time::timeout(LIMIT, running).await.expect("it ends").unwrap().unwrap();
 }
