@@ -68,6 +68,7 @@ async fn main() {
 
     let pid = operator.id().unwrap();
     let (cpu, lists, writes) = (cpu_seconds(pid), count(&sim, Operation::List), versions(&client).await);
+    let asked = requests(&plane).await;
     tokio::time::sleep(Duration::from_secs(cli.idle)).await;
     let (used, idle) = (cpu_seconds(pid) - cpu, cli.idle as f64);
     let lists = (count(&sim, Operation::List) - lists) as f64;
@@ -76,6 +77,7 @@ async fn main() {
         "list requests an instance and poll interval",
         format!("{:.2}", lists / cli.instances as f64 * f64::from(cli.poll) / idle),
     );
+    row("requests to the API server a minute", format!("{:.0}", (requests(&plane).await - asked) * 60.0 / idle));
     row("objects written while idle", changed(&writes, &versions(&client).await));
     row("RSS idle", format!("{:.1} MB", rss_megabytes(pid)));
 
@@ -170,6 +172,16 @@ async fn all_ready(client: &kube::Client, groups: usize) {
 
 fn count(sim: &Simulator, operation: Operation) -> usize {
     sim.with_log(|log| log.iter().filter(|entry| entry.operation == operation).count())
+}
+
+/// Requests for what only the operator asks for, as the API server counts them. Our own two lists are among them.
+async fn requests(plane: &ControlPlane) -> f64 {
+    let metrics = plane.kubectl().run(["get", "--raw", "/metrics"]).await.unwrap().stdout;
+    let ours =
+        ["resource=\"fdiinstances\"", "resource=\"fditaskgroups\"", "resource=\"secrets\"", "resource=\"events\""];
+    let total = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{"));
+    let total = total.filter(|line| ours.iter().any(|resource| line.contains(resource)));
+    total.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 async fn versions(client: &kube::Client) -> Vec<Option<String>> {
