@@ -51,10 +51,8 @@ struct GroupMemory {
     wish: RunState,
     /// When the present wish was first seen.
     edited: Timestamp,
-    /// When the first of the edits that are still on their way was seen.
-    opened: Timestamp,
-    /// The edit has not been converged yet: its time to settle is still to be told.
-    open: bool,
+    /// When the first of the edits that have not converged yet was seen; their time to settle is still to be told.
+    opened: Option<Timestamp>,
     /// Since when another group owns some of its tasks.
     conflict: Option<Timestamp>,
 }
@@ -107,14 +105,11 @@ impl Ledger {
                 requested_at: group.requested_at.clone(),
                 wish: group.wish,
                 edited: now,
-                opened: now,
-                open: edited,
+                opened: edited.then_some(now),
                 conflict: None,
             });
             if memory.generation != group.generation || memory.wish != group.wish {
-                if !std::mem::replace(&mut memory.open, true) {
-                    memory.opened = now;
-                }
+                memory.opened.get_or_insert(now);
                 memory.edited = now;
             }
             memory.generation = group.generation;
@@ -180,7 +175,6 @@ impl Ledger {
                 continue;
             };
             memory.missing = None;
-            memory.name.clone_from(&task.name);
             if memory.call.as_ref().is_some_and(|call| view.requested < call.ended) {
                 continue;
             }
@@ -309,22 +303,17 @@ impl Ledger {
     /// The group has converged: how long after its edit, told once per edit.
     pub fn take_converged(&mut self, uid: &str, now: Timestamp) -> Option<std::time::Duration> {
         let group = self.groups.get_mut(uid)?;
-        std::mem::take(&mut group.open).then(|| crate::backoff::between(group.edited, now))
+        group.opened.take().map(|_| crate::backoff::between(group.edited, now))
     }
 
     /// When the first of the group's edits that are still on their way was seen.
     pub fn opened(&self, uid: &str) -> Option<Timestamp> {
-        self.groups.get(uid).filter(|group| group.open).map(|group| group.opened)
+        self.groups.get(uid)?.opened
     }
 
     /// When the group's present wish was first seen.
     pub fn edited(&self, uid: &str) -> Option<Timestamp> {
         self.groups.get(uid).map(|group| group.edited)
-    }
-
-    /// Whether the group's edit is still on its way.
-    pub fn is_open(&self, uid: &str) -> bool {
-        self.groups.get(uid).is_some_and(|group| group.open)
     }
 
     /// Since when another group owns some of the group's tasks.
@@ -337,7 +326,7 @@ impl Ledger {
         self.tasks.get(id)?.missing.as_ref().map(|missing| missing.since)
     }
 
-    /// The failed attempts of a task, and its name as last listed.
+    /// The failed attempts of a task, and its name as the status had it before a restart; the list knows better.
     pub fn failure(&self, id: &TaskId) -> Option<(&Failure, &str)> {
         let memory = self.tasks.get(id)?;
         memory.failure.as_ref().map(|failure| (failure, memory.name.as_str()))
@@ -355,7 +344,7 @@ impl Ledger {
 
     /// Where a task stands now.
     pub fn standing(&self, group: &GroupWish, id: &TaskId, view: Option<&View>, now: Timestamp) -> Standing {
-        let edited = self.is_open(&group.uid);
+        let edited = self.opened(&group.uid).is_some();
         match self.tasks.get(id) {
             Some(memory) => memory.standing(id, group.wish, edited, view, now, &self.timings),
             None => Memory::default().standing(id, group.wish, edited, view, now, &self.timings),

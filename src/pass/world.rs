@@ -16,7 +16,7 @@ use crate::crd::{
     ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec, FdiTaskGroup,
     FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, types,
 };
-use crate::fdi::{Action, Answer, Batch, CallError, Cause, Class, LastRun, Outcome, RunState, Task, TaskId};
+use crate::fdi::{Action, Answer, Batch, CallError, Cause, Class, LastRun, Outcome, Refusal, RunState, Task, TaskId};
 use crate::ledger::Ledger;
 use crate::pass::LettingGo;
 use crate::sight::{Problem, Sight, View};
@@ -37,6 +37,21 @@ pub fn error(class: Class, cause: Cause, code: &str) -> CallError {
         request_id: None,
         retry_after: None,
     }
+}
+
+pub const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A request that the service fails without acting.
+pub fn unavailable() -> Act {
+    Act::Fail { error: error(Class::Unavailable, Cause::Unavailable, "HTTP 500"), applied: 0 }
+}
+
+/// A task that is refused with this code.
+pub fn refusing(code: &str, lasting: bool) -> Manner {
+    let refusal = Refusal { code: code.into(), message: format!("{code}: do something"), lasting };
+    Manner { settles_after: Some(Duration::ZERO), refuses: Some(Outcome::Refused(refusal)), poison: None }
 }
 
 /// How the service treats the next request of a kind; the queue's default is to do as asked.

@@ -1,24 +1,9 @@
 //! The condition table in time: precedence of its rows, and what a change costs in writes.
 
-use std::time::Duration;
-
-use super::world::{Act, Manner, World, error, id};
+use super::world::{Manner, World, error, id, refusing, seconds, unavailable};
 use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, reasons};
-use crate::fdi::{Cause, Class, Outcome, Refusal, RunState};
+use crate::fdi::{Cause, Class, RunState};
 use crate::sight::Problem;
-
-const fn seconds(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn unavailable() -> Act {
-    Act::Fail { error: error(Class::Unavailable, Cause::Unavailable, "HTTP 500"), applied: 0 }
-}
-
-fn refusing() -> Manner {
-    let refusal = Refusal { code: "FDI.3083".into(), message: "no schedule plan".into(), lasting: true };
-    Manner { settles_after: Some(Duration::ZERO), refuses: Some(Outcome::Refused(refusal)), poison: None }
-}
 
 /// Everything is wrong with group `b` at once; then one thing after the other is put right, and each time the next row of the
 /// table of `docs/fditaskgroup.md` is what the group says.
@@ -27,7 +12,7 @@ fn every_row_of_the_table_wins_over_all_that_come_after_it() {
     let mut world = World::new(5);
     world.group("a", DesiredState::Running, [1]);
     world.now += jiff::SignedDuration::from_secs(1);
-    world.service.manners.insert(id(3), refusing());
+    world.service.manners.insert(id(3), refusing("FDI.3083", true));
     world.service.manners.insert(id(4), Manner { settles_after: None, refuses: None, poison: None });
     world.group("b", DesiredState::Running, 1..=5).spec.deletion_policy = DeletionPolicy::Stop;
     for _ in 0..6 {
@@ -74,7 +59,7 @@ fn the_lower_rows_appear_one_after_the_other_as_causes_go() {
     let mut world = World::new(3);
     world.group("a", DesiredState::Running, [1]);
     world.now += jiff::SignedDuration::from_secs(1);
-    world.service.manners.insert(id(3), refusing());
+    world.service.manners.insert(id(3), refusing("FDI.3083", true));
     world.group("b", DesiredState::Running, 1..=3);
     for _ in 0..6 {
         world.pass_for(seconds(66));
@@ -109,7 +94,7 @@ fn a_change_of_fact_costs_two_status_writes_at_most() {
     assert!(writes(&mut world, seconds(30)) <= 2 * 2 + 1);
     world.service.tasks.insert(id(1), RunState::Running);
     assert!(writes(&mut world, seconds(90)) <= 2 * 2 + 2);
-    world.service.manners.insert(id(1), refusing());
+    world.service.manners.insert(id(1), refusing("FDI.3083", true));
     world.edit("a", |spec| spec.desired_state = DesiredState::Running);
     assert!(writes(&mut world, seconds(30)) <= 2 * 3 + 1);
     for _ in 0..1000 {

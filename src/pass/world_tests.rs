@@ -3,27 +3,14 @@
 use std::time::Duration;
 
 use super::LettingGo;
-use super::world::{Act, Manner, World, error, id};
+use super::world::{Act, Manner, World, error, id, refusing, seconds, unavailable};
 use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, event_reasons, reasons};
-use crate::fdi::{Action, Cause, Class, Outcome, Refusal, RunState};
+use crate::fdi::{Action, Cause, Class, RunState};
 use crate::ledger::codes;
 use crate::sight::Problem;
 
-const fn seconds(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
 fn minutes(n: u64) -> Duration {
     seconds(60 * n)
-}
-
-fn unavailable() -> Act {
-    Act::Fail { error: error(Class::Unavailable, Cause::Unavailable, "HTTP 500"), applied: 0 }
-}
-
-fn refusing(code: &str, lasting: bool) -> Manner {
-    let refusal = Refusal { code: code.into(), message: format!("{code}: do something"), lasting };
-    Manner { settles_after: Some(Duration::ZERO), refuses: Some(Outcome::Refused(refusal)), poison: None }
 }
 
 fn poisonous(class: Class, code: &str) -> Manner {

@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use super::world::{Act, Manner, World, error, id};
+use super::world::{Act, Manner, World, error, id, seconds};
 use crate::crd::{ConditionStatus, DesiredState, FdiInstance, event_reasons, reasons, types};
 use crate::fdi::{Cause, Class, RunState};
 use crate::sight::Problem;
-
-const fn seconds(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
 
 fn lost_call() -> Act {
     Act::Fail { error: error(Class::Unavailable, Cause::Unavailable, "Timeout"), applied: 10 }

@@ -73,7 +73,8 @@ fn every(facts: &Facts<'_, '_>) -> Vec<(Timestamp, TaskFailure)> {
             continue;
         }
         let waits_unseen = matches!(standing.bucket, Bucket::Ready | Bucket::Pending(PendingFor::Appearance));
-        let Some((found, name)) = facts.ledger.failure(id).filter(|_| !waits_unseen) else { continue };
+        let Some((found, stored)) = facts.ledger.failure(id).filter(|_| !waits_unseen) else { continue };
+        let name = facts.sight.view().and_then(|view| view.task(id)).map_or(stored, |task| task.name.as_str());
         let next = (!found.is_spent(timings)).then_some(found.next);
         let entry = failure(id.as_str(), name, &found.action, &found.code, &found.message, found.attempts, next);
         all.push((found.since, entry));
