@@ -100,11 +100,11 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_MAX_CONCURRENT_PASSES", value_name = "COUNT", default_value = "1024")]
     max_concurrent_passes: NonZeroUsize,
 
-    /// How many writes to the API server are in flight at once.
+    /// How many requests to the API server (statuses written, Secrets read) are in flight at once, beside the watches.
     ///
-    /// 16 writes a thousand statuses in about a second and stays a small part of what one client may do at once.
-    #[arg(long, env = "FDI_OPERATOR_MAX_API_WRITES", value_name = "COUNT", default_value = "16")]
-    max_api_writes: NonZeroUsize,
+    /// 16 write a thousand statuses in about a second and stay a small part of what one client may do at once.
+    #[arg(long, env = "FDI_OPERATOR_MAX_API_REQUESTS", value_name = "COUNT", default_value = "16")]
+    max_api_requests: NonZeroUsize,
 
     /// How long calls in flight may still take after SIGTERM.
     ///
@@ -137,7 +137,7 @@ pub struct Config {
     /// What all instances share of the FDI client; where it may go is settled.
     pub fdi: Fdi,
     pub max_concurrent_passes: usize,
-    pub max_api_writes: usize,
+    pub max_api_requests: usize,
     pub shutdown: Shutdown,
     pub timings: Timings,
 }
@@ -220,7 +220,7 @@ impl Flags {
             election,
             fdi: fdi(self.allowed_endpoints, self.allow_insecure_endpoints)?,
             max_concurrent_passes: self.max_concurrent_passes.get(),
-            max_api_writes: self.max_api_writes.get(),
+            max_api_requests: self.max_api_requests.get(),
             shutdown: Shutdown { drain: self.shutdown_drain, limit: self.shutdown_limit },
             timings: Timings::default(),
         })

@@ -3,6 +3,11 @@
 
 use std::process::ExitCode;
 
+/// The lists of a start are many and short-lived, and glibc keeps the room they took: a third of the memory of a large
+/// installation (docs/decisions.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // The one TLS provider of the process; it fails only when there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();

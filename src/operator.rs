@@ -97,6 +97,6 @@ fn shared(parts: &Parts, stores: &Arc<Stores>) -> Shared {
         metrics: parts.metrics.clone(),
         health: parts.health.clone(),
         passes: Arc::new(Semaphore::new(parts.config.max_concurrent_passes)),
-        writes: Arc::new(Semaphore::new(parts.config.max_api_writes)),
+        requests: Arc::new(Semaphore::new(parts.config.max_api_requests)),
     }
 }

@@ -39,9 +39,9 @@ pub use desired::{Deletion, Desired, Finalizer, GroupWish, InstanceKey, Instance
 pub use observe::{Lookout, Session, connection, observe};
 pub use plan::{Plan, plan};
 pub use run::{Finished, Interrupts, Outcomes, run};
-pub use status::{GroupReport, LettingGo, Note, Statuses, Tally, status};
+pub use status::{GroupReport, LettingGo, Note, Statuses, Tally, acknowledgements, status};
 pub use wake::wake;
-pub use write::{Desk, Memo, Unwritten, write};
+pub use write::{Desk, Memo, Unwritten, acknowledge, write};
 pub use written::Written;
 
 /// What one instance's worker keeps between passes.
@@ -66,11 +66,16 @@ pub async fn pass(
     let Bench { key, ledger, sight, session, memo } = bench;
     let timings = ledger.timings().clone();
 
-    let desired = desired(snapshot); // pure
+    let mut desired = desired(snapshot); // pure
     sight.greet(&desired, clock.now());
     ledger.greet(&desired, clock.now());
 
-    observe(lookout, key, &desired, sight, session, &timings).await; // I/O
+    let edits = acknowledgements(&desired, sight, ledger, clock.now()); // pure
+    let (acknowledged, ()) = tokio::join!(
+        acknowledge(desk, key, &edits, memo, interrupts.permit),
+        observe(lookout, key, &desired, sight, session, &timings),
+    ); // I/O
+    desired.acknowledge(acknowledged);
     ledger.observe(&desired, sight.view(), clock.now());
     ledger.settle_calls(&desired, sight, clock.now());
 

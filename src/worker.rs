@@ -40,9 +40,9 @@ pub struct Shared {
     pub timings: Timings,
     pub metrics: Metrics,
     pub health: Health,
-    /// Passes at once, and writes in flight, over all instances.
+    /// Passes at once, and requests to the API server in flight, over all instances.
     pub passes: Arc<Semaphore>,
-    pub writes: Arc<Semaphore>,
+    pub requests: Arc<Semaphore>,
 }
 
 /// The supervisor cannot go on: the process must end, and be started again.
@@ -171,6 +171,7 @@ impl Worker {
             fdi: self.shared.fdi.clone(),
             clock: self.shared.clock,
             duplicates: self.shared.duplicates.clone(),
+            in_flight: Arc::clone(&self.shared.requests),
             observer: metrics.clone(),
         }
     }
@@ -180,7 +181,7 @@ impl Worker {
             client: self.shared.client.clone(),
             events: self.shared.events.clone(),
             metrics: metrics.clone(),
-            in_flight: Arc::clone(&self.shared.writes),
+            in_flight: Arc::clone(&self.shared.requests),
         }
     }
 

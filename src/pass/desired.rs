@@ -214,6 +214,15 @@ impl Desired {
         self.groups.iter().flat_map(|group| group.owned.iter().map(move |id| (group, id)))
     }
 
+    /// Takes note of statuses written since.
+    pub fn acknowledge(&mut self, written: Vec<(String, FdiTaskGroupStatus)>) {
+        for (uid, status) in written {
+            if let Some(group) = self.groups.iter_mut().find(|group| group.uid == uid) {
+                group.status = status;
+            }
+        }
+    }
+
     /// Values of `requestedAt`, on instance and groups, that their statuses have not echoed yet.
     pub fn unanswered_requests(&self) -> Vec<String> {
         let instance = self.instance.iter().map(|i| (&i.requested_at, &i.status.last_handled_reconcile_at));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use tokio::sync::Semaphore;
 
 use super::{Desired, InstanceKey};
 use crate::clock::Clock;
@@ -22,6 +23,8 @@ pub struct Lookout {
     pub fdi: Fdi,
     pub clock: Clock,
     pub duplicates: Duplicates,
+    /// Requests to the API server in flight over all instances.
+    pub in_flight: Arc<Semaphore>,
     pub observer: Arc<dyn Observer>,
 }
 
@@ -127,7 +130,10 @@ async fn sign_in(
     let reference = secret::reference(&spec.auth)?;
     let secrets: Api<Secret> = Api::namespaced(lookout.client.clone(), &key.namespace);
     let name = &reference.name;
-    let stored = match secrets.get_opt(name).await {
+    let place = lookout.in_flight.acquire().await;
+    let stored = secrets.get_opt(name).await;
+    drop(place);
+    let stored = match stored {
         Ok(Some(stored)) => stored,
         Ok(None) => {
             return Err(Problem::SecretNotFound(format!(

@@ -2,6 +2,7 @@
 //!
 //! Nothing is carried over: each pass computes every condition from today's spec and the last observation.
 
+mod acknowledgement;
 mod deletion;
 mod failures;
 mod group;
@@ -16,6 +17,7 @@ use crate::fdi::{LastRun, TaskId};
 use crate::ledger::{Bucket, FailedFor, Ledger, PendingFor, Standing};
 use crate::sight::{Sight, View};
 
+pub use acknowledgement::acknowledgements;
 pub use deletion::LettingGo;
 
 /// An event that becomes true with a status write.

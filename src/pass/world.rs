@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Desired, Outcomes, Plan, Snapshot, Statuses, desired, plan, status, wake};
+use super::{Desired, GroupReport, Outcomes, Plan, Snapshot, acknowledgements, desired, plan, status, wake};
 use crate::backoff::after;
 use crate::crd::{
     ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec, FdiTaskGroup,
@@ -282,9 +282,13 @@ impl World {
     pub fn pass(&mut self) {
         let timings = self.ledger.timings().clone();
         let snapshot = self.snapshot();
-        let desired = desired(&snapshot);
+        let mut desired = desired(&snapshot);
         self.sight.greet(&desired, self.now);
         self.ledger.greet(&desired, self.now);
+        let edits = check(&self.sight, &acknowledgements(&desired, &self.sight, &self.ledger, self.now));
+        let acknowledged = edits.iter().map(|edit| (edit.uid.clone(), edit.status.clone())).collect();
+        self.store(edits);
+        desired.acknowledge(acknowledged);
         self.look(&timings);
         self.ledger.observe(&desired, self.sight.view(), self.now);
         self.ledger.settle_calls(&desired, &mut self.sight, self.now);
@@ -292,7 +296,7 @@ impl World {
         let outcomes = self.run(&desired, &plan).record(&mut self.ledger, &mut self.sight, &timings);
         let statuses = status(&desired, &self.sight, &outcomes, &self.ledger, self.now);
         self.wake = wake(&desired, &plan, &outcomes, &statuses, &self.sight, &self.ledger, self.now);
-        let stored = check(&self.sight, &statuses);
+        let stored = check(&self.sight, statuses.groups());
         if let (Some(instance), Some((status, _))) = (&mut self.instance, statuses.instance())
             && instance.status.as_ref() != Some(status)
         {
@@ -406,9 +410,9 @@ impl World {
 }
 
 /// What must hold at every moment, whatever happens.
-fn check(sight: &Sight, statuses: &Statuses<'_>) -> Vec<Stored> {
+fn check(sight: &Sight, reports: &[GroupReport<'_>]) -> Vec<Stored> {
     let mut stored = Vec::new();
-    for report in statuses.groups() {
+    for report in reports {
         let Some(status) = &report.status else { continue };
         let condition = |type_: &str| status.conditions.iter().find(|c| c.type_ == type_);
         let counts = status.tasks.unwrap_or_default();

@@ -49,6 +49,33 @@ fn a_new_generation_is_acknowledged_before_its_calls_are_sent() {
 }
 
 #[test]
+fn an_edit_that_the_last_list_shows_to_need_calls_is_acknowledged_and_called_for_in_one_pass() {
+    let mut world = World::new(10);
+    world.group("a", DesiredState::Running, 1..=10);
+    world.pass_for(minutes(5));
+    let (calls, writes) = (world.service.calls.len(), world.writes);
+    world.edit("a", |spec| spec.desired_state = DesiredState::Stopped);
+    world.request("a", "now");
+    world.pass();
+    assert_eq!((world.service.calls.len() - calls, world.writes - writes), (1, 2), "acknowledged, called, settling");
+    assert_eq!((world.status("a").observed_generation, world.reason("a")), (2, reasons::PROGRESSING.into()));
+    assert_eq!(world.status("a").last_handled_reconcile_at.as_deref(), Some("now"));
+}
+
+#[test]
+fn an_edit_while_calls_cannot_be_sent_is_not_told_to_be_on_its_way() {
+    let mut world = World::new(10);
+    world.group("a", DesiredState::Running, 1..=10);
+    world.pass_for(minutes(5));
+    world.problem = Some(Problem::SecretNotFound("the Secret is gone".into()));
+    world.pass_for(minutes(5));
+    world.edit("a", |spec| spec.desired_state = DesiredState::Stopped);
+    let writes = world.writes;
+    world.pass();
+    assert_eq!((world.writes - writes, world.reason("a")), (1, reasons::SECRET_NOT_FOUND.into()));
+}
+
+#[test]
 fn groups_applied_one_after_the_other_share_calls() {
     let mut world = World::new(994);
     for n in 0..142 {

@@ -33,7 +33,7 @@ pub struct Desk {
     pub client: kube::Client,
     pub events: Events,
     pub metrics: Arc<Instance>,
-    /// Writes in flight over all instances.
+    /// Requests to the API server in flight over all instances.
     pub in_flight: Arc<Semaphore>,
 }
 
@@ -85,35 +85,57 @@ pub async fn write(
         let api: Api<FdiInstance> = Api::namespaced(desk.client.clone(), &key.namespace);
         let write = write_one(desk, permit, &api, &*wish.object, status, &wish.status, notes);
         match write.await {
-            Ok(answered) => remember(&mut memo.instance, answered.as_ref(), status),
+            Ok(Some(answered)) => memo.instance.wrote(&answered, status.clone()),
+            Ok(None) => {}
             Err(unwritten) => result = Err(unwritten),
         }
     }
+    let (_, groups) = write_groups(desk, key, statuses.groups(), &mut memo.groups, permit).await;
+    let uids: HashSet<&str> = desired.groups().iter().map(|group| group.uid.as_str()).collect();
+    memo.groups.retain(|uid| uids.contains(uid));
+    result.and(groups)
+}
+
+/// Writes acknowledgements while the next list is under way; those that are written now, by uid. One that does not go
+/// through is written at the end of the pass, and its calls wait for the next.
+pub async fn acknowledge(
+    desk: &Desk,
+    key: &InstanceKey,
+    reports: &[GroupReport<'_>],
+    memo: &mut Memo,
+    permit: &Permit,
+) -> Vec<(String, FdiTaskGroupStatus)> {
+    let (written, _) = write_groups(desk, key, reports, &mut memo.groups, permit).await;
+    written.into_iter().filter_map(|report| Some((report.group.uid.clone(), report.status.clone()?))).collect()
+}
+
+/// Writes several at once; those whose status is written now, and whether all that had to be written is.
+async fn write_groups<'r>(
+    desk: &Desk,
+    key: &InstanceKey,
+    reports: &'r [GroupReport<'r>],
+    memo: &mut Written<FdiTaskGroupStatus>,
+    permit: &Permit,
+) -> (Vec<&'r GroupReport<'r>>, Result<(), Unwritten>) {
     let api: Api<FdiTaskGroup> = Api::namespaced(desk.client.clone(), &key.namespace);
-    let mut waiting = statuses.groups().iter();
+    let (mut written, mut result) = (Vec::new(), Ok(()));
+    let mut waiting = reports.iter();
     let mut flights = FuturesUnordered::new();
     loop {
         while flights.len() < WRITES_AT_ONCE
             && let Some(report) = waiting.next()
         {
-            flights.push(write_group(desk, permit, &api, report).map(move |written| (report, written)));
+            flights.push(write_group(desk, permit, &api, report).map(move |answer| (report, answer)));
         }
         match flights.next().await {
-            Some((report, Ok(answered))) => {
-                report.status.iter().for_each(|status| remember(&mut memo.groups, answered.as_ref(), status));
+            Some((report, Ok(Some(answered)))) => {
+                report.status.iter().for_each(|status| memo.wrote(&answered, status.clone()));
+                written.push(report);
             }
+            Some((_, Ok(None))) => {}
             Some((_, Err(unwritten))) => result = Err(unwritten),
-            None => break,
+            None => return (written, result),
         }
-    }
-    let uids: HashSet<&str> = desired.groups().iter().map(|group| group.uid.as_str()).collect();
-    memo.groups.retain(|uid| uids.contains(uid));
-    result
-}
-
-fn remember<S: Clone + Default>(memo: &mut Written<S>, answered: Option<&ObjectMeta>, status: &S) {
-    if let Some(answered) = answered {
-        memo.wrote(answered, status.clone());
     }
 }
 

@@ -76,7 +76,7 @@ allowedEndpoints: ["https://roma.example.com", "https://*.example.org:8443"]
 allowInsecureEndpoints: true
 leaderElection: {leaseName: other}
 logFilter: info,fdi_operator=debug
-extraArgs: [--max-api-writes=4]
+extraArgs: [--max-api-requests=4]
 extraEnv: [{name: HTTPS_PROXY, value: "http://proxy.example.com:3128"}]
 podLabels: {team: data}
 podAnnotations: {note: "yes"}
@@ -99,7 +99,7 @@ tests: {image: busybox}
 	for _, wanted := range []string{
 		"image: ghcr.io/fdi-operator/fdi-operator@" + digest, "- name: registry",
 		"- --namespaces=orders,billing", "- --allowed-endpoints=https://roma.example.com,https://*.example.org:8443", "- --allow-insecure-endpoints",
-		"- --lease-name=other", "- --log-filter=info,fdi_operator=debug", "- --max-api-writes=4", "name: HTTPS_PROXY",
+		"- --lease-name=other", "- --log-filter=info,fdi_operator=debug", "- --max-api-requests=4", "name: HTTPS_PROXY",
 		"team: data", `note: "yes"`, "kubernetes.io/arch: arm64", "- operator: Exists", "priorityClassName: high",
 	} {
 		if !strings.Contains(string(text), wanted) {
