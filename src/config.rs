@@ -106,6 +106,13 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_MAX_API_WRITES", value_name = "COUNT", default_value = "16")]
     max_api_writes: NonZeroUsize,
 
+    /// How long a watch of the API server may say nothing before its connection counts as dead and is replaced.
+    ///
+    /// 130 s are two bookmarks missed: a kube-apiserver sends one every minute even when nothing changes (61 s were measured as
+    /// the longest silence). One that sends none costs one more request per kind each time, no list.
+    #[arg(long, env = "FDI_OPERATOR_WATCH_SILENCE", value_name = "DURATION", default_value = "130s", value_parser = duration)]
+    watch_silence: Duration,
+
     /// How long calls in flight may still take after SIGTERM.
     ///
     /// 4 s covers nearly every call of the service; a call that is cut has an unknown outcome and is looked after by the successor.
@@ -118,6 +125,9 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_SHUTDOWN_LIMIT", value_name = "DURATION", default_value = "6s", value_parser = duration)]
     shutdown_limit: Duration,
 }
+
+/// With less, watches would be begun anew all the time.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -138,6 +148,8 @@ pub struct Config {
     pub fdi: Fdi,
     pub max_concurrent_passes: usize,
     pub max_api_writes: usize,
+    /// How long a watch may say nothing.
+    pub watch_silence: Duration,
     pub shutdown: Shutdown,
     pub timings: Timings,
 }
@@ -206,6 +218,9 @@ impl Flags {
                 format!("must be shorter than --shutdown-limit ({:?})", self.shutdown_limit),
             ));
         }
+        if self.watch_silence < SHORTEST_SILENCE {
+            return Err(nonsense("--watch-silence", format!("must be at least {SHORTEST_SILENCE:?}")));
+        }
         Ok(Config {
             namespaces: namespaces(&self.namespaces)?,
             log: LogSettings {
@@ -221,6 +236,7 @@ impl Flags {
             fdi: fdi(self.allowed_endpoints, self.allow_insecure_endpoints)?,
             max_concurrent_passes: self.max_concurrent_passes.get(),
             max_api_writes: self.max_api_writes.get(),
+            watch_silence: self.watch_silence,
             shutdown: Shutdown { drain: self.shutdown_drain, limit: self.shutdown_limit },
             timings: Timings::default(),
         })
@@ -364,6 +380,7 @@ mod tests {
             (vec!["--allowed-endpoints=roma.example"], "--allowed-endpoints"),
             (vec!["--allowed-endpoints=http://roma.example"], "--allowed-endpoints"),
             (vec!["--shutdown-drain=6s"], "--shutdown-drain"),
+            (vec!["--watch-silence=999ms"], "--watch-silence"),
             (vec!["--log-filter=nonsense=nonsense"], "--log-filter"),
         ] {
             let error = parsed(&flags).unwrap_err();

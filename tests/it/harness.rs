@@ -1,6 +1,7 @@
 //! What every test needs: the control plane, a namespace, a simulator, an operator, and conditions with deadlines.
 
 mod cluster;
+pub mod fake_api;
 pub mod faults;
 mod operator;
 mod process;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 
 pub use cluster::{Cluster, HOME, kubeconfig, kubectl, shared};
 pub use operator::{Operator, fast};
-pub use process::Process;
+pub use process::{Process, kubeconfig_for};
 pub use revisions::Revisions;
 
 pub const PROJECT: &str = "0123456789abcdef0123456789abcdef";

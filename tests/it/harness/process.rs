@@ -40,6 +40,7 @@ impl Process {
 
     /// One with its admin port at this address.
     pub fn listening(kubeconfig: &Path, address: &str, flags: &[&str]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let listen = format!("--listen-address={address}");
         let always = ["run", "--allow-insecure-endpoints", &listen, "--log-format=json"];
         let mut child = Command::new(env!("CARGO_BIN_EXE_fdi-operator"))
@@ -132,4 +133,15 @@ impl Process {
         let status = ended.unwrap_or_else(|_| panic!("still running after {within:?}:\n{}", self.log()));
         (status.unwrap(), began.elapsed())
     }
+}
+
+/// Writes a kubeconfig without credentials for the API server at `server` into the folder.
+pub fn kubeconfig_for(folder: &tempfile::TempDir, server: &str) -> std::path::PathBuf {
+    let path = folder.path().join("kubeconfig");
+    let yaml = format!(
+        "{{apiVersion: v1, kind: Config, current-context: x, clusters: [{{name: x, cluster: {{server: '{server}'}}}}], \
+         users: [{{name: x, user: {{}}}}], contexts: [{{name: x, context: {{cluster: x, user: x}}}}]}}"
+    );
+    std::fs::write(&path, yaml).unwrap();
+    path
 }
