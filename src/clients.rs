@@ -10,7 +10,7 @@ use kube::{Client, Config};
 /// overloaded answers for minutes, so both are set here: a dead connection is noticed, and retrying is the caller's decision.
 #[derive(Clone)]
 pub struct Clients {
-    /// For lists and watches: `follow` notices much sooner when one says nothing. A watch is ended by the server after 290 s.
+    /// For lists and watches. Their time limits are in `follow`; this one is longer than any of them.
     pub watch: Client,
     /// For single reads, status writes, events.
     pub requests: Client,

@@ -3,7 +3,7 @@
 //! Not kube's own watcher, for what goes wrong in it (a test shows each, `tests/it/broken_watches.rs`): when a version has
 //! expired and the API server says so by status code, it asks for that version for ever; watches that end as soon as they begin
 //! are begun again without a pause, thousands of times a second; an event that cannot be read is skipped, and with it the edit;
-//! and bookmarks stay inside, so that an idle watch looks like a dead one.
+//! and signs of life stay inside, so that an idle watch looks like a dead one.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep, timeout};
 const PAGE: u32 = 50;
 /// An API server gives up on a request after a minute itself: what it has not answered by then it never will.
 const ANSWER: Duration = Duration::from_secs(60);
+/// How late the end of a watch may be, as a part of its length: measured it comes to the tenth of a second.
+const LATE: u32 = 6;
 /// Waits between attempts. Client libraries go up to a minute: after a short outage the operator stayed blind for half of one.
 /// Two cheap requests every few seconds burden no API server that is coming back.
 const QUICKEST: Duration = Duration::from_millis(500);
@@ -51,7 +53,7 @@ pub enum Trouble {
     Told(Box<Status>),
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
-    #[error("nothing heard for {0:?}, not even a bookmark: the connection is dead")]
+    #[error("nothing heard for {0:?}, not even its end: the connection is dead")]
     Silent(Duration),
     #[error("the API server ended it as soon as it began")]
     EndedAtOnce,
@@ -73,8 +75,11 @@ impl Trouble {
     }
 }
 
-/// Tells all that happens to the objects of `api`. A watch that says nothing for `silence` counts as dead and is begun anew.
-pub async fn follow<K>(api: &Api<K>, silence: Duration, mut tell: impl FnMut(News<K>)) -> Infallible
+/// Tells all that happens to the objects of `api`. The server is asked to end each watch after `length`; the next one goes on
+/// where it was. So there is a sign of life at least that often, and one that is overdue means a dead connection. Bookmarks
+/// are none to rely on: measured on an idle kind they come every 60 s, but the first ones are left out for as long as the
+/// version has not moved, which etcd may tell the API server as rarely as every ten minutes.
+pub async fn follow<K>(api: &Api<K>, length: Duration, mut tell: impl FnMut(News<K>)) -> Infallible
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
@@ -83,13 +88,12 @@ where
     loop {
         let began = Instant::now();
         let result = match &mut reached {
-            None => list(api, silence, &mut tell).await.map(|version| reached = Some(version)),
+            None => list(api, length, &mut tell).await.map(|version| reached = Some(version)),
             Some(version) => {
-                let ended = watch(api, version, silence, &mut tell).await;
+                let ended = watch(api, version, length, &mut tell).await;
                 if began.elapsed() >= SLOWEST {
                     waits = Waits(QUICKEST);
                 }
-                // The server ends each watch after some minutes; one that it ends at once, again and again, is no watch.
                 if ended.is_ok() && began.elapsed() < QUICKEST { Err(Trouble::EndedAtOnce) } else { ended }
             }
         };
@@ -104,14 +108,14 @@ where
 }
 
 /// All objects, page by page; the version of the list.
-async fn list<K>(api: &Api<K>, silence: Duration, tell: &mut impl FnMut(News<K>)) -> Result<String, Trouble>
+async fn list<K>(api: &Api<K>, length: Duration, tell: &mut impl FnMut(News<K>)) -> Result<String, Trouble>
 where
     K: Clone + Debug + DeserializeOwned,
 {
     tell(News::Listing);
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = answered(silence, api.list(&page)).await?;
+        let list = answered(length, api.list(&page)).await?;
         list.items.into_iter().for_each(|object| tell(News::Listed(object)));
         page.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
         if page.continue_token.is_none() {
@@ -127,13 +131,15 @@ where
 async fn watch<K>(
     api: &Api<K>,
     version: &mut String,
-    silence: Duration,
+    length: Duration,
     tell: &mut impl FnMut(News<K>),
 ) -> Result<(), Trouble>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
-    let events = answered(silence, api.watch(&WatchParams::default(), version)).await?;
+    let seconds = u32::try_from(length.as_secs()).unwrap_or(u32::MAX);
+    let silence = length + length / LATE;
+    let events = answered(length, api.watch(&WatchParams::default().timeout(seconds), version)).await?;
     tell(News::Alive);
     let mut events = std::pin::pin!(events);
     loop {
@@ -159,8 +165,8 @@ where
     }
 }
 
-async fn answered<T>(silence: Duration, request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
-    let limit = ANSWER.min(silence);
+async fn answered<T>(length: Duration, request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
+    let limit = ANSWER.min(length);
     Ok(timeout(limit, request).await.map_err(|_| Trouble::NoAnswer(limit))??)
 }
 

@@ -82,7 +82,7 @@ fn start<K: Kept>(
         check.met();
         told.cancel();
     };
-    feeds.spawn(feed(api, Arc::clone(stores), scope, parts.config.watch_silence, parts.metrics.clone(), filled_now));
+    feeds.spawn(feed(api, Arc::clone(stores), scope, parts.config.watch_length, parts.metrics.clone(), filled_now));
     filled
 }
 

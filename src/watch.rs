@@ -169,7 +169,7 @@ pub async fn feed<K: Kept>(
     api: Api<K>,
     stores: Arc<Stores>,
     scope: Option<String>,
-    silence: Duration,
+    length: Duration,
     metrics: Metrics,
     filled: impl Fn(),
 ) -> Infallible {
@@ -219,7 +219,7 @@ pub async fn feed<K: Kept>(
             }
         }
     };
-    follow(&api, silence, hear).await
+    follow(&api, length, hear).await
 }
 
 /// These weigh more than all the rest of an object and nobody here reads them.

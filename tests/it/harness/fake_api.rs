@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -57,9 +58,13 @@ struct World {
     objects: BTreeMap<(String, String), Value>,
     /// Version, kind and line of every event there was.
     history: Vec<(u64, String, String)>,
-    watches: Vec<(String, UnboundedSender<Line>)>,
+    /// Kind, number and connection of the open watches.
+    watches: Vec<(String, u64, UnboundedSender<Line>)>,
+    begun: u64,
+    /// Watches are not ended when their time is over.
+    endless: bool,
     /// Connections that nothing is sent over any more, kept open.
-    mute: Vec<(String, UnboundedSender<Line>)>,
+    mute: Vec<(String, u64, UnboundedSender<Line>)>,
     tricks: Vec<(&'static str, Ask, Trick)>,
     /// Every watch of this kind is ended as soon as it begins.
     ending: Option<&'static str>,
@@ -161,8 +166,8 @@ impl FakeApi {
     /// Ends every watch of the kind, mute ones too.
     pub fn end(&self, kind: &str) {
         let mut world = self.world();
-        world.watches.retain(|(k, _)| k != kind);
-        world.mute.retain(|(k, _)| k != kind);
+        world.watches.retain(|(k, ..)| k != kind);
+        world.mute.retain(|(k, ..)| k != kind);
     }
 
     /// From now on every watch of this kind is ended as soon as it begins; `None` stops that.
@@ -173,10 +178,15 @@ impl FakeApi {
         }
     }
 
+    /// Never ends a watch because its time is over.
+    pub fn endless(&self) {
+        self.world().endless = true;
+    }
+
     /// Sends nothing over the open watches of the kind any more, and leaves them open.
     pub fn mute(&self, kind: &str) {
         let mut world = self.world();
-        let mute: Vec<_> = world.watches.extract_if(.., |(k, _)| k == kind).collect();
+        let mute: Vec<_> = world.watches.extract_if(.., |(k, ..)| k == kind).collect();
         world.mute.extend(mute);
     }
 
@@ -190,14 +200,6 @@ impl FakeApi {
     /// Spoils the next event of the kind for the watches that are open.
     pub fn spoil(&self, kind: &'static str, how: Spoiled) {
         self.world().spoiled = Some((kind, how));
-    }
-
-    /// Sends a bookmark over every open watch.
-    pub fn bookmark(&self) {
-        let world = self.world();
-        let at = json!({"type": "BOOKMARK", "object": {"apiVersion": "fdi.romaconnect.dev/v1alpha1", "kind": "FdiTaskGroup",
-            "metadata": {"resourceVersion": world.version.to_string(), "creationTimestamp": null}, "spec": {}}});
-        world.watches.iter().for_each(|(_, to)| drop(to.send(Ok(format!("{at}\n")))));
     }
 
     /// How often clients asked for this.
@@ -238,9 +240,9 @@ impl World {
             Some(Spoiled::Garbled) => line.replace("\"object\":", "\"object\"\u{1}"),
             Some(Spoiled::Cut) => line[..line.len() / 2].to_owned(),
         };
-        self.watches.iter().filter(|(k, _)| k == kind).for_each(|(_, to)| drop(to.send(Ok(sent.clone()))));
+        self.watches.iter().filter(|(k, ..)| k == kind).for_each(|(.., to)| drop(to.send(Ok(sent.clone()))));
         if matches!(spoiled, Some(Spoiled::Cut)) {
-            self.watches.retain(|(k, _)| k != kind);
+            self.watches.retain(|(k, ..)| k != kind);
         }
         self.history.push((self.version, kind.to_owned(), line));
     }
@@ -266,7 +268,8 @@ impl World {
             let _ = to.send(Ok(line.clone()));
         }
         if self.ending != Some(kind) {
-            self.watches.push((kind.to_owned(), to));
+            self.begun += 1;
+            self.watches.push((kind.to_owned(), self.begun, to));
         }
         Body::from_stream(futures::stream::poll_fn(move |context| from.poll_recv(context))).into_response()
     }
@@ -289,7 +292,18 @@ async fn list_or_watch(
         (None, Ask::Page(_)) => Json(world.page(&kind, limit, from)).into_response(),
         (None, Ask::Watch) => {
             let version = number("resourceVersion").unwrap();
-            world.watch(&kind, u64::try_from(version).unwrap())
+            let length = Duration::from_secs(u64::try_from(number("timeoutSeconds").unwrap()).unwrap());
+            let answer = world.watch(&kind, u64::try_from(version).unwrap());
+            let begun = world.begun;
+            drop(world);
+            tokio::spawn(async move {
+                tokio::time::sleep(length).await;
+                let mut world = api.world();
+                if !world.endless {
+                    world.watches.retain(|(_, number, _)| *number != begun);
+                }
+            });
+            answer
         }
     }
 }

@@ -24,9 +24,7 @@ pub struct Process {
 impl Process {
     /// One for the stage's namespace with the shipped rights, its Lease in the same namespace.
     pub fn start(stage: &Stage, flags: &[&str]) -> Self {
-        let (scope, lease) =
-            (format!("--namespaces={}", stage.namespace), format!("--lease-namespace={}", stage.namespace));
-        Self::of(&stage.cluster, &[&[scope.as_str(), lease.as_str()], flags].concat())
+        Self::start_in(stage, flags, &[])
     }
 
     /// One that works for the whole cluster unless flags say otherwise.
@@ -40,6 +38,18 @@ impl Process {
 
     /// One with its admin port at this address.
     pub fn listening(kubeconfig: &Path, address: &str, flags: &[&str]) -> Self {
+        Self::spawn(kubeconfig, address, flags, &[])
+    }
+
+    /// As [`Self::start`], with more in its environment.
+    pub fn start_in(stage: &Stage, flags: &[&str], environment: &[(&str, &Path)]) -> Self {
+        let (scope, lease) =
+            (format!("--namespaces={}", stage.namespace), format!("--lease-namespace={}", stage.namespace));
+        let flags = [&[scope.as_str(), lease.as_str()], flags].concat();
+        Self::spawn(&stage.cluster.kubeconfig_path(), "127.0.0.1:0", &flags, environment)
+    }
+
+    fn spawn(kubeconfig: &Path, address: &str, flags: &[&str], environment: &[(&str, &Path)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listen = format!("--listen-address={address}");
         let always = ["run", "--allow-insecure-endpoints", &listen, "--log-format=json"];
@@ -47,6 +57,7 @@ impl Process {
             .args(always)
             .args(flags)
             .env("KUBECONFIG", kubeconfig)
+            .envs(environment.iter().copied())
             .env_remove("HOSTNAME")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -66,6 +77,11 @@ impl Process {
             }
         });
         Self { child, lines, news, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    /// The time that its newest log line bears.
+    pub fn clock(&self) -> Option<jiff::Timestamp> {
+        self.lines.lock().unwrap().last()?.get("timestamp")?.as_str()?.parse().ok()
     }
 
     /// The whole log so far.
