@@ -125,7 +125,9 @@ async fn a_leader_that_slept_in_the_middle_of_a_pass_does_not_go_on_with_it() {
         stage.wait_ready("orders").await;
         let other = Process::start(&stage, &QUICK);
         other.wait_ready().await;
-        // The sleeper is in the middle of a look: it waits for a token with which to ask for the list again.
+        // The sleeper is in the middle of a look (a list under two seconds old would make one unnecessary): it waits for a
+        // token with which to ask for the list again.
+        tokio::time::sleep(Duration::from_millis(2_200)).await;
         stage.sim.fault(Trigger::on(Operation::Token).times(1), Effect::Delay { before_ms: 700, after_ms: 0 });
         let before = stage.sim.last_seq();
         stage.sim.revoke_all_tokens();
