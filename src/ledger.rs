@@ -3,6 +3,7 @@
 
 mod memory;
 mod standing;
+mod tasks;
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,8 +17,9 @@ use crate::sight::{Sight, View};
 use crate::timings::Timings;
 
 pub use memory::{Cohort, Failure};
-use memory::{LastCall, Memory, Missing};
+use memory::{LastCall, Memory};
 pub use standing::{Bucket, FailedFor, PendingFor, Standing, Urgency};
+use tasks::Tasks;
 
 /// Codes of failures that the operator itself finds.
 pub mod codes {
@@ -37,7 +39,7 @@ pub mod codes {
 #[derive(Debug)]
 pub struct Ledger {
     timings: Timings,
-    tasks: HashMap<TaskId, Memory>,
+    tasks: Tasks,
     groups: HashMap<String, GroupMemory>,
     calls_sent: u64,
     cohorts: u64,
@@ -70,7 +72,7 @@ pub enum Verdict {
 
 impl Ledger {
     pub fn new(timings: Timings) -> Self {
-        Self { timings, tasks: HashMap::new(), groups: HashMap::new(), calls_sent: 0, cohorts: 0, halves_refused: 0 }
+        Self { timings, tasks: Tasks::default(), groups: HashMap::new(), calls_sent: 0, cohorts: 0, halves_refused: 0 }
     }
 
     pub fn timings(&self) -> &Timings {
@@ -97,7 +99,7 @@ impl Ledger {
             }
             if edited || requested {
                 for id in &group.owned {
-                    self.tasks.entry(id.clone()).or_default().clear_waits();
+                    self.tasks.change(id, Memory::clear_waits);
                 }
             }
             let memory = self.groups.entry(group.uid.clone()).or_insert_with(|| GroupMemory {
@@ -127,7 +129,9 @@ impl Ledger {
         self.groups.retain(|uid, _| uids.contains(uid.as_str()));
         let window = self.timings.settle_window;
         // A call that may still act is remembered for its window even when nobody lists the task for a moment.
-        self.tasks.retain(|id, memory| desired.owner(id).is_some() || memory.outstanding(now, window));
+        self.tasks.retain(|id, memory| {
+            desired.owner(id).is_some() || memory.is_some_and(|memory| memory.outstanding(now, window))
+        });
     }
 
     /// The memory that a group's status holds from before a restart.
@@ -137,13 +141,13 @@ impl Ledger {
             // Calls of the previous wish may have been under way when the process ended: their outcome is unknown.
             if holds(status, types::RECONCILING) && status.observed_generation >= 0 {
                 for id in &group.owned {
-                    self.tasks.entry(id.clone()).or_default().lost_call(group.wish, now);
+                    self.tasks.change(id, |memory| memory.lost_call(group.wish, now));
                 }
             }
             return;
         }
         for stored in &status.failures {
-            let Ok(id) = TaskId::new(&stored.task_id) else { continue };
+            let Ok(id) = TaskId::new(stored.task_id.as_str()) else { continue };
             if !group.owned.contains(&id) {
                 continue;
             }
@@ -151,11 +155,13 @@ impl Ledger {
             let lasting = next.is_none();
             let slow = after(now, jittered(self.timings.slow_retry));
             let attempts = u32::try_from(stored.attempts).unwrap_or(0);
-            self.tasks.entry(id).or_default().restore_failure(stored, attempts, lasting, next.unwrap_or(slow), now);
+            self.tasks.change(&id, |memory| {
+                memory.restore_failure(stored, attempts, lasting, next.unwrap_or(slow), now);
+            });
         }
         if holds(status, types::READY) {
             for id in &group.owned {
-                self.tasks.entry(id.clone()).or_default().settled = Some(group.wish);
+                self.tasks.change(id, |memory| memory.settled = Some(group.wish));
             }
         }
     }
@@ -164,28 +170,14 @@ impl Ledger {
     pub fn observe(&mut self, desired: &Desired, view: Option<&View>, now: Timestamp) {
         let Some(view) = view else { return };
         for (group, id) in desired.owned() {
-            let memory = self.tasks.entry(id.clone()).or_default();
-            let Some(task) = view.task(id) else {
-                memory.settled = None;
-                let missing = memory.missing.get_or_insert(Missing { since: now, lists: 0, last: None });
-                if missing.last != Some(view.requested) {
-                    missing.lists += 1;
-                    missing.last = Some(view.requested);
-                }
-                continue;
-            };
-            memory.missing = None;
-            if memory.call.as_ref().is_some_and(|call| view.requested < call.ended) {
+            let task = view.task(id);
+            if task.is_some_and(|task| task.state == group.wish) && self.tasks.settled_in(id, group.wish) {
                 continue;
             }
-            memory.resolve_call(task.state, group.wish, now, &self.timings);
-            if group.suspended || desired.instance_suspended() {
-                // People may switch at will while nothing is sent: that is no drift, and no contest.
-                memory.settled = None;
-            }
-            if memory.call.is_none() {
-                memory.compare(task.state, group.wish, now, &self.timings);
-            }
+            let at_will = group.suspended || desired.instance_suspended();
+            self.tasks.change(id, |memory| {
+                memory.observe(task, view.requested, group.wish, at_will, now, &self.timings);
+            });
         }
     }
 
@@ -218,7 +210,7 @@ impl Ledger {
                 Class::Split | Class::SplitOnce => self.record_refused_batch(batch, error, ended),
                 Class::Unavailable => {
                     for id in batch.ids() {
-                        self.memory(id).call = Some(LastCall::unknown(batch.action(), ended));
+                        self.tasks.change(id, |memory| memory.call = Some(LastCall::unknown(batch.action(), ended)));
                     }
                     Verdict::Instance(error.clone())
                 }
@@ -229,29 +221,30 @@ impl Ledger {
     }
 
     fn record_outcome(&mut self, batch: &Batch, id: &TaskId, outcome: &Outcome, ended: Timestamp) {
-        let timings = self.timings.clone();
-        let action = batch.action();
+        let (action, timings) = (batch.action(), &self.timings);
         if *outcome == Outcome::Accepted {
             self.halves_refused = 0;
         }
-        let memory = self.memory(id);
-        memory.cohort = match (outcome, &memory.cohort) {
-            // A culprit travels alone until it has succeeded once.
-            (Outcome::Refused(_) | Outcome::Unknown, Cohort::Alone) => Cohort::Alone,
-            _ => Cohort::Any,
-        };
-        match outcome {
-            Outcome::Accepted => memory.call = Some(LastCall::accepted(action, ended)),
-            Outcome::Refused(refusal) => {
-                memory.call = None;
-                memory.failed(action, &refusal.code, &refusal.message, refusal.lasting, ended, &timings);
+        self.tasks.change(id, |memory| {
+            memory.cohort = match (outcome, memory.cohort) {
+                // A culprit travels alone until it has succeeded once.
+                (Outcome::Refused(_) | Outcome::Unknown, Cohort::Alone) => Cohort::Alone,
+                _ => Cohort::Any,
+            };
+            match outcome {
+                Outcome::Accepted => memory.call = Some(LastCall::accepted(action, ended)),
+                Outcome::Refused(refusal) => {
+                    memory.call = None;
+                    memory.failed(action, &refusal.code, &refusal.message, refusal.lasting, ended, timings);
+                }
+                Outcome::Unknown => {
+                    memory.call = Some(LastCall::unknown(action, ended));
+                    let message =
+                        "the answer did not say what became of the task; it is looked at before anything is sent";
+                    memory.failed(action, codes::OUTCOME_UNKNOWN, message, false, ended, timings);
+                }
             }
-            Outcome::Unknown => {
-                memory.call = Some(LastCall::unknown(action, ended));
-                let message = "the answer did not say what became of the task; it is looked at before anything is sent";
-                memory.failed(action, codes::OUTCOME_UNKNOWN, message, false, ended, &timings);
-            }
-        }
+        });
     }
 
     /// The whole batch was refused. Part of it may have been done all the same, so every outcome is unknown; the batch is
@@ -262,7 +255,6 @@ impl Ledger {
     /// once. The halving goes on all the same, one call for each wait of the instance: several culprits in one batch look
     /// like an instance-wide cause, and their company must not wait for ever.
     fn record_refused_batch(&mut self, batch: &Batch, error: &CallError, ended: Timestamp) -> Verdict {
-        let timings = self.timings.clone();
         let suspected = error.class == Class::SplitOnce;
         let culprit = |memory: &Memory| memory.failure.as_ref().is_some_and(|failure| failure.code == error.code);
         let known = batch.ids().iter().all(|id| self.tasks.get(id).is_some_and(culprit));
@@ -275,11 +267,12 @@ impl Ledger {
             }
         }
         if let [id] = batch.ids() {
-            let memory = self.memory(id);
-            memory.call = Some(LastCall::unknown(batch.action(), ended));
-            memory.cohort = Cohort::Alone;
             let lasting = crate::fdi::is_lasting(&error.code);
-            memory.failed(batch.action(), &error.code, &error.message, lasting, ended, &timings);
+            self.tasks.change(id, |memory| {
+                memory.call = Some(LastCall::unknown(batch.action(), ended));
+                memory.cohort = Cohort::Alone;
+                memory.failed(batch.action(), &error.code, &error.message, lasting, ended, &self.timings);
+            });
             return verdict;
         }
         let (left, right) = batch.ids().split_at(batch.ids().len() / 2);
@@ -287,9 +280,10 @@ impl Ledger {
             self.cohorts += 1;
             let cohort = if half.len() == 1 { Cohort::Alone } else { Cohort::Half(self.cohorts) };
             for id in half {
-                let memory = self.memory(id);
-                memory.call = Some(LastCall::unknown(batch.action(), ended));
-                memory.cohort = cohort;
+                self.tasks.change(id, |memory| {
+                    memory.call = Some(LastCall::unknown(batch.action(), ended));
+                    memory.cohort = cohort;
+                });
             }
         }
         verdict
@@ -297,7 +291,7 @@ impl Ledger {
 
     /// Whether the accepted call for this task put right what somebody else had changed. Told once.
     pub fn take_corrected(&mut self, id: &TaskId) -> bool {
-        self.tasks.get_mut(id).is_some_and(|memory| std::mem::take(&mut memory.drifting))
+        self.tasks.change(id, |memory| std::mem::take(&mut memory.drifting))
     }
 
     /// The group has converged: how long after its edit, told once per edit.
@@ -326,10 +320,9 @@ impl Ledger {
         self.tasks.get(id)?.missing.as_ref().map(|missing| missing.since)
     }
 
-    /// The failed attempts of a task, and its name as the status had it before a restart; the list knows better.
-    pub fn failure(&self, id: &TaskId) -> Option<(&Failure, &str)> {
-        let memory = self.tasks.get(id)?;
-        memory.failure.as_ref().map(|failure| (failure, memory.name.as_str()))
+    /// The failed attempts of a task.
+    pub fn failure(&self, id: &TaskId) -> Option<&Failure> {
+        self.tasks.get(id)?.failure.as_ref()
     }
 
     /// With whom the task may share a batch.
@@ -349,10 +342,6 @@ impl Ledger {
             Some(memory) => memory.standing(id, group.wish, edited, view, now, &self.timings),
             None => Memory::default().standing(id, group.wish, edited, view, now, &self.timings),
         }
-    }
-
-    fn memory(&mut self, id: &TaskId) -> &mut Memory {
-        self.tasks.entry(id.clone()).or_default()
     }
 }
 

@@ -1,6 +1,5 @@
 //! What is remembered about one instance between passes: the last complete list, and why looks or calls do not work. Pure.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,16 +15,18 @@ use crate::timings::Timings;
 pub struct View {
     /// When the list was asked for: what happened before is in it, what happened later may not be.
     pub requested: Timestamp,
-    tasks: HashMap<TaskId, Task>,
+    /// By ID.
+    tasks: Box<[Task]>,
 }
 
 impl View {
-    pub fn new(requested: Timestamp, tasks: Vec<Task>) -> Self {
-        Self { requested, tasks: tasks.into_iter().map(|task| (task.id.clone(), task)).collect() }
+    pub fn new(requested: Timestamp, mut tasks: Vec<Task>) -> Self {
+        tasks.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        Self { requested, tasks: tasks.into_boxed_slice() }
     }
 
     pub fn task(&self, id: &TaskId) -> Option<&Task> {
-        self.tasks.get(id)
+        self.tasks.binary_search_by(|task| task.id.cmp(id)).ok().map(|place| &self.tasks[place])
     }
 
     pub fn total(&self) -> usize {
@@ -33,7 +34,7 @@ impl View {
     }
 
     pub fn running(&self) -> usize {
-        self.tasks.values().filter(|task| task.state == RunState::Running).count()
+        self.tasks.iter().filter(|task| task.state == RunState::Running).count()
     }
 }
 

@@ -113,7 +113,7 @@ impl Kept for FdiInstance {
 impl Kept for FdiTaskGroup {
     const KIND: WatchKind = WatchKind::FdiTaskGroup;
 
-    fn keep(self, stores: &Stores) -> Vec<InstanceKey> {
+    fn keep(mut self, stores: &Stores) -> Vec<InstanceKey> {
         let namespace = self.namespace().unwrap_or_default();
         let id = (namespace.clone(), self.name_any());
         let home = InstanceKey { namespace, name: self.spec.instance_ref.name.clone() };
@@ -122,9 +122,14 @@ impl Kept for FdiTaskGroup {
         if let Some(former) = &former {
             objects.leave(former, &id.1);
         }
-        let new = Arc::new(self);
-        let old = objects.groups.entry(home.clone()).or_default().insert(id.1, Arc::clone(&new));
-        let news = old.is_none_or(|old| differs(&old.metadata, &new.metadata));
+        let groups = objects.groups.entry(home.clone()).or_default();
+        let old = groups.get(&id.1);
+        let news = old.is_none_or(|old| differs(&old.metadata, &self.metadata));
+        if let Some(old) = old.filter(|old| old.spec.task_ids == self.spec.task_ids) {
+            // A status write brings the whole object anew. Who remembers these IDs shares their texts with the old one.
+            self.spec.task_ids.clone_from(&old.spec.task_ids);
+        }
+        groups.insert(id.1, Arc::new(self));
         former.into_iter().chain(news.then_some(home)).collect()
     }
 

@@ -1,5 +1,7 @@
 //! `FdiTaskGroup`: which tasks of one instance are to be Running or Stopped.
 
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -39,7 +41,7 @@ pub struct FdiTaskGroupSpec {
     pub desired_state: DesiredState,
     /// IDs of the tasks, 1 to 1000 (an instance holds at most 1000). Duplicates collapse.
     #[schemars(length(min = 1, max = 1000), inner(length(max = 64), regex(pattern = "^[A-Za-z0-9_-]{1,64}$")), extend("x-kubernetes-list-type" = "atomic"))]
-    pub task_ids: Vec<String>,
+    pub task_ids: Vec<Arc<str>>,
     /// Observe and report, but send no call. A suspended group still owns its tasks.
     #[serde(default)]
     pub suspend: bool,

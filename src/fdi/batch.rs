@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     fn ids(n: usize) -> Vec<TaskId> {
-        (0..n).map(|i| TaskId::new(&format!("t{i}")).unwrap()).collect()
+        (0..n).map(|i| TaskId::new(format!("t{i}")).unwrap()).collect()
     }
 
     #[test]

@@ -131,7 +131,7 @@ proptest! {
             Err(error) => sound(&error)?,
         }
 
-        let ids: Vec<TaskId> = ["a", "b", "c"].iter().map(|id| TaskId::new(id).unwrap()).collect();
+        let ids: Vec<TaskId> = ["a", "b", "c"].iter().map(|&id| TaskId::new(id).unwrap()).collect();
         let batch = Batch::new(Action::Start, ids.clone()).unwrap();
         match answer::answer(&asked(Operation::Start), &batch, &reply) {
             Ok(answer) => {

@@ -66,7 +66,7 @@ fn password() -> SignIn {
 }
 
 fn batch(ids: &[&str]) -> Batch {
-    Batch::new(Action::Start, ids.iter().map(|id| TaskId::new(id).unwrap()).collect()).unwrap()
+    Batch::new(Action::Start, ids.iter().map(|&id| TaskId::new(id).unwrap()).collect()).unwrap()
 }
 
 async fn start(api: &Arc<dyn FdiApi>, ids: &[&str]) -> Result<Answer, CallError> {

@@ -52,11 +52,11 @@ pub(crate) fn page(asked: &Asked<'_>, reply: &Reply) -> Result<Page, CallError> 
     let received = entries.len();
     let mut tasks = Vec::with_capacity(received);
     for entry in entries {
-        let Some(id) = entry.task_id.text().and_then(|id| TaskId::new(&id).ok()) else { continue };
+        let Some(id) = entry.task_id.text().and_then(|id| TaskId::new(id).ok()) else { continue };
         let Some(state) = entry.state() else {
             return Err(nonsense(asked, reply, &format!("task {id} is neither running nor stopped in it")));
         };
-        let name = plain(&entry.task_name.text().unwrap_or_default(), NAME_MAX);
+        let name = plain(&entry.task_name.text().unwrap_or_default(), NAME_MAX).into();
         let last_run = entry.last_run();
         tasks.push(Task { id, name, state, last_run });
     }

@@ -21,14 +21,15 @@ pub struct TaskId(Arc<str>);
 pub struct InvalidTaskId;
 
 impl TaskId {
-    /// Checks and wraps `text`.
+    /// Checks and wraps `text`, which stays shared where it is.
     ///
     /// # Errors
     /// [`InvalidTaskId`] when the text is empty, too long or has other characters.
-    pub fn new(text: &str) -> Result<Self, InvalidTaskId> {
-        let valid = (1..=TASK_ID_MAX_LENGTH).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        valid.then(|| Self(Arc::from(text))).ok_or(InvalidTaskId)
+    pub fn new(text: impl AsRef<str> + Into<Arc<str>>) -> Result<Self, InvalidTaskId> {
+        let bytes = text.as_ref().as_bytes();
+        let valid = (1..=TASK_ID_MAX_LENGTH).contains(&bytes.len())
+            && bytes.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if valid { Ok(Self(text.into())) } else { Err(InvalidTaskId) }
     }
 
     pub fn as_str(&self) -> &str {
@@ -51,7 +52,7 @@ impl fmt::Debug for TaskId {
 impl<'de> Deserialize<'de> for TaskId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::new(&text).map_err(serde::de::Error::custom)
+        Self::new(text).map_err(serde::de::Error::custom)
     }
 }
 
@@ -138,7 +139,7 @@ pub enum LastRun {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub id: TaskId,
-    pub name: String,
+    pub name: Box<str>,
     pub state: RunState,
     pub last_run: LastRun,
 }

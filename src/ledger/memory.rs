@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{codes, next_attempt};
 use crate::backoff::after;
 use crate::crd::TaskFailure;
-use crate::fdi::{Action, RunState};
+use crate::fdi::{Action, RunState, Task};
 use crate::timings::Timings;
 
 /// With whom a task may share a batch.
@@ -25,6 +25,8 @@ pub enum Cohort {
 /// Failed attempts in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
+    /// The task's name as the status had it before a restart, else empty: the list knows it.
+    pub name: String,
     /// `start` or `stop`.
     pub action: String,
     pub code: String,
@@ -61,16 +63,15 @@ impl LastCall {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Missing {
     pub since: Timestamp,
     pub lists: u32,
     pub last: Option<Timestamp>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Memory {
-    pub name: String,
     pub call: Option<LastCall>,
     /// Last observed in this state as wished, with no call outstanding: leaving it again is drift.
     pub settled: Option<RunState>,
@@ -84,6 +85,11 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// Of a task of which nothing else is to be remembered.
+    pub fn settled(settled: Option<RunState>) -> Self {
+        Self { settled, ..Self::default() }
+    }
+
     /// An edit or a request: everything that waits is tried now, counters start anew. A call that may still act stays.
     pub fn clear_waits(&mut self) {
         self.failure = None;
@@ -113,8 +119,8 @@ impl Memory {
         if stored.code == codes::TASK_NOT_FOUND {
             return;
         }
-        self.name.clone_from(&stored.task_name);
         self.failure = Some(Failure {
+            name: stored.task_name.clone(),
             action: stored.action.clone(),
             code: stored.code.clone(),
             message: stored.message.clone(),
@@ -125,13 +131,46 @@ impl Memory {
         });
     }
 
+    /// Takes in what a list that was asked for at `requested` shows of the task. `at_will`: nothing is sent at present.
+    pub fn observe(
+        &mut self,
+        task: Option<&Task>,
+        requested: Timestamp,
+        wish: RunState,
+        at_will: bool,
+        now: Timestamp,
+        timings: &Timings,
+    ) {
+        let Some(task) = task else {
+            self.settled = None;
+            let missing = self.missing.get_or_insert(Missing { since: now, lists: 0, last: None });
+            if missing.last != Some(requested) {
+                missing.lists += 1;
+                missing.last = Some(requested);
+            }
+            return;
+        };
+        self.missing = None;
+        if self.call.as_ref().is_some_and(|call| requested < call.ended) {
+            return;
+        }
+        self.resolve_call(task.state, wish, now, timings);
+        if at_will {
+            // People may switch at will while nothing is sent: that is no drift, and no contest.
+            self.settled = None;
+        }
+        if self.call.is_none() {
+            self.compare(task.state, wish, now, timings);
+        }
+    }
+
     /// Whether a call may still act.
     pub fn outstanding(&self, now: Timestamp, window: Duration) -> bool {
         self.call.as_ref().is_some_and(|call| now < after(call.ended, window))
     }
 
     /// What an observation that was asked for after the last call says about that call.
-    pub fn resolve_call(&mut self, state: RunState, wish: RunState, now: Timestamp, timings: &Timings) {
+    fn resolve_call(&mut self, state: RunState, wish: RunState, now: Timestamp, timings: &Timings) {
         let Some(call) = &self.call else { return };
         if call.action.target() == state {
             self.call = None;
@@ -156,7 +195,7 @@ impl Memory {
     }
 
     /// Compares the observed state with the wish when no call is outstanding.
-    pub fn compare(&mut self, state: RunState, wish: RunState, now: Timestamp, timings: &Timings) {
+    fn compare(&mut self, state: RunState, wish: RunState, now: Timestamp, timings: &Timings) {
         if state == wish {
             self.settled = Some(wish);
             self.failure = None;
@@ -201,6 +240,7 @@ impl Memory {
             (None, _) => 1,
         };
         self.failure = Some(Failure {
+            name: previous.as_ref().map(|f| f.name.clone()).unwrap_or_default(),
             action: action.as_str().to_owned(),
             code: code.to_owned(),
             message: same.filter(|f| f.is_spent(timings)).map_or_else(|| message.to_owned(), |f| f.message.clone()),

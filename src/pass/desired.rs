@@ -149,10 +149,10 @@ fn read(object: &Arc<FdiTaskGroup>, status: &FdiTaskGroupStatus) -> (GroupWish, 
     for text in &spec.task_ids {
         if !seen.insert(text) {
             duplicates += 1;
-        } else if let Ok(id) = TaskId::new(text) {
+        } else if let Ok(id) = TaskId::new(Arc::clone(text)) {
             listed.push(id);
         } else {
-            invalid.push(text.clone());
+            invalid.push(text.to_string());
         }
     }
     let deleting = metadata.deletion_timestamp.as_ref().map(|time| Deletion { since: time.0 });
@@ -202,6 +202,11 @@ impl Desired {
     /// The group that owns a task, if any claims it.
     pub fn owner(&self, id: &TaskId) -> Option<&GroupWish> {
         self.owners.get(id).map(|&index| &self.groups[index])
+    }
+
+    /// The ID as a group lists it.
+    pub fn listed(&self, id: &TaskId) -> Option<&TaskId> {
+        self.owners.get_key_value(id).map(|(listed, _)| listed)
     }
 
     /// Every owned task with the group that owns it.

@@ -74,7 +74,15 @@ pub async fn observe(
                 return;
             }
             match api.list().await {
-                Ok(tasks) => sight.saw(View::new(now, tasks)),
+                Ok(mut tasks) => {
+                    // One text for each ID in memory: the one in the spec.
+                    for task in &mut tasks {
+                        if let Some(id) = desired.listed(&task.id) {
+                            task.id = id.clone();
+                        }
+                    }
+                    sight.saw(View::new(now, tasks));
+                }
                 Err(error) => sight.look_failed(Problem::Call(error), lookout.clock.now(), timings),
             }
             lookout.duplicates.tried(key, can_serve(sight.trouble().map(|trouble| &trouble.problem)));

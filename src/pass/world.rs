@@ -25,7 +25,7 @@ use crate::timings::Timings;
 pub const START: &str = "2026-01-01T00:00:00Z";
 
 pub fn id(n: usize) -> TaskId {
-    TaskId::new(&format!("task-{n:04}")).unwrap()
+    TaskId::new(format!("task-{n:04}")).unwrap()
 }
 
 pub fn error(class: Class, cause: Cause, code: &str) -> CallError {
@@ -120,7 +120,7 @@ impl Service {
             .iter()
             .map(|(id, &state)| Task {
                 id: id.clone(),
-                name: format!("name of {id}"),
+                name: format!("name of {id}").into(),
                 state,
                 last_run: LastRun::Success,
             })
@@ -221,7 +221,7 @@ impl World {
         let spec = FdiTaskGroupSpec {
             instance_ref: InstanceRef { name: "roma".into() },
             desired_state: state,
-            task_ids: tasks.into_iter().map(|n| id(n).to_string()).collect(),
+            task_ids: tasks.into_iter().map(|n| id(n).as_str().into()).collect(),
             ..Default::default()
         };
         let mut group = FdiTaskGroup::new(name, spec);

@@ -71,7 +71,7 @@ fn happen(world: &mut World, happening: Happening) {
             spec.desired_state = state(spec.desired_state == DesiredState::Stopped);
         }),
         H::Retask { name: n, from, n: count } if exists(world, n) => {
-            world.edit(&name(n), |spec| spec.task_ids = (from..from + count).map(|n| id(n).to_string()).collect());
+            world.edit(&name(n), |spec| spec.task_ids = (from..from + count).map(|n| id(n).as_str().into()).collect());
         }
         H::Suspend(n, on) if exists(world, n) => world.edit(&name(n), |spec| spec.suspend = on),
         H::Delete(n) if exists(world, n) => world.delete(&name(n)),
@@ -139,7 +139,7 @@ proptest! {
             let name = group.metadata.name.clone().unwrap();
             let (ready, reason, _) = world.says(&name);
             let status = world.status(&name);
-            let missing = group.spec.task_ids.iter().any(|task| task.as_str() > "task-0024");
+            let missing = group.spec.task_ids.iter().any(|task| **task > *"task-0024");
             let counts = status.tasks.unwrap();
             match reason.as_str() {
                 reasons::TASKS_IN_DESIRED_STATE => prop_assert_eq!(ready, ConditionStatus::True),

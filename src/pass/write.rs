@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use futures::stream::StreamExt as _;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::ObjectMeta;
@@ -86,21 +85,25 @@ pub async fn write(
         let api: Api<FdiInstance> = Api::namespaced(desk.client.clone(), &key.namespace);
         let write = write_one(desk, permit, &api, &*wish.object, status, &wish.status, notes);
         match write.await {
-            Ok(answered) => remember(&mut memo.instance, answered, status),
+            Ok(answered) => remember(&mut memo.instance, answered.as_ref(), status),
             Err(unwritten) => result = Err(unwritten),
         }
     }
     let api: Api<FdiTaskGroup> = Api::namespaced(desk.client.clone(), &key.namespace);
-    let mut writes: Vec<BoxFuture<'_, _>> = Vec::new();
-    for report in statuses.groups() {
-        writes.push(write_group(desk, permit, &api, report).map(move |written| (report, written)).boxed());
-    }
-    let mut writes = futures::stream::iter(writes).buffer_unordered(WRITES_AT_ONCE);
-    while let Some((report, written)) = writes.next().await {
-        match (written, &report.status) {
-            (Ok(answered), Some(status)) => remember(&mut memo.groups, answered, status),
-            (Ok(_), None) => {}
-            (Err(unwritten), _) => result = Err(unwritten),
+    let mut waiting = statuses.groups().iter();
+    let mut flights = FuturesUnordered::new();
+    loop {
+        while flights.len() < WRITES_AT_ONCE
+            && let Some(report) = waiting.next()
+        {
+            flights.push(write_group(desk, permit, &api, report).map(move |written| (report, written)));
+        }
+        match flights.next().await {
+            Some((report, Ok(answered))) => {
+                report.status.iter().for_each(|status| remember(&mut memo.groups, answered.as_ref(), status));
+            }
+            Some((_, Err(unwritten))) => result = Err(unwritten),
+            None => break,
         }
     }
     let uids: HashSet<&str> = desired.groups().iter().map(|group| group.uid.as_str()).collect();
@@ -108,9 +111,9 @@ pub async fn write(
     result
 }
 
-fn remember<S: Clone + Default>(memo: &mut Written<S>, answered: Option<ObjectMeta>, status: &S) {
+fn remember<S: Clone + Default>(memo: &mut Written<S>, answered: Option<&ObjectMeta>, status: &S) {
     if let Some(answered) = answered {
-        memo.wrote(&answered, status.clone());
+        memo.wrote(answered, status.clone());
     }
 }
 

@@ -35,7 +35,7 @@ fn observed() -> impl Strategy<Value = Vec<Option<bool>>> {
 }
 
 fn id(n: usize) -> TaskId {
-    TaskId::new(&format!("t{n:03}")).unwrap()
+    TaskId::new(format!("t{n:03}")).unwrap()
 }
 
 fn now() -> Timestamp {
@@ -49,7 +49,7 @@ fn wishes(groups: &[Group]) -> Desired {
         let spec = FdiTaskGroupSpec {
             instance_ref: InstanceRef { name: "roma".into() },
             desired_state: state,
-            task_ids: group.tasks.iter().map(|&n| id(n).to_string()).collect(),
+            task_ids: group.tasks.iter().map(|&n| id(n).as_str().into()).collect(),
             suspend: group.suspended,
             ..FdiTaskGroupSpec::default()
         };
@@ -66,7 +66,7 @@ fn wishes(groups: &[Group]) -> Desired {
 fn look(states: &[Option<bool>]) -> Vec<Task> {
     let task = |(n, state): (usize, &Option<bool>)| {
         let state = if (*state)? { RunState::Running } else { RunState::Stopped };
-        Some(Task { id: id(n), name: String::new(), state, last_run: LastRun::Unknown })
+        Some(Task { id: id(n), name: "".into(), state, last_run: LastRun::Unknown })
     };
     states.iter().enumerate().filter_map(task).collect()
 }

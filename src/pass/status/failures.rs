@@ -43,7 +43,7 @@ pub(super) fn codes(facts: &Facts<'_, '_>) -> String {
         counts.insert(codes::TASK_NOT_FOUND.to_owned(), facts.tally.not_found);
     }
     for (id, _) in facts.standings.iter().filter(|(_, s)| s.bucket == Bucket::Failed(FailedFor::Refused)) {
-        if let Some((failure, _)) = facts.ledger.failure(id) {
+        if let Some(failure) = facts.ledger.failure(id) {
             *counts.entry(failure.code.clone()).or_default() += 1;
         }
     }
@@ -73,8 +73,8 @@ fn every(facts: &Facts<'_, '_>) -> Vec<(Timestamp, TaskFailure)> {
             continue;
         }
         let waits_unseen = matches!(standing.bucket, Bucket::Ready | Bucket::Pending(PendingFor::Appearance));
-        let Some((found, stored)) = facts.ledger.failure(id).filter(|_| !waits_unseen) else { continue };
-        let name = facts.sight.view().and_then(|view| view.task(id)).map_or(stored, |task| task.name.as_str());
+        let Some(found) = facts.ledger.failure(id).filter(|_| !waits_unseen) else { continue };
+        let name = facts.sight.view().and_then(|view| view.task(id)).map_or(found.name.as_str(), |task| &*task.name);
         let next = (!found.is_spent(timings)).then_some(found.next);
         let entry = failure(id.as_str(), name, &found.action, &found.code, &found.message, found.attempts, next);
         all.push((found.since, entry));
