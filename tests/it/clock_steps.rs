@@ -108,7 +108,10 @@ async fn a_clock_that_jumps_by_an_hour_makes_no_second_caller_no_pause_and_no_hu
     assert!((-3700..-3500).contains(&log_says), "the leader's clock was not stepped: {log_says} s beside");
     for condition in stage.status("orders").await.conditions {
         let changed = condition.last_transition_time.0;
-        assert!((began - Duration::from_secs(1)..=Timestamp::now()).contains(&changed), "{changed} is beside the true time");
+        assert!(
+            (began - Duration::from_secs(1)..=Timestamp::now()).contains(&changed),
+            "{changed} is beside the true time"
+        );
     }
 
     // The follower's clock is an hour late: it takes over all the same.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::{Cluster, SOON, Stage};
 
@@ -18,6 +19,7 @@ pub struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
     news: watch::Receiver<usize>,
+    reading: JoinHandle<()>,
     http: reqwest::Client,
 }
 
@@ -68,7 +70,7 @@ impl Process {
         let lines = Arc::<Mutex<Vec<Value>>>::default();
         let (told, news) = watch::channel(0);
         let all = Arc::clone(&lines);
-        tokio::spawn(async move {
+        let reading = tokio::spawn(async move {
             while let Ok(Some(line)) = reader.next_line().await {
                 // What comes before logging begins is plain text.
                 let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
@@ -76,7 +78,7 @@ impl Process {
                 told.send_modify(|n| *n += 1);
             }
         });
-        Self { child, lines, news, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        Self { child, lines, news, reading, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
     /// The time that its newest log line bears.
@@ -146,8 +148,13 @@ impl Process {
     pub async fn ended(&mut self, within: Duration) -> (ExitStatus, Duration) {
         let began = Instant::now();
         let ended = tokio::time::timeout(within, self.child.wait()).await;
+        let took = began.elapsed();
         let status = ended.unwrap_or_else(|_| panic!("still running after {within:?}:\n{}", self.log()));
-        (status.unwrap(), began.elapsed())
+        // Its last words may still be in the pipe.
+        if !self.reading.is_finished() {
+            let _ = (&mut self.reading).await;
+        }
+        (status.unwrap(), took)
     }
 }
 
