@@ -44,8 +44,10 @@ struct Limits {
 
 const WATCH: Limits =
     Limits { connect: Duration::from_secs(5), read: Duration::from_secs(305), write: Duration::from_secs(15) };
+/// As long as the Lease may go without renewal: an API server that is slower than this has no leader anyway, and a pass that uses
+/// a connection which died silently waits this long.
 const REQUESTS: Limits =
-    Limits { connect: Duration::from_secs(5), read: Duration::from_secs(15), write: Duration::from_secs(15) };
+    Limits { connect: Duration::from_secs(5), read: Duration::from_secs(10), write: Duration::from_secs(10) };
 const LEASE: Limits =
     Limits { connect: Duration::from_secs(3), read: Duration::from_secs(5), write: Duration::from_secs(5) };
 

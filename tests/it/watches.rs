@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fdi_operator::crd::{ConditionStatus, FdiTaskGroup};
 use kube::api::{Patch, PatchParams};
 use rustix::process::Signal;
 use serde_json::json;
@@ -52,7 +53,7 @@ impl Scene {
 
     async fn is_ready(&self) -> bool {
         let Ok(group) = self.stage.groups().get("orders").await else { return false };
-        crate::harness::says(&group).is_some_and(|(ready, _)| ready == fdi_operator::crd::ConditionStatus::True)
+        crate::harness::says(&group).is_some_and(|(ready, _)| ready == ConditionStatus::True)
     }
 
     /// For as long as an outage lasts.
@@ -205,7 +206,14 @@ async fn connections_that_die_silently_are_replaced_and_the_leader_stays_the_lea
     proxy.lose_connections();
     let began = Instant::now();
     stage.edit("orders", json!({"desiredState": "Stopped"})).await;
-    stage.wait_ready("orders").await;
+    let generation = stage.groups().get("orders").await.unwrap().metadata.generation;
+    // Each dead connection of the pool costs one time limit of a request.
+    let patience = Duration::from_secs(60);
+    let done = |group: &FdiTaskGroup| {
+        group.metadata.generation == generation
+            && crate::harness::says(group).is_some_and(|(ready, _)| ready == ConditionStatus::True)
+    };
+    stage.revisions.wait("orders", "Ready again", patience, done).await;
     let took = began.elapsed();
     assert!(!process.has_ended() && !process.log().contains("leadership lost"), "{}", process.log());
     faults::row(
