@@ -149,7 +149,7 @@ impl Worker {
                 return;
             }
             let interrupts = Interrupts { woken: &self.wake, shutdown: &self.shutdown, permit: &self.permit };
-            let running = pass(&mut bench, &snapshot, &lookout, &desk, &clock, interrupts);
+            let running = pass(&mut bench, snapshot, &lookout, &desk, &clock, interrupts);
             heart.next_within(PASS_LIMIT);
             let passed = tokio::select! {
                 biased;
