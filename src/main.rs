@@ -3,8 +3,7 @@
 
 use std::process::ExitCode;
 
-/// The lists of a start are many and short-lived, and glibc keeps the room they took: a third of the memory of a large
-/// installation (docs/decisions.md).
+/// The lists of a start are many and short-lived, and glibc keeps the room they took (docs/decisions.md).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -108,7 +108,7 @@ pub fn desired(snapshot: Snapshot) -> Desired {
         status,
     });
     let mut groups: Vec<(GroupWish, Vec<TaskId>)> =
-        snapshot.groups.into_iter().map(|(object, status)| read(object, status)).collect();
+        snapshot.groups.into_iter().map(|(object, status)| read(&object, status)).collect();
     groups.sort_by_cached_key(|(group, _)| {
         let created = group.object.metadata.creation_timestamp.as_ref().map(|time| time.0);
         (group.deleting.is_some(), created, group.name.clone())
@@ -139,7 +139,7 @@ pub fn desired(snapshot: Snapshot) -> Desired {
     Desired { instance, groups, owners }
 }
 
-fn read(object: Arc<FdiTaskGroup>, status: FdiTaskGroupStatus) -> (GroupWish, Vec<TaskId>) {
+fn read(object: &Arc<FdiTaskGroup>, status: FdiTaskGroupStatus) -> (GroupWish, Vec<TaskId>) {
     let spec = &object.spec;
     let metadata = &object.metadata;
     let mut seen = HashSet::with_capacity(spec.task_ids.len());
@@ -179,7 +179,7 @@ fn read(object: Arc<FdiTaskGroup>, status: FdiTaskGroupStatus) -> (GroupWish, Ve
         requested_at: requested_at(metadata),
         status,
         unreadable: spec.unreadable.clone(),
-        object: Arc::clone(&object),
+        object: Arc::clone(object),
     };
     (group, listed)
 }
