@@ -5,6 +5,7 @@
 ARG RUST_VERSION=1.95.0
 
 FROM --platform=$BUILDPLATFORM rust:${RUST_VERSION}-slim-bookworm AS toolchain
+ARG RUST_VERSION
 ARG CARGO_CHEF_VERSION=0.1.78
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # The compiler for the platform that this machine is not; Debian has no cross compiler for the machine's own.
