@@ -3,24 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+mod ground;
+
 use std::collections::HashSet;
-use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use controlplane::ControlPlane;
 use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, types};
-use fdi_simulator::{NewTasks, Operation, Options, Simulator};
+use fdi_simulator::{NewTasks, Operation, Simulator};
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Secret;
+use ground::{Ground, PROJECT, cpu_seconds, object, rss_megabytes, start};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use serde_json::{Value, json};
-use tokio::process::{Child, Command};
-
-const PROJECT: &str = "0123456789abcdef0123456789abcdef";
+use serde_json::json;
 
 #[derive(Parser)]
 struct Cli {
@@ -50,23 +47,18 @@ struct Cli {
 #[tokio::main]
 async fn main() {
     let cli = Cli::parse();
-    let plane = ControlPlane::start().await.unwrap();
-    let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-    assert!(plane.kubectl().run(["apply", "--server-side", "-f", crds]).await.unwrap().status.success());
-    let waited = plane.kubectl().run(["wait", "--for=condition=Established", "crd", "--all"]).await.unwrap();
-    assert!(waited.status.success());
-    let sim = Simulator::start(Options { record_lists: false, ..Options::default() }).await.unwrap();
-    sim.set_token("token", Some(PROJECT), Duration::from_secs(24 * 3600));
-    let client = client(&plane).await;
+    let Ground { plane, sim, client } = Ground::new().await;
     fill(&cli, &sim, &client).await;
 
     let Cli { groups, tasks, instances, poll, .. } = &cli;
     println!("| {groups} groups × {tasks} tasks over {instances} instances, poll {poll} s | |\n|---|---|");
     let ready = ready(client.clone(), cli.groups);
     let began = Instant::now();
-    let mut operator = start(&plane);
+    let mut operator = start(&plane, "127.0.0.1:0");
     ready.await;
-    row("cold start → every group Ready", format!("{:.1} s", began.elapsed().as_secs_f64()));
+    let took = began.elapsed().as_secs_f64();
+    let worked = cpu_seconds(operator.id().unwrap());
+    row("cold start → every group Ready", format!("{took:.1} s, of which the operator computed {worked:.1} s"));
     row("start and stop calls for that", count(&sim, Operation::Batch));
     tokio::time::sleep(Duration::from_secs(5)).await;
 
@@ -85,6 +77,18 @@ async fn main() {
     row("objects written while idle", changed(&writes, &versions(&client).await));
     row("RSS idle", format!("{:.1} MB", rss_megabytes(pid)));
 
+    operator.kill().await.unwrap();
+    let (began, seen) = (Instant::now(), sim.last_seq());
+    let mut operator = start(&plane, "127.0.0.1:0");
+    let looked = sim.wait_for(Duration::from_secs(120), |view| {
+        let new = view.log().iter().rev().take_while(|entry| entry.seq > seen);
+        let looked: HashSet<_> = new.filter_map(|entry| entry.instance.clone()).collect();
+        (looked.len() == cli.instances).then_some(())
+    });
+    looked.await.expect("a look at each");
+    row("restart → every instance looked at again", format!("{:.1} s", began.elapsed().as_secs_f64()));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+
     let mut times = edits(&cli, &sim, &client).await;
     times.sort_unstable();
     let at = |share: f64| times[((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1];
@@ -102,27 +106,11 @@ fn row(what: &str, figure: impl std::fmt::Display) {
     println!("| {what} | {figure} |");
 }
 
-async fn client(plane: &ControlPlane) -> kube::Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let kubeconfig = Kubeconfig::from_yaml(plane.kubeconfig_yaml()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    kube::Client::try_from(config).unwrap()
-}
-
 fn id(instance: usize, group: usize, task: usize) -> String {
     format!("{instance:08x}{group:012x}{task:012x}")
 }
 
-fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> K {
-    let version = "fdi.romaconnect.dev/v1alpha1";
-    serde_json::from_value(json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}))
-        .unwrap()
-}
-
 async fn fill(cli: &Cli, sim: &Simulator, client: &kube::Client) {
-    let secret = json!({"metadata": {"name": "token"}, "stringData": {"token": "token"}});
-    let secrets: Api<Secret> = Api::default_namespaced(client.clone());
-    secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
     for instance in 0..cli.instances {
         let service = sim.instance(PROJECT, &format!("instance-{instance}"));
         let groups = (0..cli.groups).filter(|group| group % cli.instances == instance);
@@ -145,17 +133,6 @@ async fn fill(cli: &Cli, sim: &Simulator, client: &kube::Client) {
         async move { groups.create(&PostParams::default(), &new).await.unwrap() }
     });
     futures::stream::iter(creating).buffer_unordered(16).collect::<Vec<_>>().await;
-}
-
-fn start(plane: &ControlPlane) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_fdi-operator"))
-        .args(["run", "--leader-election=false", "--allow-insecure-endpoints", "--listen-address=127.0.0.1:0"])
-        .env("KUBECONFIG", plane.kubeconfig_path())
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
 }
 
 /// Until so many groups are Ready. Told by a watch: listing them all again and again would slow what is measured.
@@ -220,17 +197,4 @@ async fn edits(cli: &Cli, sim: &Simulator, client: &kube::Client) -> Vec<i64> {
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
     times
-}
-
-/// User and system time; the kernel counts hundredths of a second.
-fn cpu_seconds(pid: u32) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-}
-
-fn rss_megabytes(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1000.0
 }

@@ -10,7 +10,7 @@ use kube::{Client, Config};
 /// overloaded answers for minutes, so both are set here: a dead connection is noticed, and retrying is the caller's decision.
 #[derive(Clone)]
 pub struct Clients {
-    /// For lists and watches: a watch is ended by the server after 290 s at the latest, silence beyond that is a dead connection.
+    /// For lists and watches. Their time limits are in `follow`; this one is longer than any of them.
     pub watch: Client,
     /// For single reads, status writes, events.
     pub requests: Client,
@@ -44,8 +44,10 @@ struct Limits {
 
 const WATCH: Limits =
     Limits { connect: Duration::from_secs(5), read: Duration::from_secs(305), write: Duration::from_secs(15) };
+/// As long as the Lease may go without renewal: an API server that is slower than this has no leader anyway, and a pass that uses
+/// a connection which died silently waits this long.
 const REQUESTS: Limits =
-    Limits { connect: Duration::from_secs(5), read: Duration::from_secs(15), write: Duration::from_secs(15) };
+    Limits { connect: Duration::from_secs(5), read: Duration::from_secs(10), write: Duration::from_secs(10) };
 const LEASE: Limits =
     Limits { connect: Duration::from_secs(3), read: Duration::from_secs(5), write: Duration::from_secs(5) };
 

@@ -106,6 +106,13 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_MAX_API_REQUESTS", value_name = "COUNT", default_value = "16")]
     max_api_requests: NonZeroUsize,
 
+    /// How long one watch of the API server lasts; the next goes on where it was.
+    ///
+    /// A connection that died without a word is noticed a sixth of this after its end was due, so 60 s bounds the time in which
+    /// edits are not seen to 70 s. It costs a request per kind each time, and no list.
+    #[arg(long, env = "FDI_OPERATOR_WATCH_LENGTH", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    watch_length: Duration,
+
     /// How long calls in flight may still take after SIGTERM.
     ///
     /// 4 s covers nearly every call of the service; a call that is cut has an unknown outcome and is looked after by the successor.
@@ -138,6 +145,7 @@ pub struct Config {
     pub fdi: Fdi,
     pub max_concurrent_passes: usize,
     pub max_api_requests: usize,
+    pub watch_length: Duration,
     pub shutdown: Shutdown,
     pub timings: Timings,
 }
@@ -206,6 +214,9 @@ impl Flags {
                 format!("must be shorter than --shutdown-limit ({:?})", self.shutdown_limit),
             ));
         }
+        if self.watch_length.subsec_nanos() != 0 || !(1..=290).contains(&self.watch_length.as_secs()) {
+            return Err(nonsense("--watch-length", "must be whole seconds between 1s and 290s"));
+        }
         Ok(Config {
             namespaces: namespaces(&self.namespaces)?,
             log: LogSettings {
@@ -221,6 +232,7 @@ impl Flags {
             fdi: fdi(self.allowed_endpoints, self.allow_insecure_endpoints)?,
             max_concurrent_passes: self.max_concurrent_passes.get(),
             max_api_requests: self.max_api_requests.get(),
+            watch_length: self.watch_length,
             shutdown: Shutdown { drain: self.shutdown_drain, limit: self.shutdown_limit },
             timings: Timings::default(),
         })
@@ -364,6 +376,8 @@ mod tests {
             (vec!["--allowed-endpoints=roma.example"], "--allowed-endpoints"),
             (vec!["--allowed-endpoints=http://roma.example"], "--allowed-endpoints"),
             (vec!["--shutdown-drain=6s"], "--shutdown-drain"),
+            (vec!["--watch-length=1500ms"], "--watch-length"),
+            (vec!["--watch-length=5m"], "--watch-length"),
             (vec!["--log-filter=nonsense=nonsense"], "--log-filter"),
         ] {
             let error = parsed(&flags).unwrap_err();

@@ -11,6 +11,7 @@ mod crd_check;
 pub mod duplicates;
 pub mod events;
 pub mod fdi;
+pub mod follow;
 pub mod health;
 pub mod lease;
 pub mod ledger;

@@ -3,10 +3,9 @@
 
 use std::process::ExitCode;
 
-/// The lists of a start are many and short-lived, and glibc keeps the room they took: a third of the memory of a large
-/// installation (docs/decisions.md).
+/// The lists of a start are many and short-lived, and glibc keeps the room they took (docs/decisions.md).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // The one TLS provider of the process; it fails only when there is one already.

@@ -1,5 +1,6 @@
 //! The operator's work: watches feed stores, the leader's supervisor works on what they hold.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use kube::Api;
@@ -66,7 +67,7 @@ fn start<K: Kept>(
     parts: &Parts,
     stores: &Arc<Stores>,
     scope: Option<String>,
-    feeds: &mut JoinSet<()>,
+    feeds: &mut JoinSet<Infallible>,
 ) -> CancellationToken {
     let client = parts.clients.watch.clone();
     let api: Api<K> = match &scope {
@@ -77,10 +78,11 @@ fn start<K: Kept>(
     let check = parts.health.ready(format!("{}s listed{place}", K::kind(&())));
     let filled = CancellationToken::new();
     let told = filled.clone();
-    feeds.spawn(feed(api, Arc::clone(stores), scope, parts.metrics.clone(), move || {
+    let filled_now = move || {
         check.met();
         told.cancel();
-    }));
+    };
+    feeds.spawn(feed(api, Arc::clone(stores), scope, parts.config.watch_length, parts.metrics.clone(), filled_now));
     filled
 }
 

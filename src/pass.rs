@@ -57,7 +57,7 @@ pub struct Bench {
 /// One pass. Returns when the next one is due.
 pub async fn pass(
     bench: &mut Bench,
-    snapshot: &Snapshot,
+    snapshot: Snapshot,
     lookout: &Lookout,
     desk: &Desk,
     clock: &Clock,

@@ -2,31 +2,21 @@
 //! instance and mark the instances that have something new.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use kube::api::Api;
 use kube::core::{NamespaceResourceScope, ObjectMeta};
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use crate::crd::{FdiInstance, FdiTaskGroup, REQUESTED_AT};
+use crate::follow::{News, follow};
 use crate::metrics::{Metrics, WatchKind};
 use crate::pass::InstanceKey;
-
-/// Objects of one list page: a page is held several times while it is decoded.
-const PAGE: u32 = 50;
-
-/// kube's own default goes up to a minute: after a short outage the operator stayed blind for half of one. Two cheap requests
-/// every few seconds burden no API server that is coming back.
-const QUICKEST: Duration = Duration::from_millis(500);
-const SLOWEST: Duration = Duration::from_secs(5);
 
 /// The objects of both kinds as last seen, by the instance that they belong to.
 #[derive(Debug, Default)]
@@ -184,24 +174,27 @@ pub async fn feed<K: Kept>(
     api: Api<K>,
     stores: Arc<Stores>,
     scope: Option<String>,
+    length: Duration,
     metrics: Metrics,
     filled: impl Fn(),
-) {
-    let mut events = stream(api, &metrics);
+) -> Infallible {
     let mark = |key: &InstanceKey| stores.mark(key);
     let mut seen: HashSet<(String, String)> = HashSet::new();
-    while let Some(event) = events.next().await {
-        metrics.watch_heard(K::KIND);
-        match event {
-            Event::Init => {
+    let hear = |news: News<K>| {
+        if !matches!(news, News::Listing | News::Failed(_)) {
+            metrics.watch_heard(K::KIND);
+        }
+        match news {
+            News::Listing => {
                 metrics.watch_restarted(K::KIND);
                 seen.clear();
             }
-            Event::InitApply(object) => {
+            News::Listed(mut object) => {
+                lighten(object.meta_mut());
                 seen.insert((object.namespace().unwrap_or_default(), object.name_any()));
                 object.keep(&stores).iter().for_each(mark);
             }
-            Event::InitDone => {
+            News::Complete => {
                 for (namespace, name) in K::names(&stores) {
                     let here = scope.as_ref().is_none_or(|scope| *scope == namespace);
                     if here && !seen.contains(&(namespace.clone(), name.clone())) {
@@ -215,67 +208,30 @@ pub async fn feed<K: Kept>(
                 drop(objects);
                 keys.iter().for_each(mark);
             }
-            Event::Apply(object) => object.keep(&stores).iter().for_each(mark),
-            Event::Delete(object) => {
+            News::Changed(mut object) => {
+                lighten(object.meta_mut());
+                object.keep(&stores).iter().for_each(mark);
+            }
+            News::Deleted(object) => {
                 let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
                 K::drop_from(&stores, &namespace, &name).iter().for_each(mark);
             }
-        }
-    }
-}
-
-/// Waits between attempts of a watch that fails: doubled each time, and half of it at random, so that replicas do not ask
-/// together.
-struct Patience(Duration);
-
-impl Iterator for Patience {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let wait = self.0;
-        self.0 = (wait * 2).min(SLOWEST);
-        Some(wait.mul_f64(rand::random_range(0.5..1.0)))
-    }
-}
-
-impl Backoff for Patience {
-    fn reset(&mut self) {
-        self.0 = QUICKEST;
-    }
-}
-
-fn stream<K: Kept>(api: Api<K>, metrics: &Metrics) -> BoxStream<'static, Event<K>> {
-    let metrics = metrics.clone();
-    let config = watcher::Config::default().page_size(PAGE);
-    watch(api, config)
-        .backoff(Patience(QUICKEST))
-        .modify(|object| {
-            // These weigh more than all the rest of an object and nobody here reads them.
-            object.meta_mut().managed_fields = None;
-            object.meta_mut().labels = None;
-            if let Some(annotations) = &mut object.meta_mut().annotations {
-                annotations.retain(|name, _| name == REQUESTED_AT);
+            News::Alive => {}
+            News::Failed(trouble) => {
+                metrics.watch_error(K::KIND);
+                let kind = K::kind(&());
+                tracing::warn!(%kind, error = %trouble, "the watch failed; it is started again");
             }
-        })
-        .inspect_err(move |error| {
-            metrics.watch_error(K::KIND);
-            tracing::warn!(kind = %K::kind(&()), error = plain(error), "the watch failed; it is started again");
-        })
-        .filter_map(|event| std::future::ready(event.ok()))
-        .boxed()
+        }
+    };
+    follow(&api, length, hear).await
 }
 
-/// What the API server said, without the debug text that kube's errors carry along.
-fn plain(error: &watcher::Error) -> String {
-    let said = match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => error,
-        watcher::Error::WatchError(status) => return format!("{} {}: {}", status.code, status.reason, status.message),
-        other @ watcher::Error::NoResourceVersion => return other.to_string(),
-    };
-    match said {
-        kube::Error::Api(status) => format!("{} {}: {}", status.code, status.reason, status.message),
-        other => other.to_string(),
+/// These weigh more than all the rest of an object and nobody here reads them.
+fn lighten(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    metadata.labels = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.retain(|name, _| name == REQUESTED_AT);
     }
 }

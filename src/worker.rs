@@ -137,8 +137,9 @@ impl Worker {
         let mut next = after(clock.now(), delay);
         loop {
             tokio::select! {
-                () = self.shutdown.cancelled() => return,
+                biased;
                 () = self.permit.expired() => return,
+                () = self.shutdown.cancelled() => return,
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(between(clock.now(), next)) => {}
             }
@@ -148,9 +149,16 @@ impl Worker {
                 return;
             }
             let interrupts = Interrupts { woken: &self.wake, shutdown: &self.shutdown, permit: &self.permit };
-            let running = pass(&mut bench, &snapshot, &lookout, &desk, &clock, interrupts);
+            let running = pass(&mut bench, snapshot, &lookout, &desk, &clock, interrupts);
             heart.next_within(PASS_LIMIT);
-            next = if let Ok(next) = AssertUnwindSafe(running).catch_unwind().await {
+            let passed = tokio::select! {
+                biased;
+                // Asked before every step of the pass: a process that slept in the middle of one past the end of its permission
+                // sends nothing more, not even a sign-in or a list.
+                () = self.permit.expired() => return,
+                passed = AssertUnwindSafe(running).catch_unwind() => passed,
+            };
+            next = if let Ok(next) = passed {
                 panics = 0;
                 next
             } else {

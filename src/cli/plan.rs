@@ -50,7 +50,7 @@ pub fn run(flags: &PlanFlags) -> ExitCode {
 
 fn planned(flags: &PlanFlags) -> Result<Plan, String> {
     let groups = groups(&read(&flags.file)?)?;
-    let desired = desired(&Snapshot {
+    let desired = desired(Snapshot {
         instance: Some((
             Arc::new(FdiInstance::new("planned", FdiInstanceSpec::default())),
             FdiInstanceStatus::default(),

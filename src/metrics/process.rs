@@ -135,7 +135,7 @@ impl Metrics {
         self.0.events_dropped.get_or_create(&ByReason { reason }).inc();
     }
 
-    /// The watch got something from the API server: an object, a bookmark, or a fresh connection.
+    /// The watch got something from the API server: an object, a bookmark, or a new beginning.
     pub fn watch_heard(&self, kind: WatchKind) {
         let mut heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
         match heard.iter_mut().find(|(known, _)| *known == kind) {

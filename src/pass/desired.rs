@@ -100,15 +100,15 @@ pub struct Deletion {
 /// Of all claimants of an ID the oldest group that is not being deleted owns it (creation time, then name; all groups of
 /// an instance share its namespace). A group being deleted owns only what nobody else claims, and only while it still has
 /// to stop it.
-pub fn desired(snapshot: &Snapshot) -> Desired {
-    let instance = snapshot.instance.as_ref().map(|(object, status)| InstanceWish {
-        object: Arc::clone(object),
-        status: status.clone(),
+pub fn desired(snapshot: Snapshot) -> Desired {
+    let instance = snapshot.instance.map(|(object, status)| InstanceWish {
         generation: object.metadata.generation.unwrap_or_default(),
         requested_at: requested_at(&object.metadata),
+        object,
+        status,
     });
     let mut groups: Vec<(GroupWish, Vec<TaskId>)> =
-        snapshot.groups.iter().map(|(object, status)| read(object, status)).collect();
+        snapshot.groups.into_iter().map(|(object, status)| read(&object, status)).collect();
     groups.sort_by_cached_key(|(group, _)| {
         let created = group.object.metadata.creation_timestamp.as_ref().map(|time| time.0);
         (group.deleting.is_some(), created, group.name.clone())
@@ -139,7 +139,7 @@ pub fn desired(snapshot: &Snapshot) -> Desired {
     Desired { instance, groups, owners }
 }
 
-fn read(object: &Arc<FdiTaskGroup>, status: &FdiTaskGroupStatus) -> (GroupWish, Vec<TaskId>) {
+fn read(object: &Arc<FdiTaskGroup>, status: FdiTaskGroupStatus) -> (GroupWish, Vec<TaskId>) {
     let spec = &object.spec;
     let metadata = &object.metadata;
     let mut seen = HashSet::with_capacity(spec.task_ids.len());
@@ -177,7 +177,7 @@ fn read(object: &Arc<FdiTaskGroup>, status: &FdiTaskGroupStatus) -> (GroupWish, 
         finalizer,
         deleting,
         requested_at: requested_at(metadata),
-        status: status.clone(),
+        status,
         unreadable: spec.unreadable.clone(),
         object: Arc::clone(object),
     };

@@ -282,7 +282,7 @@ impl World {
     pub fn pass(&mut self) {
         let timings = self.ledger.timings().clone();
         let snapshot = self.snapshot();
-        let mut desired = desired(&snapshot);
+        let mut desired = desired(snapshot);
         self.sight.greet(&desired, self.now);
         self.ledger.greet(&desired, self.now);
         let edits = check(&self.sight, &acknowledgements(&desired, &self.sight, &self.ledger, self.now));

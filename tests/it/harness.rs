@@ -1,9 +1,11 @@
 //! What every test needs: the control plane, a namespace, a simulator, an operator, and conditions with deadlines.
 
 mod cluster;
+pub mod fake_api;
 pub mod faults;
 mod operator;
 mod process;
+mod proxy;
 mod revisions;
 
 use std::collections::HashMap;
@@ -19,7 +21,8 @@ use serde_json::{Value, json};
 
 pub use cluster::{Cluster, HOME, kubeconfig, kubectl, shared};
 pub use operator::{Operator, fast};
-pub use process::Process;
+pub use process::{Process, kubeconfig_for};
+pub use proxy::Proxy;
 pub use revisions::Revisions;
 
 pub const PROJECT: &str = "0123456789abcdef0123456789abcdef";

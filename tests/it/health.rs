@@ -10,7 +10,7 @@ use fdi_simulator::{Effect, Operation, Trigger};
 use rustix::process::Signal;
 use tokio::net::TcpListener;
 
-use crate::harness::{Process, SOON, Stage, faults, shared};
+use crate::harness::{Process, SOON, Stage, faults, kubeconfig_for, shared};
 
 const LIMIT: Duration = Duration::from_secs(6);
 const ALONE: &str = "--leader-election=false";
@@ -32,29 +32,18 @@ async fn it_ends_within_six_seconds_while_a_call_hangs() {
     ends_cleanly(process, "while a call gets no answer").await;
 }
 
-/// A kubeconfig that points to `address`.
-fn kubeconfig(folder: &tempfile::TempDir, address: &str) -> std::path::PathBuf {
-    let path = folder.path().join("kubeconfig");
-    let yaml = format!(
-        "{{apiVersion: v1, kind: Config, current-context: x, clusters: [{{name: x, cluster: {{server: 'http://{address}'}}}}], \
-         users: [{{name: x, user: {{}}}}], contexts: [{{name: x, context: {{cluster: x, user: x}}}}]}}"
-    );
-    std::fs::write(&path, yaml).unwrap();
-    path
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn it_stays_alive_and_ends_cleanly_when_the_api_server_was_never_reached() {
     let folder = tempfile::tempdir().unwrap();
-    let process = Process::with_kubeconfig(&kubeconfig(&folder, "127.0.0.1:1"), &[]);
+    let process = Process::with_kubeconfig(&kubeconfig_for(&folder, "http://127.0.0.1:1"), &[]);
     process.logged("the watch failed").await;
     assert_eq!(process.get("/livez").await.0, 200);
     assert_eq!(process.get("/readyz").await.0, 503);
     ends_cleanly(process, "when the API server refuses connections").await;
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = silent.local_addr().unwrap().to_string();
-    let process = Process::with_kubeconfig(&kubeconfig(&folder, &address), &[]);
+    let server = format!("http://{}", silent.local_addr().unwrap());
+    let process = Process::with_kubeconfig(&kubeconfig_for(&folder, &server), &[]);
     let mut kept = Vec::new();
     for _ in 0..3 {
         kept.push(silent.accept().await.unwrap());

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use fdi_simulator::{Entry, Identity, Operation};
+use fdi_simulator::{Effect, Entry, Identity, Operation, Trigger};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -15,12 +15,12 @@ use tokio::task::JoinHandle;
 use crate::harness::{Process, Stage, faults, shared};
 
 /// A Lease so short that its end can be waited for.
-const QUICK: [&str; 3] = ["--lease-duration=4s", "--lease-renew-deadline=3s", "--lease-retry-period=500ms"];
+pub const QUICK: [&str; 3] = ["--lease-duration=4s", "--lease-renew-deadline=3s", "--lease-retry-period=500ms"];
 /// The default figures promise a take-over within this.
-const TAKE_OVER: Duration = Duration::from_secs(20);
+pub const TAKE_OVER: Duration = Duration::from_secs(20);
 
 /// Changes a group's mind several times a second, so that there is always something to call for.
-fn restless(stage: &Stage) -> JoinHandle<()> {
+pub fn restless(stage: &Stage) -> JoinHandle<()> {
     let groups: Api<fdi_operator::crd::FdiTaskGroup> = Api::namespaced(stage.client.clone(), &stage.namespace);
     tokio::spawn(async move {
         for state in ["Stopped", "Running"].iter().cycle() {
@@ -32,12 +32,12 @@ fn restless(stage: &Stage) -> JoinHandle<()> {
 }
 
 /// The requests to FDI in order of arrival.
-fn calls(log: &[Entry]) -> Vec<&Entry> {
+pub fn calls(log: &[Entry]) -> Vec<&Entry> {
     log.iter().filter(|entry| matches!(entry.operation, Operation::Batch | Operation::List)).collect()
 }
 
 /// Who called, in order of taking over. Fails when somebody called again after another had begun.
-fn callers(log: &[Entry]) -> Vec<Identity> {
+pub fn callers(log: &[Entry]) -> Vec<Identity> {
     let mut callers: Vec<Identity> = Vec::new();
     for entry in calls(log) {
         if callers.last() == Some(&entry.identity) {
@@ -50,7 +50,7 @@ fn callers(log: &[Entry]) -> Vec<Identity> {
 }
 
 /// Waits until so many processes have called one after the other; how long that took.
-async fn wait_callers(stage: &Stage, count: usize, within: Duration) -> Duration {
+pub async fn wait_callers(stage: &Stage, count: usize, within: Duration) -> Duration {
     let began = Instant::now();
     let waited = stage.sim.wait_for(within, |view| (callers(view.log()).len() >= count).then_some(())).await;
     assert!(waited.is_ok(), "no caller number {count} within {within:?}");
@@ -113,6 +113,40 @@ async fn a_leader_that_slept_past_its_lease_sends_nothing_when_it_wakes_and_ends
         assert!(calls(log).iter().filter(|call| call.seq > at_wake).all(|call| call.identity == callers[1]));
     });
     restless.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_slept_in_the_middle_of_a_pass_does_not_go_on_with_it() {
+    for round in 0..3 {
+        let (stage, ids) = Stage::contested(shared().await, 1).await;
+        stage.group("orders", "Running", &ids).await;
+        let mut sleeper = Process::start(&stage, &QUICK);
+        sleeper.wait_leading().await;
+        stage.wait_ready("orders").await;
+        let other = Process::start(&stage, &QUICK);
+        other.wait_ready().await;
+        // The sleeper is in the middle of a look (a list under two seconds old would make one unnecessary): it waits for a
+        // token with which to ask for the list again.
+        tokio::time::sleep(Duration::from_millis(2_200)).await;
+        stage.sim.fault(Trigger::on(Operation::Token).times(1), Effect::Delay { before_ms: 700, after_ms: 0 });
+        let before = stage.sim.last_seq();
+        stage.sim.revoke_all_tokens();
+        stage.edit("orders", json!({"desiredState": "Stopped"})).await;
+        let asked = |log: &[Entry]| log.iter().any(|entry| entry.seq > before && entry.operation == Operation::Token);
+        stage.wait_log("a sign-in", asked).await;
+        sleeper.signal(Signal::STOP);
+        let asleep = stage.sim.last_seq();
+        stage.wait_ready("orders").await;
+        let successor = stage.sim.with_log(|log| calls(log).last().unwrap().identity.clone());
+        sleeper.signal(Signal::CONT);
+        let (status, _) = sleeper.ended(Duration::from_secs(5)).await;
+        assert_eq!(status.code(), Some(1), "{}", sleeper.log());
+        stage.sim.with_log(|log| {
+            let since = calls(log).into_iter().filter(|call| call.seq > asleep);
+            let strange: Vec<_> = since.filter(|call| call.identity != successor).collect();
+            assert!(strange.is_empty(), "round {round}: the answer it slept through made it go on: {strange:#?}");
+        });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::match_wild_err_arm)]
 
 mod architecture;
+mod broken_watches;
+mod clock_steps;
 mod convergence;
 mod deletion;
 mod harness;

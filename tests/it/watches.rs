@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fdi_operator::crd::{ConditionStatus, FdiTaskGroup};
 use kube::api::{Patch, PatchParams};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{Cluster, Process, Stage, faults};
+use crate::harness::{Cluster, Process, Proxy, Stage, faults, shared};
 
 const ALONE: &str = "--leader-election=false";
 /// Longer than any pause between two attempts of a watch, and its list, a look at the service and its answer after it.
@@ -52,7 +53,7 @@ impl Scene {
 
     async fn is_ready(&self) -> bool {
         let Ok(group) = self.stage.groups().get("orders").await else { return false };
-        crate::harness::says(&group).is_some_and(|(ready, _)| ready == fdi_operator::crd::ConditionStatus::True)
+        crate::harness::says(&group).is_some_and(|(ready, _)| ready == ConditionStatus::True)
     }
 
     /// For as long as an outage lasts.
@@ -184,4 +185,40 @@ async fn away_at_the_end(cluster: &Cluster, mut scene: Scene) {
     let (status, took) = scene.process.ended(Duration::from_secs(6)).await;
     assert_eq!(status.code(), Some(0), "{}", scene.process.log());
     faults::row("SIGTERM while the API server is away", "ended with code 0", took);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_die_silently_are_replaced_and_the_leader_stays_the_leader() {
+    let (stage, ids) = Stage::contested(shared().await, 1).await;
+    let server = stage.cluster.operator_config().await.cluster_url;
+    let target = server.authority().unwrap().to_string();
+    let proxy = Proxy::to(target.clone()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    let direct = std::fs::read_to_string(stage.cluster.kubeconfig_path()).unwrap();
+    std::fs::write(&path, direct.replace(&target, &proxy.address().to_string())).unwrap();
+    let (scope, lease) =
+        (format!("--namespaces={}", stage.namespace), format!("--lease-namespace={}", stage.namespace));
+    let mut process = Process::with_kubeconfig(&path, &[&scope, &lease, "--watch-length=3s"]);
+    stage.group("orders", "Running", &ids).await;
+    stage.wait_ready("orders").await;
+
+    proxy.lose_connections();
+    let began = Instant::now();
+    stage.edit("orders", json!({"desiredState": "Stopped"})).await;
+    let generation = stage.groups().get("orders").await.unwrap().metadata.generation;
+    // Each dead connection of the pool costs one time limit of a request.
+    let patience = Duration::from_secs(60);
+    let done = |group: &FdiTaskGroup| {
+        group.metadata.generation == generation
+            && crate::harness::says(group).is_some_and(|(ready, _)| ready == ConditionStatus::True)
+    };
+    stage.revisions.wait("orders", "Ready again", patience, done).await;
+    let took = began.elapsed();
+    assert!(!process.has_ended() && !process.log().contains("leadership lost"), "{}", process.log());
+    faults::row(
+        "all connections to the API server die silently, new ones work (a watch lasts 3 s here, 60 s by default)",
+        "watches begun anew, the Lease kept, the edit carried out",
+        took,
+    );
 }

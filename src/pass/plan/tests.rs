@@ -60,7 +60,7 @@ fn wishes(groups: &[Group]) -> Desired {
         (Arc::new(object), status)
     });
     let instance = (Arc::new(FdiInstance::new("roma", FdiInstanceSpec::default())), FdiInstanceStatus::default());
-    desired(&Snapshot { instance: Some(instance), groups: groups.collect() })
+    desired(Snapshot { instance: Some(instance), groups: groups.collect() })
 }
 
 fn look(states: &[Option<bool>]) -> Vec<Task> {

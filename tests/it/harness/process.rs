@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::{Cluster, SOON, Stage};
 
@@ -18,15 +19,14 @@ pub struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
     news: watch::Receiver<usize>,
+    reading: JoinHandle<()>,
     http: reqwest::Client,
 }
 
 impl Process {
     /// One for the stage's namespace with the shipped rights, its Lease in the same namespace.
     pub fn start(stage: &Stage, flags: &[&str]) -> Self {
-        let (scope, lease) =
-            (format!("--namespaces={}", stage.namespace), format!("--lease-namespace={}", stage.namespace));
-        Self::of(&stage.cluster, &[&[scope.as_str(), lease.as_str()], flags].concat())
+        Self::start_in(stage, flags, &[])
     }
 
     /// One that works for the whole cluster unless flags say otherwise.
@@ -40,12 +40,26 @@ impl Process {
 
     /// One with its admin port at this address.
     pub fn listening(kubeconfig: &Path, address: &str, flags: &[&str]) -> Self {
+        Self::spawn(kubeconfig, address, flags, &[])
+    }
+
+    /// As [`Self::start`], with more in its environment.
+    pub fn start_in(stage: &Stage, flags: &[&str], environment: &[(&str, &Path)]) -> Self {
+        let (scope, lease) =
+            (format!("--namespaces={}", stage.namespace), format!("--lease-namespace={}", stage.namespace));
+        let flags = [&[scope.as_str(), lease.as_str()], flags].concat();
+        Self::spawn(&stage.cluster.kubeconfig_path(), "127.0.0.1:0", &flags, environment)
+    }
+
+    fn spawn(kubeconfig: &Path, address: &str, flags: &[&str], environment: &[(&str, &Path)]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let listen = format!("--listen-address={address}");
         let always = ["run", "--allow-insecure-endpoints", &listen, "--log-format=json"];
         let mut child = Command::new(env!("CARGO_BIN_EXE_fdi-operator"))
             .args(always)
             .args(flags)
             .env("KUBECONFIG", kubeconfig)
+            .envs(environment.iter().copied())
             .env_remove("HOSTNAME")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -56,7 +70,7 @@ impl Process {
         let lines = Arc::<Mutex<Vec<Value>>>::default();
         let (told, news) = watch::channel(0);
         let all = Arc::clone(&lines);
-        tokio::spawn(async move {
+        let reading = tokio::spawn(async move {
             while let Ok(Some(line)) = reader.next_line().await {
                 // What comes before logging begins is plain text.
                 let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
@@ -64,7 +78,12 @@ impl Process {
                 told.send_modify(|n| *n += 1);
             }
         });
-        Self { child, lines, news, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        Self { child, lines, news, reading, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+    }
+
+    /// The time that its newest log line bears.
+    pub fn clock(&self) -> Option<jiff::Timestamp> {
+        self.lines.lock().unwrap().last()?.get("timestamp")?.as_str()?.parse().ok()
     }
 
     /// The whole log so far.
@@ -129,7 +148,23 @@ impl Process {
     pub async fn ended(&mut self, within: Duration) -> (ExitStatus, Duration) {
         let began = Instant::now();
         let ended = tokio::time::timeout(within, self.child.wait()).await;
+        let took = began.elapsed();
         let status = ended.unwrap_or_else(|_| panic!("still running after {within:?}:\n{}", self.log()));
-        (status.unwrap(), began.elapsed())
+        // Its last words may still be in the pipe.
+        if !self.reading.is_finished() {
+            let _ = (&mut self.reading).await;
+        }
+        (status.unwrap(), took)
     }
+}
+
+/// Writes a kubeconfig without credentials for the API server at `server` into the folder.
+pub fn kubeconfig_for(folder: &tempfile::TempDir, server: &str) -> std::path::PathBuf {
+    let path = folder.path().join("kubeconfig");
+    let yaml = format!(
+        "{{apiVersion: v1, kind: Config, current-context: x, clusters: [{{name: x, cluster: {{server: '{server}'}}}}], \
+         users: [{{name: x, user: {{}}}}], contexts: [{{name: x, context: {{cluster: x, user: x}}}}]}}"
+    );
+    std::fs::write(&path, yaml).unwrap();
+    path
 }

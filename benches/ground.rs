@@ -1,0 +1,76 @@
+//! What the measurements stand on: a real API server with the definitions, a simulated service, the real binary.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use controlplane::ControlPlane;
+use fdi_simulator::{Options, Simulator};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+pub const PROJECT: &str = "0123456789abcdef0123456789abcdef";
+
+pub struct Ground {
+    pub plane: ControlPlane,
+    pub sim: Simulator,
+    pub client: kube::Client,
+}
+
+impl Ground {
+    /// With one Secret, `token`, by which all instances sign in.
+    pub async fn new() -> Self {
+        let plane = ControlPlane::start().await.unwrap();
+        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+        assert!(plane.kubectl().run(["apply", "--server-side", "-f", crds]).await.unwrap().status.success());
+        let waited = plane.kubectl().run(["wait", "--for=condition=Established", "crd", "--all"]).await.unwrap();
+        assert!(waited.status.success());
+        let sim = Simulator::start(Options { record_lists: false, ..Options::default() }).await.unwrap();
+        sim.set_token("token", Some(PROJECT), Duration::from_secs(24 * 3600));
+        let client = client(&plane).await;
+        let secret = json!({"metadata": {"name": "token"}, "stringData": {"token": "token"}});
+        let secrets: Api<Secret> = Api::default_namespaced(client.clone());
+        secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
+        Self { plane, sim, client }
+    }
+}
+
+async fn client(plane: &ControlPlane) -> kube::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let kubeconfig = Kubeconfig::from_yaml(plane.kubeconfig_yaml()).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    kube::Client::try_from(config).unwrap()
+}
+
+pub fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> K {
+    let version = "fdi.romaconnect.dev/v1alpha1";
+    serde_json::from_value(json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}))
+        .unwrap()
+}
+
+/// The real binary.
+pub fn start(plane: &ControlPlane, listen: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_fdi-operator"))
+        .args(["run", "--leader-election=false", "--allow-insecure-endpoints", "--listen-address", listen])
+        .env("KUBECONFIG", plane.kubeconfig_path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// User and system time; the kernel counts hundredths of a second.
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+pub fn rss_megabytes(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1000.0
+}
