@@ -5,16 +5,17 @@
 ARG RUST_VERSION=1.95.0
 
 FROM --platform=$BUILDPLATFORM rust:${RUST_VERSION}-slim-bookworm AS toolchain
+ARG RUST_VERSION
 ARG CARGO_CHEF_VERSION=0.1.78
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-# The compiler for the platform that this machine is not; Debian has no cross compiler for the machine's own.
+# The compiler for the platform that this machine is not; Debian has no cross compiler for the machine's own. make is for jemalloc.
 RUN case "$(dpkg --print-architecture)" in \
       amd64) other="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
       arm64) other="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
       *) echo "no build on $(dpkg --print-architecture)" >&2; exit 1 ;; \
     esac \
  && apt-get update \
- && apt-get install --yes --no-install-recommends ${other} \
+ && apt-get install --yes --no-install-recommends make ${other} \
  && rm -rf /var/lib/apt/lists/*
 # The image has the toolchain of rust-toolchain.toml already; that file would make rustup fetch more of it.
 ENV RUSTUP_TOOLCHAIN=${RUST_VERSION} \
@@ -22,6 +23,8 @@ ENV RUSTUP_TOOLCHAIN=${RUST_VERSION} \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
     CC_x86_64_unknown_linux_gnu=x86_64-linux-gnu-gcc
+# arm64 kernels have pages of 4, 16 or 64 KiB, and jemalloc ends at once where they are larger than what it was built for.
+ENV AARCH64_UNKNOWN_LINUX_GNU_JEMALLOC_SYS_WITH_LG_PAGE=16
 RUN rustup target add aarch64-unknown-linux-gnu x86_64-unknown-linux-gnu \
  && cargo install cargo-chef --locked --version ${CARGO_CHEF_VERSION}
 WORKDIR /build

@@ -118,6 +118,24 @@ tests: {image: busybox}
 	}
 }
 
+// Two monitors would scrape each pod twice, so the second is rendered for itself.
+func TestAServiceMonitorCanTakeThePlaceOfThePodMonitor(t *testing.T) {
+	all := template(t, "--set", "metrics.serviceMonitor.enabled=true,metrics.serviceMonitor.labels.release=prometheus")
+	monitor, service := find(t, all, "ServiceMonitor", "fdi-operator"), find(t, all, "Service", "fdi-operator-metrics")
+	same(t, "label", "prometheus", field(monitor, "metadata", "labels", "release"))
+	endpoint := as[[]any](field(monitor, "spec", "endpoints"))[0]
+	same(t, "port", field(as[[]any](field(service, "spec", "ports"))[0], "name"), field(endpoint, "port"))
+	for label, value := range as[Object](field(monitor, "spec", "selector", "matchLabels")) {
+		same(t, label, value, field(service, "metadata", "labels", label))
+	}
+}
+
+// Nobody decides which of two pods may send calls, so there must never be two.
+func TestWithoutLeaderElectionThePodEndsBeforeTheNextStarts(t *testing.T) {
+	deployment := find(t, template(t, "--set", "leaderElection.enabled=false"), "Deployment", "fdi-operator")
+	same(t, "strategy", Object{"type": "Recreate"}, field(deployment, "spec", "strategy"))
+}
+
 func TestEveryPartCanBeLeftOut(t *testing.T) {
 	all := template(t, "--set", "crds.install=false,rbac.create=false,rbac.userRoles=false,serviceAccount.create=false,"+
 		"podDisruptionBudget.enabled=false,networkPolicy.enabled=false,metrics.service=false")
@@ -129,7 +147,8 @@ func TestEveryPartCanBeLeftOut(t *testing.T) {
 func TestNonsenseIsRefusedBeforeAnythingIsInstalled(t *testing.T) {
 	for _, nonsense := range []string{
 		"replica=2", "replicas=two", "logFormat=xml", "watchNamespaces={Orders}", "allowedEndpoints={roma.example.com}", "image.digest=latest",
-		"networkPolicy.egressPorts={}", "crds.keep=true",
+		"networkPolicy.egressPorts={}", "crds.keep=true", "resources.memory=1Gi", "replicas=2,leaderElection.enabled=false",
+		"metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true",
 	} {
 		_, err := try("go", "tool", "helm", "template", path("deploy/helm/fdi-operator"), "--set", nonsense)
 		if err == nil || !strings.Contains(err.Error(), "values don't meet the specifications") {

@@ -201,9 +201,23 @@ func chart(t *testing.T, server Server) {
 		server.kubectl("annotate", definition, "meta.helm.sh/release-name=fdi-operator", "meta.helm.sh/release-namespace=fdi-system")
 		server.kubectl("label", definition, "app.kubernetes.io/managed-by=Helm", "--overwrite")
 	}
+	// The chart of a release before: the same with definitions that lack fields.
+	previous := filepath.Join(t.TempDir(), "fdi-operator")
+	if err := os.CopyFS(previous, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	older := read(t, "tests/e2e/previous-crds/stand-in.yaml")
+	if err := os.WriteFile(filepath.Join(previous, "files/crds/fdi.romaconnect.dev.yaml"), []byte(older), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	managed := func() string {
+		return server.kubectl("get", definitions[0], "--output", "jsonpath={.spec.versions[0].schema.openAPIV3Schema.properties.status.properties.tasks.properties.managed.type}")
+	}
 	// Nothing runs the pod, so the release is installed without waiting for it.
-	server.helm("install", "fdi-operator", folder, "--force-conflicts")
+	server.helm("install", "fdi-operator", previous, "--force-conflicts")
+	before := managed()
 	server.helm("upgrade", "fdi-operator", folder, "--set", "replicas=2")
+	same(t, "tasks.managed before and after the upgrade", ", integer", before+", "+managed())
 	if replicas := server.kubectl("get", "deployment", "fdi-operator", "--namespace", "fdi-system", "--output", "jsonpath={.spec.replicas}"); replicas != "2" {
 		t.Errorf("%s replicas after the upgrade", replicas)
 	}

@@ -175,6 +175,19 @@ mod tests {
     }
 
     #[test]
+    fn every_supported_minor_is_pinned_with_all_parts_of_one_version() {
+        for minor in ["1.33", "1.34", "1.35", "1.36", "1.37"] {
+            let release = Release::pinned(minor).unwrap();
+            let (of_minor, parts) = (format!("v{minor}."), release.version().replacen("v1.", "v0.", 1));
+            assert!(release.version().starts_with(&of_minor), "{minor}: {release}");
+            let go_mod = std::fs::read_to_string(release.module.join("go.mod")).unwrap();
+            let replaced: Vec<&str> = go_mod.lines().filter(|line| line.contains(" => ")).collect();
+            assert!(replaced.len() > 30, "{minor}: {replaced:?}");
+            assert!(replaced.iter().all(|line| line.ends_with(&parts)), "{minor}: not all of {parts}: {replaced:?}");
+        }
+    }
+
+    #[test]
     fn containerd_is_pinned_and_has_a_folder_of_its_own() {
         let release = Release::containerd().unwrap();
         assert_eq!(release.to_string(), format!("containerd {}", release.version()));

@@ -17,7 +17,7 @@ pub async fn render(overlay: &str) -> String {
     shipped.replace(EXAMPLE, &simulator::endpoint().await)
 }
 
-const EXAMPLE: &str = "http://192.0.2.1:8000";
+const EXAMPLE: &str = "http://192.0.2.1:6443";
 
 /// Applies an overlay.
 pub async fn apply_overlay(overlay: &str) {

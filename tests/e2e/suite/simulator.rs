@@ -27,14 +27,14 @@ pub async fn endpoint() -> String {
     kubectl(&format!("apply --server-side --filename={}", file("tests/e2e/manifests/simulator.yaml").display())).await;
     let pod = "pod/simulator --namespace=fdi-simulator";
     kubectl(&format!("wait {pod} --for=condition=Ready --timeout={}s", PATIENCE.as_secs())).await;
-    format!("http://{}:8000", get(pod).await["status"]["podIP"].as_str().unwrap())
+    format!("http://{}:6443", get(pod).await["status"]["podIP"].as_str().unwrap())
 }
 
 impl Simulator {
     pub async fn instance_for(name: &str) -> Self {
         let endpoint = endpoint().await;
         let (proxy, port) = proxy().await;
-        let control = format!("{port}/api/v1/namespaces/fdi-simulator/pods/simulator:8000/proxy/_sim");
+        let control = format!("{port}/api/v1/namespaces/fdi-simulator/pods/simulator:6443/proxy/_sim");
         // reqwest wants to know whose cryptography it is to use, even for plain HTTP. Another test may have said so already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();

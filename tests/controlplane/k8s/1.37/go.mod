@@ -2,6 +2,8 @@ module fdi-operator.test/controlplane
 
 go 1.26.0
 
+godebug default=go1.26
+
 tool (
 	go.etcd.io/etcd/server/v3
 	k8s.io/kubernetes/cmd/kube-apiserver

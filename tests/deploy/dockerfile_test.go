@@ -1,0 +1,114 @@
+package deploy_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/moby/buildkit/client/llb/sourceresolver"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/buildkit/frontend/dockerui"
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
+	"github.com/opencontainers/go-digest"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// registry knows every image as an empty one, and remembers which were asked for.
+type registry struct{ asked []string }
+
+func (r *registry) ResolveImageConfig(_ context.Context, name string, options sourceresolver.Opt) (string, digest.Digest, []byte, error) {
+	r.asked = append(r.asked, name)
+	image := ocispecs.Image{Config: ocispecs.ImageConfig{Env: []string{"PATH=/usr/bin"}}}
+	if platform := options.ImageOpt.Platform; platform != nil {
+		image.Platform = *platform
+	}
+	config, err := json.Marshal(image)
+	return name, digest.FromBytes(config), config, err
+}
+
+// BuildKit itself reads the Dockerfile and plans the build, for both platforms and on both; nothing is executed.
+func TestBuildKitPlansTheImageWithoutAWarning(t *testing.T) {
+	for _, builder := range []string{"amd64", "arm64"} {
+		for _, wanted := range []string{"amd64", "arm64"} {
+			images := &registry{}
+			target := ocispecs.Platform{OS: "linux", Architecture: wanted}
+			planned, err := dockerfile2llb.Dockerfile2LLB(t.Context(), []byte(read(t, "Dockerfile")), dockerfile2llb.ConvertOpt{
+				Config: dockerui.Config{
+					BuildPlatforms: []ocispecs.Platform{{OS: "linux", Architecture: builder}},
+					BuildArgs:      map[string]string{"VERSION": "v1.2.3", "REVISION": "abc"},
+				},
+				TargetPlatform: &target,
+				MetaResolver:   images,
+				Warn: func(rule, _, _, message string, _ []parser.Range) {
+					t.Errorf("%s: %s", rule, message)
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := planned.State.Marshal(t.Context()); err != nil {
+				t.Error(err)
+			}
+			// A stage whose name is mistyped would be one more image to pull.
+			slices.Sort(images.asked)
+			names := slices.Compact(images.asked)
+			if len(names) != 2 || !strings.Contains(names[0], "/rust:") || names[1] != "gcr.io/distroless/cc-debian12:nonroot" {
+				t.Errorf("the build pulls %v", names)
+			}
+			image := planned.Image
+			if image.Architecture != wanted || image.Config.User != "65532:65532" || len(image.Config.Entrypoint) != 1 {
+				t.Errorf("for %s on %s: %s as %s, %v", wanted, builder, image.Architecture, image.Config.User, image.Config.Entrypoint)
+			}
+			same(t, "labels", "v1.2.3 abc", image.Config.Labels[ocispecs.AnnotationVersion]+" "+image.Config.Labels[ocispecs.AnnotationRevision])
+		}
+	}
+}
+
+// Cargo wants a file for every target that a manifest names, also for those that are not built.
+func TestWhatGoesIntoTheBuildIsAWholeWorkspace(t *testing.T) {
+	patterns, err := ignorefile.ReadAll(strings.NewReader(read(t, ".dockerignore")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignored, err := patternmatcher.New(patterns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for name := range strings.Lines(run(t, "git", "-C", root, "ls-files", "--cached", "--others", "--exclude-standard")) {
+		name = strings.TrimSpace(name)
+		if out, err := ignored.MatchesOrParentMatches(name); err != nil || out {
+			continue
+		}
+		content, err := os.ReadFile(path(name))
+		if os.IsNotExist(err) {
+			continue // removed and not committed yet
+		}
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(filepath.Join(folder, name)), 0o700)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(folder, name), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Of the commands that build nothing, this is the one that looks for the files.
+	run(t, "cargo", "fetch", "--locked", "--target", "x86_64-unknown-linux-gnu", "--manifest-path", filepath.Join(folder, "Cargo.toml"))
+}
+
+// The image of the toolchain stage must hold what rust-toolchain.toml asks for, which is not in the build.
+func TestTheImageIsBuiltWithThePinnedToolchain(t *testing.T) {
+	_, channel, _ := strings.Cut(read(t, "rust-toolchain.toml"), "channel = \"")
+	channel, _, _ = strings.Cut(channel, "\"")
+	if !strings.Contains(read(t, "Dockerfile"), "\nARG RUST_VERSION="+channel) {
+		t.Errorf("rust-toolchain.toml says %q, the Dockerfile something else", channel)
+	}
+}
