@@ -1,5 +1,7 @@
 //! Installing the operator, and what an installation is.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::cluster::{PATIENCE, apply, file, get, kubectl, try_kubectl, wait};
@@ -58,7 +60,11 @@ async fn a_group_is_ready_soon_after_the_installation() {
 
 #[tokio::test]
 async fn the_samples_become_ready() {
-    install(OVERLAY).await;
+    let began = Instant::now();
+    apply_overlay(OVERLAY).await;
+    println!("the installation was applied in {:.1} s", began.elapsed().as_secs_f64());
+    rolled_out().await;
+    println!("the operator was rolled out after {:.1} s", began.elapsed().as_secs_f64());
     let orders = Orders::new("orders", 0).await;
     let samples = kubectl(&format!("kustomize {}", file("deploy/samples").display())).await;
     let samples = try_kubectl("create --dry-run=client --output=json --filename=-", &samples).await.unwrap();
@@ -79,12 +85,14 @@ async fn the_samples_become_ready() {
             other => panic!("a sample of kind {other:?}"),
         }
     }
+    let began = Instant::now();
     apply(&samples).await;
     kubectl(&format!(
         "wait fditaskgroups --all --namespace=orders --for=condition=Ready --timeout={}s",
         PATIENCE.as_secs()
     ))
     .await;
+    println!("the samples were Ready {:.1} s after they were applied", began.elapsed().as_secs_f64());
     orders.end().await;
 }
 
