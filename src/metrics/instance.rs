@@ -156,7 +156,15 @@ pub struct Instance {
 
 impl Instance {
     pub(super) fn new(families: Families, namespace: &str, name: &str) -> Self {
-        Self { families, namespace: namespace.into(), name: name.into() }
+        let metrics = Self { families, namespace: namespace.into(), name: name.into() };
+        // What an alert counts is there from the beginning: an increase from nothing to one is none to Prometheus.
+        for result in DONE {
+            drop(metrics.families.passes.get_or_create(&metrics.with_result(result)));
+            drop(metrics.families.writes.get_or_create(&metrics.with_result(result)));
+        }
+        drop(metrics.families.pass_panics.get_or_create(&metrics.key()));
+        drop(metrics.families.finalizer_give_ups.get_or_create(&metrics.key()));
+        metrics
     }
 
     fn key(&self) -> Key {

@@ -11,8 +11,25 @@ use serde_json::{Value, json};
 
 use crate::harness::{Cluster, HOME, Process, SOON, Stage, shared};
 
-/// Verb, API group, resource with subresource.
-type Right = (String, String, String);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Right {
+    verb: String,
+    group: String,
+    /// With its subresource.
+    resource: String,
+    /// Asked for, or the only one allowed.
+    name: Option<String>,
+}
+
+impl Right {
+    fn allows(&self, asked: &Self) -> bool {
+        let same = |of: fn(&Self) -> &String| of(self) == of(asked);
+        same(|right| &right.verb)
+            && same(|right| &right.group)
+            && same(|right| &right.resource)
+            && (self.name.is_none() || self.name == asked.name)
+    }
+}
 
 /// The operator's requests so far: what it asked for, and whether that was refused by RBAC.
 fn asked(cluster: &Cluster) -> Vec<(Right, bool)> {
@@ -24,7 +41,12 @@ fn asked(cluster: &Cluster) -> Vec<(Right, bool)> {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let what = &event["objectRef"];
             let sub = what["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
-            let right = (text(&event["verb"]), text(&what["apiGroup"]), text(&what["resource"]) + &sub);
+            let right = Right {
+                verb: text(&event["verb"]),
+                group: text(&what["apiGroup"]),
+                resource: text(&what["resource"]) + &sub,
+                name: what["name"].as_str().map(ToOwned::to_owned),
+            };
             (right, event["annotations"]["authorization.k8s.io/decision"] == "forbid")
         })
         .collect()
@@ -36,7 +58,14 @@ fn granted(rules: Option<Vec<PolicyRule>>) -> impl Iterator<Item = Right> {
         for verb in &rule.verbs {
             for group in rule.api_groups.iter().flatten() {
                 for resource in rule.resources.iter().flatten() {
-                    rights.push((verb.clone(), group.clone(), resource.clone()));
+                    let right =
+                        Right { verb: verb.clone(), group: group.clone(), resource: resource.clone(), name: None };
+                    match rule.resource_names.as_deref() {
+                        None | Some([]) => rights.push(right),
+                        Some(names) => {
+                            rights.extend(names.iter().map(|name| Right { name: Some(name.clone()), ..right.clone() }));
+                        }
+                    }
                 }
             }
         }
@@ -87,8 +116,10 @@ async fn every_shipped_right_is_used_and_none_is_missing() {
     let refused: BTreeSet<&Right> = asked.iter().filter(|(_, refused)| *refused).map(|(right, _)| right).collect();
     assert!(refused.is_empty(), "the shipped roles lack {refused:?}");
     let used: BTreeSet<Right> = asked.into_iter().map(|(right, _)| right).collect();
-    let superfluous: Vec<&Right> = shipped.difference(&used).collect();
+    let unused = |right: &&Right| !used.iter().any(|asked| right.allows(asked));
+    let superfluous: Vec<&Right> = shipped.iter().filter(unused).collect();
     assert!(superfluous.is_empty(), "the shipped roles grant what nobody uses: {superfluous:?}");
-    let elsewhere: Vec<&Right> = used.difference(&shipped).collect();
+    let unshipped = |asked: &&Right| !shipped.iter().any(|right| right.allows(asked));
+    let elsewhere: Vec<&Right> = used.iter().filter(unshipped).collect();
     assert!(elsewhere.is_empty(), "allowed by something else than the shipped roles: {elsewhere:?}");
 }
