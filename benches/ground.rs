@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use controlplane::ControlPlane;
+use fdi_operator::crd::{ConditionStatus, FdiTaskGroup, types};
 use fdi_simulator::{Options, Simulator};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
@@ -48,6 +49,11 @@ pub fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Val
     let version = "fdi.romaconnect.dev/v1alpha1";
     serde_json::from_value(json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}))
         .unwrap()
+}
+
+pub fn is_ready(group: &FdiTaskGroup) -> bool {
+    let mut conditions = group.status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|c| c.type_ == types::READY && c.status == ConditionStatus::True)
 }
 
 /// The real binary.

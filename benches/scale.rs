@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use controlplane::ControlPlane;
-use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, types};
+use fdi_operator::crd::{FdiInstance, FdiTaskGroup};
 use fdi_simulator::{NewTasks, Operation, Simulator};
 use futures::StreamExt as _;
-use ground::{Ground, PROJECT, cpu_seconds, object, rss_megabytes, start};
+use ground::{Ground, PROJECT, cpu_seconds, is_ready, object, rss_megabytes, start};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -52,17 +52,16 @@ async fn main() {
 
     let Cli { groups, tasks, instances, poll, .. } = &cli;
     println!("| {groups} groups × {tasks} tasks over {instances} instances, poll {poll} s | |\n|---|---|");
-    let ready = ready(client.clone(), cli.groups);
     let began = Instant::now();
     let mut operator = start(&plane, "127.0.0.1:0");
-    ready.await;
+    ready(client.clone(), cli.groups).await;
     let took = began.elapsed().as_secs_f64();
-    let worked = cpu_seconds(operator.id().unwrap());
+    let pid = operator.id().unwrap();
+    let worked = cpu_seconds(pid);
     row("cold start → every group Ready", format!("{took:.1} s, of which the operator computed {worked:.1} s"));
     row("start and stop calls for that", count(&sim, Operation::Batch));
     tokio::time::sleep(Duration::from_secs(5)).await;
 
-    let pid = operator.id().unwrap();
     let (cpu, lists, writes) = (cpu_seconds(pid), count(&sim, Operation::List), versions(&client).await);
     let asked = requests(&plane).await;
     tokio::time::sleep(Duration::from_secs(cli.idle)).await;
@@ -142,8 +141,7 @@ async fn ready(client: kube::Client, groups: usize) {
     let mut ready = HashSet::new();
     while ready.len() < groups {
         let group = events.next().await.expect("a watch does not end").unwrap();
-        let mut conditions = group.status.iter().flat_map(|status| &status.conditions);
-        if conditions.any(|c| c.type_ == types::READY && c.status == ConditionStatus::True) {
+        if is_ready(&group) {
             ready.insert(group.name_any());
         } else {
             ready.remove(&group.name_any());

@@ -7,10 +7,10 @@ mod ground;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, types};
+use fdi_operator::crd::{FdiInstance, FdiTaskGroup};
 use fdi_simulator::{Effect, InstanceHandle, NewTasks, Operation, Trigger};
 use futures::future::join_all;
-use ground::{Ground, PROJECT, cpu_seconds, object, rss_megabytes, start};
+use ground::{Ground, PROJECT, cpu_seconds, is_ready, object, rss_megabytes, start};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -289,7 +289,6 @@ impl Churn {
 
 fn rests(group: &FdiTaskGroup) -> bool {
     let Some(status) = &group.status else { return false };
-    let ready = status.conditions.iter().find(|c| c.type_ == types::READY);
     let today = Some(status.observed_generation) == group.metadata.generation;
-    today && (group.spec.suspend || ready.is_some_and(|c| c.status == ConditionStatus::True))
+    today && (group.spec.suspend || is_ready(group))
 }

@@ -204,6 +204,11 @@ impl Desired {
         self.owners.get(id).map(|&index| &self.groups[index])
     }
 
+    /// Groups whose wish is to be acted upon once their status shows it.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = &GroupWish> {
+        self.groups.iter().filter(|group| !group.suspended && !group.acknowledged())
+    }
+
     /// The ID as a group lists it.
     pub fn listed(&self, id: &TaskId) -> Option<&TaskId> {
         self.owners.get_key_value(id).map(|(listed, _)| listed)

@@ -68,8 +68,7 @@ pub fn plan(desired: &Desired, sight: &Sight, ledger: &Ledger, now: Timestamp) -
         chunks.extend(due.chunks(BATCH_MAX).map(|chunk| (action, cohort, chunk.to_vec())));
     }
     // Edits that are still being acknowledged are company too.
-    let coming = desired.groups().iter().filter(|group| !group.suspended && !group.acknowledged());
-    let coming = coming.filter_map(|group| ledger.edited(&group.uid)).max();
+    let coming = desired.unacknowledged().filter_map(|group| ledger.edited(&group.uid)).max();
     let mut hold: Option<Timestamp> = None;
     chunks.retain(|(_, cohort, chunk)| match held_until(*cohort, chunk, coming, ledger).filter(|&until| now < until) {
         Some(until) => {

@@ -44,7 +44,7 @@ pub struct Interrupts<'a> {
 
 /// Sends the calls in order, several at once where the instance allows it. Ends when the plan is done, when a cause shows
 /// that concerns the whole instance, after a time slice, or when the worker is woken: never within a call, and for the last
-/// two never before one call was made. At the end of the permission calls in flight are dropped: their outcome is unknown.
+/// two never before one call was made. At the end of the permission the worker drops the pass, and calls in flight with it.
 pub async fn run(
     plan: &Plan,
     api: Option<&Arc<dyn FdiApi>>,
@@ -67,7 +67,6 @@ pub async fn run(
         }
         tokio::select! {
             biased;
-            () = interrupts.permit.expired() => break,
             () = interrupts.shutdown.cancelled(), if open => (stopped, cut_short) = (true, true),
             Some(finished) = flights.next(), if !flights.is_empty() => {
                 let finished: Finished = finished;

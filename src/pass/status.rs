@@ -33,8 +33,7 @@ pub struct Note {
 #[derive(Debug, Clone)]
 pub struct GroupReport<'a> {
     pub group: &'a GroupWish,
-    /// The new status; `None` where the old one stands.
-    pub status: Option<FdiTaskGroupStatus>,
+    pub status: FdiTaskGroupStatus,
     pub notes: Vec<Note>,
     /// The deletion is done, or given up.
     pub letting_go: Option<LettingGo>,

@@ -50,7 +50,7 @@ pub fn wake(
         },
     };
     // Wishes that this pass acknowledges can be acted upon in the next.
-    let coming = desired.groups().iter().any(|group| !group.suspended && !group.acknowledged());
+    let coming = desired.unacknowledged().next().is_some();
     let acknowledged = (coming && statuses.calls_due() && !sight.calls_barred(now)).then_some(now);
     [Some(regular), troubled, calls, credential, wanted, plan.hold(), acknowledged]
         .into_iter()

@@ -413,7 +413,7 @@ impl World {
 fn check(sight: &Sight, reports: &[GroupReport<'_>]) -> Vec<Stored> {
     let mut stored = Vec::new();
     for report in reports {
-        let Some(status) = &report.status else { continue };
+        let status = &report.status;
         let condition = |type_: &str| status.conditions.iter().find(|c| c.type_ == type_);
         let counts = status.tasks.unwrap_or_default();
         assert_eq!(counts.total, counts.ready + counts.pending + counts.failed + counts.conflicting);

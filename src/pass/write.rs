@@ -106,7 +106,7 @@ pub async fn acknowledge(
     permit: &Permit,
 ) -> Vec<(String, FdiTaskGroupStatus)> {
     let (written, _) = write_groups(desk, key, reports, &mut memo.groups, permit).await;
-    written.into_iter().filter_map(|report| Some((report.group.uid.clone(), report.status.clone()?))).collect()
+    written.into_iter().map(|report| (report.group.uid.clone(), report.status.clone())).collect()
 }
 
 /// Writes several at once; those whose status is written now, and whether all that had to be written is.
@@ -129,7 +129,7 @@ async fn write_groups<'r>(
         }
         match flights.next().await {
             Some((report, Ok(Some(answered)))) => {
-                report.status.iter().for_each(|status| memo.wrote(&answered, status.clone()));
+                memo.wrote(&answered, report.status.clone());
                 written.push(report);
             }
             Some((_, Ok(None))) => {}
@@ -148,8 +148,8 @@ async fn write_group(
 ) -> Result<Option<ObjectMeta>, Unwritten> {
     let group = report.group;
     let mut answered = None;
-    if let (Some(status), None) = (&report.status, &report.letting_go) {
-        answered = write_one(desk, permit, api, &*group.object, status, &group.status, &report.notes).await?;
+    if report.letting_go.is_none() {
+        answered = write_one(desk, permit, api, &*group.object, &report.status, &group.status, &report.notes).await?;
     }
     match (&report.letting_go, group.finalizer) {
         (Some(why), _) => {
@@ -241,11 +241,7 @@ async fn attempt<K>(
     if permit.check().is_err() {
         return Err(Unwritten);
     }
-    let answer = tokio::select! {
-        () = permit.expired() => return Err(Unwritten),
-        answer = request => answer,
-    };
-    match answer {
+    match request.await {
         Ok(object) => {
             desk.metrics.status_write(true);
             Ok(Some(object))

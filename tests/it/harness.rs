@@ -225,7 +225,7 @@ impl Stage {
 
     /// Waits until the group is Ready in today's generation.
     pub async fn wait_ready(&self, name: &str) -> FdiTaskGroup {
-        self.wait(name, "Ready", |group| says(group).is_some_and(|(ready, _)| ready == ConditionStatus::True)).await
+        self.wait(name, "Ready", is_ready).await
     }
 }
 
@@ -236,6 +236,11 @@ pub fn says(group: &FdiTaskGroup) -> Option<(ConditionStatus, String)> {
     let today = Some(ready.observed_generation) == group.metadata.generation
         && Some(status.observed_generation) == group.metadata.generation;
     today.then(|| (ready.status, ready.reason.clone()))
+}
+
+/// Ready in today's generation.
+pub fn is_ready(group: &FdiTaskGroup) -> bool {
+    says(group).is_some_and(|(ready, _)| ready == ConditionStatus::True)
 }
 
 /// The condition of that type.

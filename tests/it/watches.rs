@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fdi_operator::crd::{ConditionStatus, FdiTaskGroup};
+use fdi_operator::crd::FdiTaskGroup;
 use kube::api::{Patch, PatchParams};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{Cluster, Process, Proxy, Stage, faults, shared};
+use crate::harness::{Cluster, Process, Proxy, Stage, faults, is_ready, shared};
 
 const ALONE: &str = "--leader-election=false";
 /// Longer than any pause between two attempts of a watch, and its list, a look at the service and its answer after it.
@@ -52,8 +52,7 @@ impl Scene {
     }
 
     async fn is_ready(&self) -> bool {
-        let Ok(group) = self.stage.groups().get("orders").await else { return false };
-        crate::harness::says(&group).is_some_and(|(ready, _)| ready == ConditionStatus::True)
+        self.stage.groups().get("orders").await.is_ok_and(|group| is_ready(&group))
     }
 
     /// For as long as an outage lasts.
@@ -209,10 +208,7 @@ async fn connections_that_die_silently_are_replaced_and_the_leader_stays_the_lea
     let generation = stage.groups().get("orders").await.unwrap().metadata.generation;
     // Each dead connection of the pool costs one time limit of a request.
     let patience = Duration::from_secs(60);
-    let done = |group: &FdiTaskGroup| {
-        group.metadata.generation == generation
-            && crate::harness::says(group).is_some_and(|(ready, _)| ready == ConditionStatus::True)
-    };
+    let done = |group: &FdiTaskGroup| group.metadata.generation == generation && is_ready(group);
     stage.revisions.wait("orders", "Ready again", patience, done).await;
     let took = began.elapsed();
     assert!(!process.has_ended() && !process.log().contains("leadership lost"), "{}", process.log());

@@ -20,17 +20,13 @@ pub fn acknowledgements<'a>(
         return Vec::new();
     }
     // Without its finalizer a group could be gone before its calls are answered.
-    let edited = desired.groups().iter().filter(|group| {
-        !group.acknowledged() && !group.suspended && !matches!(group.finalizer, Finalizer::Add | Finalizer::Remove)
-    });
+    let edited = desired.unacknowledged().filter(|group| group.finalizer != Finalizer::Add);
     let reports = edited.filter_map(|edited| {
         let facts = Facts::gather(desired, edited, sight, ledger, now);
         (facts.tally.calls_due > 0).then(|| {
             let mut report = group::report(facts, &Outcomes::default());
-            if let Some(status) = &mut report.status {
-                // A request is answered by the list that is still to come.
-                status.last_handled_reconcile_at.clone_from(&edited.status.last_handled_reconcile_at);
-            }
+            // A request is answered by the list that is still to come.
+            report.status.last_handled_reconcile_at.clone_from(&edited.status.last_handled_reconcile_at);
             report
         })
     });

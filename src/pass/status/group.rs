@@ -13,7 +13,7 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
     let Some(row) = row(&facts) else {
         let mut status = group.status.clone();
         status.last_handled_reconcile_at = handled(&facts);
-        return GroupReport { group, status: Some(status), notes: Vec::new(), letting_go, tally: facts.tally };
+        return GroupReport { group, status, notes: Vec::new(), letting_go, tally: facts.tally };
     };
     let (failures, omitted) = failures::list(&facts);
     let status = FdiTaskGroupStatus {
@@ -26,7 +26,7 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
         last_handled_reconcile_at: handled(&facts),
     };
     let notes = notes(&facts, &row, outcomes);
-    GroupReport { group, status: Some(status), notes, letting_go, tally: facts.tally }
+    GroupReport { group, status, notes, letting_go, tally: facts.tally }
 }
 
 /// The request that this pass answers.
