@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use crate::fdi::{Fdi, FdiConfig};
 use crate::telemetry::{LogFormat, LogSettings};
-use crate::timings::Timings;
+use crate::reconcile::timings::Timings;
 
 /// The flags of `fdi-operator run`. Their comments are the help texts, so they are plain text.
 #[allow(clippy::doc_markdown)]

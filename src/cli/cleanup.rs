@@ -7,7 +7,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
-use crate::clients::Clients;
+use crate::k8s::clients::Clients;
 use crate::crd::{FINALIZER, FdiTaskGroup};
 
 /// The arguments of `fdi-operator cleanup`. Their comments are the help texts, so they are plain text.

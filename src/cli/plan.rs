@@ -11,10 +11,10 @@ use serde::Deserialize as _;
 
 use crate::crd::{FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup};
 use crate::fdi::{LastRun, RunState, Task, TaskId};
-use crate::ledger::Ledger;
-use crate::pass::{Plan, Snapshot, desired, plan};
-use crate::sight::{Sight, View};
-use crate::timings::Timings;
+use crate::reconcile::ledger::Ledger;
+use crate::reconcile::{Plan, Snapshot, desired, plan};
+use crate::reconcile::observation::{Sight, View};
+use crate::reconcile::timings::Timings;
 
 /// The arguments of `fdi-operator plan`. Their comments are the help texts, so they are plain text.
 #[allow(clippy::doc_markdown)]

@@ -10,10 +10,10 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
-use crate::clients::Clients;
+use crate::k8s::clients::Clients;
 use crate::config::{Config, Flags};
-use crate::operator;
-use crate::process::{Parts, operate};
+use crate::controller;
+use crate::runtime::process::{Parts, operate};
 use crate::telemetry;
 
 /// What a task that does not end by itself may take at the very end.

@@ -7,7 +7,7 @@ use http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
 
 use crate::fdi::auth::Method;
-use crate::fdi::codes::{self, Meaning};
+use crate::fdi::error_codes::{self, Meaning};
 use crate::fdi::text::{Scrub, plain};
 use crate::fdi::transport::Reply;
 use crate::fdi::wire::ErrorBody;

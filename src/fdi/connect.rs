@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fdi::auth::credential::{CredentialKey, Credentials};
+use crate::fdi::auth::circuit_breaker::{CredentialKey, Credentials};
 use crate::fdi::http::HttpFdi;
-use crate::fdi::place::{AllowList, Endpoint, InvalidPattern, Place};
-use crate::fdi::tls::{ClientSettings, Clients};
+use crate::fdi::endpoint::{AllowList, Endpoint, InvalidPattern, Place};
+use crate::fdi::http_clients::{ClientSettings, Clients};
 use crate::fdi::{CallError, Cause, Class, FdiApi, Limits, Observer, SignIn};
 
 /// How the process talks to FDI and IAM.

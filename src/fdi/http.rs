@@ -12,14 +12,14 @@ use reqwest::Method as Verb;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use crate::fdi::answer::answer;
+use crate::fdi::batch_response::answer;
 use crate::fdi::auth::access_key::{Parts, encoded};
-use crate::fdi::auth::credential::{Credential, proves};
+use crate::fdi::auth::circuit_breaker::{Credential, proves};
 use crate::fdi::auth::password::{self, PasswordSignIn, Token};
 use crate::fdi::auth::{AUTH_TOKEN, secret_header};
 use crate::fdi::classify::{Asked, classify, nonsense, request_id};
-use crate::fdi::list::{Listing, Next, PAGE_LIMIT, Page, page};
-use crate::fdi::place::Endpoint;
+use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, Page, page};
+use crate::fdi::endpoint::Endpoint;
 use crate::fdi::text::Scrub;
 use crate::fdi::transport::{Reply, exchange};
 use crate::fdi::wire::operate_tasks;

@@ -5,7 +5,7 @@ use std::error::Error;
 use http::HeaderMap;
 use jiff::Timestamp;
 
-use crate::fdi::tls::tls_failure;
+use crate::fdi::http_clients::tls_failure;
 use crate::fdi::{CallError, text};
 
 /// Most bytes of a good answer that are read. A full page of 999 tasks with all fields at their longest has 1.5 MB.

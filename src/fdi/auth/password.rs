@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::fdi::auth::credential::Credential;
+use crate::fdi::auth::circuit_breaker::Credential;
 use crate::fdi::transport::Reply;
 use crate::fdi::{CallError, Class};
 

@@ -1,0 +1,181 @@
+//! From the body of a batch call to exactly one outcome for each ID.
+
+use crate::fdi::classify::{Asked, classify, nonsense, request_id};
+use crate::fdi::error_codes;
+use crate::fdi::text::{Scrub, plain};
+use crate::fdi::transport::Reply;
+use crate::fdi::wire::{BatchEntry, BatchResult, ErrorBody, Nonsense};
+use crate::fdi::{Answer, Batch, CallError, Outcome, Refusal};
+
+const CODE_MAX: usize = 64;
+const MESSAGE_MAX: usize = 256;
+
+/// Reads the answer to `batch`.
+///
+/// # Errors
+/// When the answer is an error for the batch as a whole, with HTTP 200 too, or has no sense.
+pub(crate) fn answer(asked: &Asked<'_>, batch: &Batch, reply: &Reply) -> Result<Answer, CallError> {
+    if reply.status != 200 {
+        return Err(classify(asked, reply));
+    }
+    let Ok(result) = BatchResult::decode(&reply.body) else {
+        return Err(nonsense(asked, reply, "its body is not the JSON of a batch answer"));
+    };
+    let success = result.success.as_deref().unwrap_or_default();
+    let failure = result.failure.as_deref().unwrap_or_default();
+    if success.is_empty() && failure.is_empty() && !ErrorBody::find(&reply.body).code.is_empty() {
+        return Err(classify(asked, reply));
+    }
+    let trusted = adds_up(&result, success, failure) == Ok(true) && names_only(batch, success, failure);
+    let outcomes = batch.ids().iter().map(|id| {
+        let outcome = if trusted { outcome(id.as_str(), success, failure, asked.scrub) } else { Outcome::Unknown };
+        (id.clone(), outcome)
+    });
+    Ok(Answer { outcomes: outcomes.collect(), request_id: request_id(&reply.headers, asked.scrub) })
+}
+
+/// Whether the counts, where there are any, are those of the lists. Where they differ something is missing, and nobody knows what.
+fn adds_up(result: &BatchResult, success: &[BatchEntry], failure: &[BatchEntry]) -> Result<bool, Nonsense> {
+    let success_count = result.success_count.count()?.unwrap_or(success.len());
+    let failure_count = result.failure_count.count()?.unwrap_or(failure.len());
+    Ok(success_count == success.len() && failure_count == failure.len())
+}
+
+/// Whether no entry is for a task that was not asked for. Such an answer is to another question.
+fn names_only(batch: &Batch, success: &[BatchEntry], failure: &[BatchEntry]) -> bool {
+    success.iter().chain(failure).all(|entry| batch.ids().iter().any(|id| entry.is_for(id.as_str())))
+}
+
+/// The one mention of `id` decides; none, or more than one, is no answer.
+fn outcome(id: &str, success: &[BatchEntry], failure: &[BatchEntry], scrub: &Scrub) -> Outcome {
+    let accepted = success.iter().filter(|entry| entry.is_for(id)).count();
+    let mut refused = failure.iter().filter(|entry| entry.is_for(id));
+    match (accepted, refused.next(), refused.next()) {
+        (1, None, None) => Outcome::Accepted,
+        (0, Some(entry), None) => Outcome::Refused(refusal(entry, scrub)),
+        _ => Outcome::Unknown,
+    }
+}
+
+fn refusal(entry: &BatchEntry, scrub: &Scrub) -> Refusal {
+    let text = |scalar: &crate::fdi::wire::Scalar, max| plain(&scrub.clean(&scalar.text().unwrap_or_default()), max);
+    let code = text(&entry.error_code, CODE_MAX);
+    let words = text(&entry.error_msg, MESSAGE_MAX);
+    let lasting = codes::is_lasting(&code);
+    let words = if words.is_empty() { "The service gave no reason.".to_owned() } else { words };
+    let message = match codes::cure(&code) {
+        // The cure is what helps: it stays whole, the service's words are cut.
+        Some(cure) => format!("{} {cure}", plain(&words, MESSAGE_MAX - cure.len() - 1)),
+        None => words,
+    };
+    Refusal { code: if code.is_empty() { "NoCode".to_owned() } else { code }, message, lasting }
+}
+
+impl BatchEntry {
+    fn is_for(&self, id: &str) -> bool {
+        self.task_id.text().is_some_and(|text| text == id)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::fdi::auth::Method;
+    use crate::fdi::{Action, Class, Operation, TaskId};
+
+    fn answer_to(body: &str) -> Result<Answer, CallError> {
+        let ids = ["a", "b", "c"].map(|id| TaskId::new(id).unwrap()).to_vec();
+        let reply = Reply { status: 200, body: body.as_bytes().to_vec(), ..Reply::default() };
+        let scrub = Scrub::new(Vec::new());
+        let asked = Asked { operation: Operation::Start, method: Method::Token, scrub: &scrub };
+        answer(&asked, &Batch::new(Action::Start, ids).unwrap(), &reply)
+    }
+
+    /// One letter an ID: Accepted, Refused, Unknown.
+    fn letters(body: &str) -> String {
+        let answer = answer_to(body).unwrap();
+        let letter = |outcome: &Outcome| match outcome {
+            Outcome::Accepted => 'A',
+            Outcome::Refused(_) => 'R',
+            Outcome::Unknown => 'U',
+        };
+        assert_eq!(answer.outcomes.iter().map(|(id, _)| id.as_str()).collect::<String>(), "abc");
+        answer.outcomes.iter().map(|(_, outcome)| letter(outcome)).collect()
+    }
+
+    fn body(success: &[&str], failure: &[&str], success_count: usize, failure_count: usize) -> String {
+        let list = |ids: &[&str]| ids.iter().map(|id| format!(r#"{{"task_id":"{id}"}}"#)).collect::<Vec<_>>().join(",");
+        format!(
+            r#"{{"success_count":{success_count},"failure_count":{failure_count},"success":[{}],"failure":[{}]}}"#,
+            list(success),
+            list(failure)
+        )
+    }
+
+    #[test]
+    fn each_id_has_exactly_one_outcome_whatever_the_answer_lists() {
+        assert_eq!(letters(&body(&["a", "b", "c"], &[], 3, 0)), "AAA");
+        assert_eq!(letters(&body(&["b"], &["c", "a"], 1, 2)), "RAR");
+        assert_eq!(letters(&body(&["a"], &["b"], 1, 1)), "ARU", "in neither list");
+        assert_eq!(letters(&body(&["a", "b"], &["b", "c"], 2, 2)), "AUR", "in both lists");
+        assert_eq!(letters(&body(&["a", "a"], &["b", "b"], 2, 2)), "UUU", "twice");
+        assert_eq!(letters(&body(&["a", "b", "c"], &[], 2, 0)), "UUU", "counts do not add up");
+        assert_eq!(letters(&body(&["a"], &[], 1, 2)), "UUU", "counts do not add up");
+        assert_eq!(letters(&body(&["a", "b", "c", "d"], &[], 4, 0)), "UUU", "a stranger among them");
+        assert_eq!(letters(r#"{"success_count":3,"success":null}"#), "UUU");
+        assert_eq!(letters(r#"{"success_count":-1,"success":[{"task_id":"a"}]}"#), "UUU");
+        assert_eq!(letters(r#"{"success_count":[],"success":[{"task_id":"a"}]}"#), "UUU");
+    }
+
+    #[test]
+    fn counts_may_be_missing_and_lists_null() {
+        assert_eq!(letters(r#"{"success":[{"task_id":"a","error_code":""},{"task_id":"b"}],"failure":null}"#), "AAU");
+        assert_eq!(letters("{}"), "UUU");
+    }
+
+    #[test]
+    fn a_refusal_carries_code_words_cure_and_whether_it_lasts() {
+        let words = "One or more scheduled tasks are not configured with scheduled plans.";
+        let answer = answer_to(&format!(
+            r#"{{"failure":[{{"task_id":"a","error_code":"FDI.3083","error_msg":"{words}"}},
+                {{"task_id":"b","error_code":"FDI.3026","error_msg":"{}"}},{{"task_id":"c"}}]}}"#,
+            "集".repeat(400)
+        ))
+        .unwrap();
+        let refusals: Vec<&Refusal> = answer
+            .outcomes
+            .iter()
+            .map(|(_, outcome)| match outcome {
+                Outcome::Refused(refusal) => refusal,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(refusals[0].message, format!("{words} Add a schedule plan to the task in ROMA Connect."));
+        assert!(refusals[0].lasting && !refusals[1].lasting);
+        assert!(refusals[1].message.len() <= 256 && refusals[1].message.ends_with("ROMA Connect."));
+        assert_eq!(
+            (refusals[2].code.as_str(), refusals[2].message.as_str()),
+            ("NoCode", "The service gave no reason.")
+        );
+    }
+
+    #[test]
+    fn an_error_object_with_http_200_is_an_error() {
+        assert_eq!(answer_to(r#"{"error_code":"FDI.3083","error_msg":"x"}"#).unwrap_err().class, Class::Split);
+        assert_eq!(answer_to(r#"{"error_code":"ROMA.1002"}"#).unwrap_err().class, Class::SignIn);
+        assert_eq!(
+            answer_to(r#"{"success":[],"failure":[],"code":404,"reason":{"error_code":"FDI.3150"}}"#)
+                .unwrap_err()
+                .class,
+            Class::SplitOnce
+        );
+    }
+
+    #[test]
+    fn a_body_without_sense_is_unavailable() {
+        for body in ["", "[]", "<html>", r#"{"success":"#, r#"{"success":{}}"#, r#"{"success":[1]}"#, "\u{0}"] {
+            assert_eq!(answer_to(body).unwrap_err().class, Class::Unavailable, "{body}");
+        }
+    }
+}

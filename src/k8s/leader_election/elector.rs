@@ -1,0 +1,276 @@
+//! The loop of one candidate: look, decide, write, wait.
+
+use std::error::Error;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::iter::successors;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::permit::Seat;
+use super::view::{Step, View};
+use crate::time::clock::Clock;
+use crate::config::Election;
+
+/// Attempts to give the Lease back are over after this: what remains of the shutdown limit when calls took all of theirs.
+const RELEASE_LIMIT: Duration = Duration::from_millis(1_500);
+
+/// How an election ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// As asked; a Lease that was held has been given back if the API server could be reached.
+    Released,
+    /// The leadership is lost and the process must end: others may be acting already.
+    Lost(Lost),
+}
+
+/// Why the leadership was lost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    #[error("the Lease could not be renewed in time ({last_error})")]
+    NotRenewed { last_error: String },
+    #[error("the Lease was taken by '{holder}'")]
+    Taken { holder: String },
+}
+
+/// Takes part in the election until `release` is cancelled or the leadership is lost. Permits are granted through `seat` and are
+/// over when this returns. `namespace` is used when the settings name none.
+///
+/// Cancel `release` only when nothing is in flight any more: it lets the next leader begin at once.
+pub async fn elect(
+    client: Client,
+    namespace: &str,
+    settings: &Election,
+    clock: Clock,
+    seat: Seat,
+    release: CancellationToken,
+) -> Ended {
+    let namespace = settings.namespace.as_deref().unwrap_or(namespace);
+    let seed = BuildHasherDefault::<DefaultHasher>::default().hash_one(&settings.identity);
+    let mut candidate = Candidate {
+        leases: Api::namespaced(client, namespace),
+        settings,
+        clock,
+        seat,
+        view: View::new(settings.identity.clone(), settings.lease_duration),
+        jitter: StdRng::seed_from_u64(seed),
+        look_first: true,
+        wrote: false,
+        last_error: None,
+    };
+    let lost = tokio::select! {
+        biased;
+        () = release.cancelled() => None,
+        lost = candidate.contend() => Some(lost),
+    };
+    candidate.seat.end();
+    if let Some(lost) = lost {
+        return Ended::Lost(lost);
+    }
+    candidate.release().await;
+    Ended::Released
+}
+
+struct Candidate<'a> {
+    leases: Api<Lease>,
+    settings: &'a Election,
+    clock: Clock,
+    seat: Seat,
+    view: View,
+    /// Seeded by the identity: differs between processes, repeats in tests.
+    jitter: StdRng,
+    /// The Lease may have changed since the last look: a write was refused, or its answer did not arrive.
+    look_first: bool,
+    /// A write was sent at some time, so the Lease may be ours even if no answer said so.
+    wrote: bool,
+    /// Set while attempts fail, so that an outage is one log line.
+    last_error: Option<String>,
+}
+
+impl Candidate<'_> {
+    /// Returns when the leadership was held and is lost.
+    async fn contend(&mut self) -> Lost {
+        loop {
+            let began = Instant::now();
+            let deadline = self.seat.deadline();
+            if deadline.is_some_and(|deadline| began >= deadline) {
+                // Also after the process was stopped and resumed: not even a renewal is sent any more.
+                let last_error = self.last_error.take().unwrap_or_else(|| "this process was held up".to_owned());
+                return Lost::NotRenewed { last_error };
+            }
+            // A third of the deadline for one attempt: a connection that died is replaced twice before the leader must give up.
+            let limit = began + self.settings.renew_deadline / 3;
+            let attempt = timeout_at(deadline.map_or(limit, |deadline| deadline.min(limit)), self.attempt());
+            let wake = match attempt.await.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+                Ok(wake) => {
+                    self.last_error = None;
+                    wake
+                }
+                Err(error) => {
+                    if self.last_error.is_none() {
+                        warn!(lease = self.settings.name, error, "the Lease cannot be reached; trying again");
+                    }
+                    self.last_error = Some(error);
+                    None
+                }
+            };
+            let next = began + self.settings.retry_period.mul_f64(1.0 + self.jitter.random_range(0.0..0.25));
+            let next = wake.map_or(next, |wake| next.min(wake));
+            match deadline.and(self.seat.deadline()) {
+                Some(_) if self.view.holder() != self.view.me => {
+                    return Lost::Taken { holder: self.view.holder().to_owned() };
+                }
+                Some(deadline) => sleep_until(next.min(deadline)).await,
+                None => sleep_until(next).await,
+            }
+        }
+    }
+
+    /// One look and at most one write. `Some`: the moment at which the holder's time is up.
+    async fn attempt(&mut self) -> Result<Option<Instant>, String> {
+        if self.look_first || self.seat.deadline().is_none() {
+            let before = self.view.holder().to_owned();
+            let lease = self.leases.get_opt(&self.settings.name).await.map_err(|error| told(&error))?;
+            self.view.observe(lease, Instant::now());
+            let holder = self.view.holder();
+            if holder != before && !holder.is_empty() && holder != self.view.me {
+                info!(lease = self.settings.name, holder, "another process is the leader");
+            }
+        }
+        let sent = Instant::now();
+        let step = self.view.decide(sent);
+        if let Step::WaitUntil(expires) = step {
+            return Ok(Some(expires));
+        }
+        // Until an answer says otherwise: a write that is dropped half-way may still arrive.
+        self.look_first = true;
+        self.wrote = true;
+        let written = match step {
+            Step::WaitUntil(_) => return Ok(None),
+            Step::Create => self.leases.create(&PostParams::default(), &self.created()).await,
+            Step::TakeOver(lease) => self.replace(self.taken_over(*lease)).await,
+            Step::Renew(lease) => self.replace(self.renewed(*lease)).await,
+        };
+        match written {
+            Ok(lease) => {
+                self.view.observe(Some(lease), Instant::now());
+                self.look_first = false;
+                let first = self.seat.deadline().is_none();
+                if self.seat.extend(sent, self.settings.renew_deadline) && first {
+                    info!(lease = self.settings.name, identity = self.view.me, "this process is the leader");
+                }
+                Ok(None)
+            }
+            // Somebody was quicker: no failure, the next look tells who.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                debug!(lease = self.settings.name, "the Lease changed under us");
+                Ok(None)
+            }
+            Err(error) => Err(told(&error)),
+        }
+    }
+
+    async fn replace(&self, lease: Lease) -> kube::Result<Lease> {
+        self.leases.replace(&self.settings.name, &PostParams::default(), &lease).await
+    }
+
+    /// Gives the Lease back, if it is or may be ours, so that the next leader need not wait.
+    async fn release(&mut self) {
+        if !self.wrote {
+            return;
+        }
+        match timeout(RELEASE_LIMIT, self.try_release()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(lease = self.settings.name, error, "the Lease was not given back; it runs out by itself");
+            }
+            Err(_) => warn!(lease = self.settings.name, "the Lease was not given back in time; it runs out by itself"),
+        }
+    }
+
+    async fn try_release(&mut self) -> Result<(), String> {
+        loop {
+            // Look first: a renewal that was dropped in flight may have arrived after all.
+            let Some(lease) = self.leases.get_opt(&self.settings.name).await.map_err(|error| told(&error))? else {
+                return Ok(());
+            };
+            if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) != Some(&self.view.me) {
+                return Ok(());
+            }
+            match self.replace(self.given_back(lease)).await {
+                Ok(_) => {
+                    info!(lease = self.settings.name, "the Lease is given back");
+                    return Ok(());
+                }
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => return Err(told(&error)),
+            }
+        }
+    }
+
+    fn created(&self) -> Lease {
+        let now = MicroTime(self.clock.now());
+        Lease {
+            metadata: ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.view.me.clone()),
+                lease_duration_seconds: Some(seconds(self.settings.lease_duration)),
+                acquire_time: Some(now.clone()),
+                renew_time: Some(now),
+                lease_transitions: Some(0),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    fn renewed(&self, mut lease: Lease) -> Lease {
+        let spec = lease.spec.get_or_insert_default();
+        spec.lease_duration_seconds = Some(seconds(self.settings.lease_duration));
+        spec.renew_time = Some(MicroTime(self.clock.now()));
+        lease
+    }
+
+    fn taken_over(&self, lease: Lease) -> Lease {
+        let mut lease = self.renewed(lease);
+        let spec = lease.spec.get_or_insert_default();
+        spec.holder_identity = Some(self.view.me.clone());
+        spec.acquire_time = spec.renew_time.clone();
+        spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
+        lease
+    }
+
+    /// As client-go does it: nobody holds it, and even one who does not know that waits for a second only.
+    fn given_back(&self, lease: Lease) -> Lease {
+        let mut lease = self.renewed(lease);
+        let spec = lease.spec.get_or_insert_default();
+        spec.holder_identity = Some(String::new());
+        spec.lease_duration_seconds = Some(1);
+        lease
+    }
+}
+
+fn seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}
+
+/// An error in one line, down to its cause: `ServiceError: client error (Connect)` alone tells nobody what is wrong.
+fn told(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return format!("{} (HTTP {})", status.message, status.code);
+    }
+    let causes = successors(Some(error as &dyn Error), |error| (*error).source());
+    // Many errors repeat their cause in their own text.
+    causes.map(ToString::to_string).fold(String::new(), |told, cause| match (told.is_empty(), told.contains(&cause)) {
+        (true, _) => cause,
+        (false, true) => told,
+        (false, false) => format!("{told}: {cause}"),
+    })
+}
