@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
-mod ground;
+mod support;
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,11 +13,11 @@ use controlplane::ControlPlane;
 use fdi_operator::crd::{FdiInstance, FdiTaskGroup};
 use fdi_simulator::{NewTasks, Operation, Simulator};
 use futures::StreamExt as _;
-use ground::{Ground, PROJECT, cpu_seconds, is_ready, object, rss_megabytes, start};
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::json;
+use support::{Ground, PROJECT, cpu_seconds, is_ready, object, rss_megabytes, start};
 
 #[derive(Parser)]
 struct Cli {

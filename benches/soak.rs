@@ -2,7 +2,7 @@
 //! `cargo bench --bench soak -- --minutes 10`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
-mod ground;
+mod support;
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use clap::Parser;
 use fdi_operator::crd::{FdiInstance, FdiTaskGroup};
 use fdi_simulator::{Effect, InstanceHandle, NewTasks, Operation, Trigger};
 use futures::future::join_all;
-use ground::{Ground, PROJECT, cpu_seconds, is_ready, object, rss_megabytes, start};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, RngCore as _};
 use serde_json::json;
+use support::{Ground, PROJECT, cpu_seconds, is_ready, object, rss_megabytes, start};
 
 const INSTANCES: usize = 20;
 const GROUPS_EACH: usize = 5;

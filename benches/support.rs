@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use controlplane::ControlPlane;
-use fdi_operator::crd::{ConditionStatus, FdiTaskGroup, types};
+use fdi_operator::crd::{ConditionStatus, FdiTaskGroup, condition_types};
 use fdi_simulator::{Options, Simulator};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
@@ -53,7 +53,7 @@ pub fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Val
 
 pub fn is_ready(group: &FdiTaskGroup) -> bool {
     let mut conditions = group.status.iter().flat_map(|status| &status.conditions);
-    conditions.any(|c| c.type_ == types::READY && c.status == ConditionStatus::True)
+    conditions.any(|c| c.type_ == condition_types::READY && c.status == ConditionStatus::True)
 }
 
 /// The real binary.

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand. To add one, add its file and its line in [`Command`] and in [`main`].
+//! The command line: one file a sub-command. To add one, add its file and its line in [`Command`] and in [`main`].
 
 mod cleanup;
 mod crds;
@@ -20,12 +20,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the operator. Every flag can also be set by its environment variable.
-    Run(Box<crate::config::Flags>),
-    /// Print the definitions of the two kinds, for kubectl apply --server-side -f -.
+    Run(Box<crate::config::flags::Flags>),
+    /// Print the CRDs, for kubectl apply --server-side -f -.
     Crds,
     /// Remove this operator's finalizers, for when it is gone for good.
     Cleanup(cleanup::CleanupFlags),
-    /// Print the calls that would be sent for a file of groups. Asks nobody, sends nothing.
+    /// Print the calls that would be sent for a file of groups. Sends nothing.
     Plan(plan::PlanFlags),
 }
 

@@ -1,104 +1,99 @@
-//! The operator's work: watches feed stores, the leader's supervisor works on what they hold.
+//! The operator's work: watches fill the store; once this process leads, a worker reconciles each instance.
+
+pub mod supervisor;
+pub mod worker;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use kube::Api;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use self::supervisor::{Supervisor, WorkerExited};
 use crate::config::Namespaces;
 use crate::crd::{FdiInstance, FdiTaskGroup};
 use crate::k8s::crd_check;
-use crate::reconcile::duplicates::Duplicates;
-use crate::runtime::process::Parts;
-use crate::k8s::reflector::{Kept, Stores, feed};
-use crate::controller::worker::{Crashed, Shared, supervise};
+use crate::k8s::reflector::Reflector;
+use crate::k8s::store::{Store, Stored};
+use crate::runtime::process::Runtime;
 
 /// Why the work ended without being asked to.
 #[derive(Debug, thiserror::Error)]
-pub enum Ended {
-    #[error("a watch ended; it should go on for ever")]
-    Watch,
+pub enum Error {
+    #[error("a watch exited unexpectedly")]
+    WatchExited,
     #[error(transparent)]
-    Worker(#[from] Crashed),
+    Worker(#[from] WorkerExited),
 }
 
-/// Watches at once, works once this process leads and all stores are filled. Returns soon after `parts.stop`.
+/// Watches at once, works once this process leads and the store is synced. Returns soon after `runtime.stop`.
 ///
 /// # Errors
-/// When a watch or a worker ends that must not: the process cannot be trusted any more.
-pub async fn work(parts: Parts) -> Result<(), Ended> {
-    let stores = Arc::new(Stores::default());
+/// When a watch or a worker exits that must not: the process cannot be trusted any more.
+pub async fn run(runtime: Runtime) -> Result<(), Error> {
+    let store = Arc::new(Store::default());
     // Aborted when dropped.
-    let mut feeds = JoinSet::new();
-    let mut filled = Vec::new();
-    let scopes: Vec<Option<String>> = match &parts.config.namespaces {
+    let mut reflectors = JoinSet::new();
+    let mut synced = Vec::new();
+    let scopes: Vec<Option<String>> = match &runtime.config.namespaces {
         Namespaces::All => vec![None],
         Namespaces::Named(names) => names.iter().cloned().map(Some).collect(),
     };
     for scope in scopes {
-        filled.push(start::<FdiInstance>(&parts, &stores, scope.clone(), &mut feeds));
-        filled.push(start::<FdiTaskGroup>(&parts, &stores, scope, &mut feeds));
+        synced.push(reflect::<FdiInstance>(&runtime, &store, scope.clone(), &mut reflectors));
+        synced.push(reflect::<FdiTaskGroup>(&runtime, &store, scope, &mut reflectors));
     }
-    let mut checking = JoinSet::new();
-    checking.spawn(crd_check::check(parts.clients.requests.clone()));
+    let _crd_check = AbortOnDropHandle::new(tokio::spawn(crd_check::check(runtime.clients.requests.clone())));
     let leading = async {
-        for filled in &filled {
-            filled.cancelled().await;
+        for synced in &synced {
+            synced.cancelled().await;
         }
-        parts.leadership.acquired().await
+        runtime.leadership.acquired().await
     };
     let permit = tokio::select! {
-        () = parts.stop.cancelled() => return Ok(()),
-        _ = feeds.join_next() => return Err(Ended::Watch),
+        () = runtime.stop.cancelled() => return Ok(()),
+        _ = reflectors.join_next() => return Err(Error::WatchExited),
         permit = leading => permit,
     };
-    tracing::info!("leading, and the stores are filled: work begins");
+    tracing::info!("became leader, store synced; starting workers");
+    let supervisor = Supervisor::new(&runtime, store, permit);
     tokio::select! {
-        ended = supervise(shared(&parts, &stores), permit, parts.stop.clone()) => Ok(ended?),
-        _ = feeds.join_next() => Err(Ended::Watch),
+        result = supervisor.run() => Ok(result?),
+        _ = reflectors.join_next() => Err(Error::WatchExited),
     }
 }
 
-/// Starts one watch; the token is cancelled once its store is filled.
-fn start<K: Kept>(
-    parts: &Parts,
-    stores: &Arc<Stores>,
+/// Starts one watch; the token is cancelled once its objects are in the store.
+fn reflect<K: Stored>(
+    runtime: &Runtime,
+    store: &Arc<Store>,
     scope: Option<String>,
-    feeds: &mut JoinSet<Infallible>,
+    reflectors: &mut JoinSet<Infallible>,
 ) -> CancellationToken {
-    let client = parts.clients.watch.clone();
+    let client = runtime.clients.watch.clone();
     let api: Api<K> = match &scope {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let place = scope.as_deref().map_or_else(String::new, |namespace| format!(" in {namespace}"));
-    let check = parts.health.ready(format!("{}s listed{place}", K::kind(&())));
-    let filled = CancellationToken::new();
-    let told = filled.clone();
-    let filled_now = move || {
-        check.met();
-        told.cancel();
+    let suffix = scope.as_deref().map_or_else(String::new, |namespace| format!(" in {namespace}"));
+    let gate = runtime.health.readiness_gate(format!("{}s listed{suffix}", K::kind(&())));
+    let synced = CancellationToken::new();
+    let on_synced = {
+        let synced = synced.clone();
+        move || {
+            gate.open();
+            synced.cancel();
+        }
     };
-    feeds.spawn(feed(api, Arc::clone(stores), scope, parts.config.watch_length, parts.metrics.clone(), filled_now));
-    filled
-}
-
-fn shared(parts: &Parts, stores: &Arc<Stores>) -> Shared {
-    let fdi = parts.config.fdi.clone();
-    Shared {
-        stores: Arc::clone(stores),
-        duplicates: Duplicates::new(Arc::clone(stores), fdi.clone()),
-        client: parts.clients.requests.clone(),
-        fdi,
-        events: parts.events.clone(),
-        clock: parts.clock,
-        timings: parts.config.timings.clone(),
-        metrics: parts.metrics.clone(),
-        health: parts.health.clone(),
-        passes: Arc::new(Semaphore::new(parts.config.max_concurrent_passes)),
-        requests: Arc::new(Semaphore::new(parts.config.max_api_requests)),
-    }
+    let reflector = Reflector {
+        api,
+        scope,
+        store: Arc::clone(store),
+        metrics: runtime.metrics.clone(),
+        watch_timeout: runtime.config.watch_timeout,
+    };
+    reflectors.spawn(reflector.run(on_synced));
+    synced
 }

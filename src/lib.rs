@@ -1,26 +1,50 @@
 //! fdi-operator keeps FDI tasks of Huawei Cloud ROMA Connect running or stopped, as `FdiTaskGroup` resources say.
+//!
+//! ```text
+//!  FdiInstances, FdiTaskGroups ──watch──▶ store ──changed──▶ worker of each instance
+//!                                                               │
+//!   ┌──────────────────────────── one reconcile ────────────────┴──────────────────────────────┐
+//!   │ desired    observe    plan     execute     status      schedule     write                 │
+//!   │ (pure)     (I/O)      (pure)   (I/O)       (pure)      (pure)       (I/O)                 │
+//!   │ Desired ─┬──────────▶ Plan ──▶ Outcomes ─▶ Statuses ─▶ next time ─▶ statuses, finalizers, │
+//!   │ Observed ┘            (calls of ≤ 10 tasks)                         events                │
+//!   └───────────────────────────────────────────────────────────────────────────────────────────┘
+//!          InstanceState: what is remembered between reconciles (observation, ledger)
+//! ```
+//!
+//! Each layer uses only those below it (`tests/it/architecture.rs` holds that):
+//!
+//! | Module | What it does |
+//! |---|---|
+//! | [`cli`] | one file for each sub-command |
+//! | `controller` | watches, and a worker for each instance once this process leads |
+//! | `runtime` | the life of the process: what runs beside what, health endpoints, shutdown |
+//! | [`config`] | a plain value, and the flags that make it |
+//! | `reconcile` | the seven steps, and what is remembered between them |
+//! | `k8s` | everything that talks to the API server: watches, store, events, leader election |
+//! | [`crd`], `metrics` | the two kinds and their vocabulary; what Prometheus reads |
+//! | `fdi`, `time`, `telemetry` | the FDI client, which knows nothing of Kubernetes; clock and back-off; logs |
 #![forbid(unsafe_code)]
 
-pub mod backoff;
 pub mod cli;
-pub mod clients;
-pub mod clock;
 pub mod config;
+mod controller;
 pub mod crd;
-mod crd_check;
-pub mod duplicates;
-pub mod events;
-pub mod fdi;
-pub mod follow;
-pub mod health;
-pub mod lease;
-pub mod ledger;
-pub mod metrics;
-pub mod operator;
-pub mod pass;
-pub mod process;
-pub mod sight;
-pub mod telemetry;
-pub mod timings;
-pub mod watch;
-pub mod worker;
+mod fdi;
+mod k8s;
+mod metrics;
+mod reconcile;
+mod runtime;
+mod telemetry;
+mod time;
+
+/// What the tests and benches in this repository start the operator with. Not an interface.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::controller::run as control;
+    pub use crate::fdi::FdiConfig;
+    pub use crate::k8s::clients::KubeClients;
+    pub use crate::reconcile::timings::Timings;
+    pub use crate::runtime::process::{Runtime, run};
+    pub use crate::time::backoff::Backoff;
+}

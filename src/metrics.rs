@@ -8,11 +8,10 @@ mod instance;
 mod process;
 
 pub use exposition::OPENMETRICS;
-pub use instance::{Instance, Tasks};
+pub use instance::{InstanceMetrics, TaskGauges};
 pub use process::{EventLoss, Metrics, WatchKind};
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::collections::BTreeMap;
     use std::io::Write;
@@ -20,12 +19,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::fdi::{Observer as _, Operation};
+    use crate::fdi::{Operation, RequestObserver as _};
 
     const RESULTS: [&str; 7] = ["ok", "split", "split_once", "sign_in", "config", "throttled", "unavailable"];
 
     /// Uses every method with every value.
-    fn used(metrics: &Metrics) -> Instance {
+    fn used(metrics: &Metrics) -> InstanceMetrics {
         let second = Duration::from_secs(1);
         let instance = metrics.instance("etl", "orders-roma");
         for operation in [Operation::List, Operation::Start, Operation::Stop, Operation::SignIn] {
@@ -34,14 +33,14 @@ mod tests {
             }
         }
         for ok in [true, false] {
-            instance.pass(ok);
+            instance.reconcile(ok);
             instance.status_write(ok);
             metrics.leader(ok);
         }
         instance.batch(10);
-        instance.tasks(Tasks { ready: 9, failed: 1, ..Tasks::default() });
-        instance.settled(second);
-        instance.pass_panicked();
+        instance.tasks(TaskGauges { ready: 9, failed: 1, ..TaskGauges::default() });
+        instance.convergence(second);
+        instance.reconcile_panicked();
         instance.finalizer_give_up();
         metrics.event_published();
         for reason in [EventLoss::Overflow, EventLoss::RateLimited, EventLoss::Failed] {
@@ -73,7 +72,7 @@ mod tests {
 
     /// Name → (type, label names), as documented.
     fn documented() -> BTreeMap<String, (String, Vec<String>)> {
-        let page = include_str!("../../docs/metrics.md");
+        let page = include_str!("../docs/metrics.md");
         let rows = page.lines().filter(|line| line.starts_with("| `"));
         rows.map(|row| {
             let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
@@ -130,12 +129,12 @@ mod tests {
         let metrics = Metrics::new();
         let instance = used(&metrics);
         let other = metrics.instance("etl", "other");
-        other.pass(true);
+        other.reconcile(true);
         drop(instance);
         let text = metrics.openmetrics().unwrap();
         assert!(!text.contains("orders-roma"), "{text}");
         assert!(
-            text.contains("fdi_operator_passes_total{namespace=\"etl\",instance=\"other\",result=\"ok\"} 1\n"),
+            text.contains("fdi_operator_reconciles_total{namespace=\"etl\",instance=\"other\",result=\"ok\"} 1\n"),
             "{text}"
         );
     }

@@ -1,94 +1,109 @@
-//! One pass over one instance: the seven steps, in order.
+//! One reconcile of one instance: the seven steps, in order.
 //!
-//! Pure steps decide, I/O steps act; what is remembered between passes is in the [`Bench`].
+//! Pure steps decide, I/O steps act; what is remembered between reconciles is in the [`InstanceState`].
 
-mod desired;
-mod observe;
-mod plan;
-mod run;
-mod status;
-mod tell;
-mod wake;
+pub mod desired;
+pub mod duplicates;
+pub mod execute;
+pub mod instance_state;
+pub mod ledger;
+mod metrics;
+pub mod mutation_cache;
+pub mod observation;
+pub mod observe;
+pub mod outcome;
+pub mod plan;
+pub mod schedule;
+pub mod status;
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod world;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod world_random;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod world_table;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod world_tests;
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
-mod world_trouble;
-mod write;
-mod written;
+mod tests;
+pub mod timings;
+pub mod write;
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::join;
+use tokio::sync::Semaphore;
 
-use tell::tell;
-
+use self::desired::{Snapshot, resolve};
+use self::duplicates::Duplicates;
+use self::execute::{Cancellation, execute};
+use self::instance_state::InstanceState;
+use self::observe::{Session, observe};
+use self::plan::plan;
+use self::schedule::schedule;
+use self::status::acknowledgement::acknowledgements;
+use self::status::status;
+use self::timings::Timings;
+use self::write::{Mutations, acknowledge, write};
+use crate::crd::InstanceKey;
+use crate::fdi::Fdi;
+use crate::k8s::events::EventRecorder;
+use crate::k8s::leader_election::Permit;
+use crate::metrics::InstanceMetrics;
 use crate::time::clock::Clock;
-use crate::reconcile::ledger::Ledger;
-use crate::reconcile::observation::Sight;
 
-pub use desired::{Deletion, Desired, Finalizer, GroupWish, InstanceKey, InstanceWish, Snapshot, desired};
-pub use observe::{Lookout, Session, connection, observe};
-pub use plan::{Plan, plan};
-pub use run::{Finished, Interrupts, Outcomes, run};
-pub use status::{GroupReport, LettingGo, Note, Statuses, Tally, acknowledgements, status};
-pub use wake::wake;
-pub use write::{Desk, Memo, Unwritten, acknowledge, write};
-pub use written::Written;
-
-/// What one instance's worker keeps between passes.
-#[derive(Debug)]
-pub struct Bench {
+/// What the reconciles of one instance need from outside.
+pub struct Context {
     pub key: InstanceKey,
-    pub ledger: Ledger,
-    pub sight: Sight,
-    pub session: Session,
-    pub memo: Memo,
+    pub client: kube::Client,
+    pub fdi: Fdi,
+    pub clock: Clock,
+    pub timings: Arc<Timings>,
+    pub duplicates: Duplicates,
+    pub events: EventRecorder,
+    pub metrics: Arc<InstanceMetrics>,
+    pub permit: Permit,
+    /// Requests to the API server in flight over all instances.
+    pub api_requests: Arc<Semaphore>,
 }
 
-/// One pass. Returns when the next one is due.
-pub async fn pass(
-    bench: &mut Bench,
-    snapshot: Snapshot,
-    lookout: &Lookout,
-    desk: &Desk,
-    clock: &Clock,
-    interrupts: Interrupts<'_>,
-) -> Timestamp {
-    let Bench { key, ledger, sight, session, memo } = bench;
-    let timings = ledger.timings().clone();
+/// One reconcile. Returns when the next one is due.
+pub async fn reconcile(ctx: &Context, memory: &mut Memory, snapshot: Snapshot, cancel: Cancellation<'_>) -> Timestamp {
+    let Memory { state, session, mutations } = memory;
+    let now = || ctx.clock.now();
 
-    let mut desired = desired(snapshot); // pure
-    sight.greet(&desired, clock.now());
-    ledger.greet(&desired, clock.now());
+    // 1 desired (pure)
+    let mut desired = resolve(snapshot);
+    state.sync(&desired, now());
 
-    let edits = acknowledgements(&desired, sight, ledger, clock.now()); // pure
-    let (acknowledged, ()) = tokio::join!(
-        acknowledge(desk, key, &edits, memo, interrupts.permit),
-        observe(lookout, key, &desired, sight, session, &timings),
-    ); // I/O
+    // 2 observe (I/O), early acknowledgements beside it
+    let edits = acknowledgements(&desired, state, now());
+    let (acknowledged, observed) =
+        join!(acknowledge(ctx, &edits, mutations), observe(ctx, &desired, &state.observation, session));
     desired.acknowledge(acknowledged);
-    ledger.observe(&desired, sight.view(), clock.now());
-    ledger.settle_calls(&desired, sight, clock.now());
+    state.record_list(&desired, observed, now());
 
-    let plan = plan(&desired, sight, ledger, clock.now()); // pure
+    // 3 plan (pure)
+    let plan = plan(&desired, state, now());
 
-    let outcomes = run(&plan, session.api(), clock, &timings, interrupts).await; // I/O
-    let outcomes = outcomes.record(ledger, sight, &timings);
+    // 4 execute (I/O)
+    let outcomes = execute(ctx, &plan, session, cancel).await;
+    let outcomes = state.record_calls(outcomes);
 
-    let statuses = status(&desired, sight, &outcomes, ledger, clock.now()); // pure
+    // 5 status (pure)
+    let statuses = status(&desired, state, &outcomes, now());
 
-    let wake = wake(&desired, &plan, &outcomes, &statuses, sight, ledger, clock.now()); // pure
+    // 6 schedule (pure)
+    let next = schedule(&desired, &plan, &outcomes, &statuses, state);
 
-    let written = write(desk, key, &desired, &statuses, memo, interrupts.permit).await; // I/O
-    tell(&desk.metrics, &statuses, &outcomes, sight, ledger, written, clock.now());
-    memo.retry(written, wake, clock.now())
+    // 7 write (I/O)
+    let written = write(ctx, &desired, &statuses, mutations).await;
+    metrics::record(&ctx.metrics, &statuses, &outcomes, state, written);
+    mutations.retry_at(written, next, now())
+}
+
+/// What a worker keeps between the reconciles of its instance.
+#[derive(Debug)]
+pub struct Memory {
+    pub state: InstanceState,
+    pub session: Session,
+    pub mutations: Mutations,
+}
+
+impl Memory {
+    pub fn new(timings: Arc<Timings>) -> Self {
+        Self { state: InstanceState::new(timings), session: Session::default(), mutations: Mutations::default() }
+    }
 }

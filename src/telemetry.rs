@@ -69,6 +69,12 @@ pub struct LogSettings {
     pub filter: LogFilter,
 }
 
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, filter: LogFilter("info".to_owned()) }
+    }
+}
+
 /// Starts logging. Call once; a second call changes nothing.
 pub fn init(settings: &LogSettings) {
     let subscriber = subscriber(settings, io::stderr, io::stderr().is_terminal());
@@ -88,7 +94,6 @@ where
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::{Arc, Mutex};
 

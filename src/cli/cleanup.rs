@@ -7,8 +7,8 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
-use crate::k8s::clients::Clients;
 use crate::crd::{FINALIZER, FdiTaskGroup};
+use crate::k8s::clients::KubeClients;
 
 /// The arguments of `fdi-operator cleanup`. Their comments are the help texts, so they are plain text.
 #[allow(clippy::doc_markdown)]
@@ -44,7 +44,7 @@ pub fn run(flags: &CleanupFlags) -> ExitCode {
 }
 
 async fn clean(flags: &CleanupFlags) -> Result<usize, String> {
-    let client = Clients::infer().await.map_err(|error| error.to_string())?.requests;
+    let client = KubeClients::infer().await.map_err(|error| error.to_string())?.requests;
     let scopes: Vec<Api<FdiTaskGroup>> = if flags.namespaces.is_empty() {
         vec![Api::all(client.clone())]
     } else {

@@ -1,4 +1,4 @@
-//! `fdi-operator crds`: the definitions of the two kinds, as YAML.
+//! `fdi-operator crds`: the CRDs of the two kinds, as YAML.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -10,28 +10,27 @@ pub fn run() -> ExitCode {
     match print(&mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: the definitions could not be printed: {error}");
+            eprintln!("error: cannot print the CRDs: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn print(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    for definition in crd::all() {
-        write!(out, "---\n{}", serde_saphyr::to_string(&definition)?)?;
+    for crd in crd::all() {
+        write!(out, "---\n{}", serde_saphyr::to_string(&crd)?)?;
     }
     Ok(out.flush()?)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
     use super::*;
 
     #[test]
-    fn what_is_printed_reads_back_as_the_definitions() {
+    fn what_is_printed_reads_back_as_the_crds() {
         let mut printed = Vec::new();
         print(&mut printed).unwrap();
         let text = String::from_utf8(printed).unwrap();

@@ -11,9 +11,10 @@ use serde::Deserialize as _;
 
 use crate::crd::{FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup};
 use crate::fdi::{LastRun, RunState, Task, TaskId};
-use crate::reconcile::ledger::Ledger;
-use crate::reconcile::{Plan, Snapshot, desired, plan};
-use crate::reconcile::observation::{Sight, View};
+use crate::reconcile::desired::{Snapshot, resolve};
+use crate::reconcile::instance_state::InstanceState;
+use crate::reconcile::observation::{Observed, TaskList};
+use crate::reconcile::plan::{Plan, plan};
 use crate::reconcile::timings::Timings;
 
 /// The arguments of `fdi-operator plan`. Their comments are the help texts, so they are plain text.
@@ -50,7 +51,7 @@ pub fn run(flags: &PlanFlags) -> ExitCode {
 
 fn planned(flags: &PlanFlags) -> Result<Plan, String> {
     let groups = groups(&read(&flags.file)?)?;
-    let desired = desired(Snapshot {
+    let desired = resolve(Snapshot {
         instance: Some((
             Arc::new(FdiInstance::new("planned", FdiInstanceSpec::default())),
             FdiInstanceStatus::default(),
@@ -69,13 +70,12 @@ fn planned(flags: &PlanFlags) -> Result<Plan, String> {
     let now = Timestamp::now();
     let tasks = match &flags.observed {
         Some(file) => observed(&read(file)?)?,
-        None => desired.owned().map(|(group, id)| task(id.clone(), group.wish.opposite())).collect(),
+        None => desired.owned().map(|(group, id)| task(id.clone(), group.run_state.opposite())).collect(),
     };
-    let (mut sight, mut ledger) = (Sight::default(), Ledger::new(Timings::default()));
-    sight.saw(View::new(now, tasks));
-    ledger.greet(&desired, now);
-    ledger.observe(&desired, sight.view(), now);
-    Ok(plan(&desired, &sight, &ledger, now))
+    let mut state = InstanceState::new(Arc::new(Timings::default()));
+    state.sync(&desired, now);
+    state.record_list(&desired, Observed { credential: None, list: Some(Ok(TaskList::new(now, tasks))) }, now);
+    Ok(plan(&desired, &state, now))
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -94,7 +94,7 @@ fn groups(text: &str) -> Result<Vec<FdiTaskGroup>, String> {
     for document in documents.into_iter().filter(|document| document["kind"] == "FdiTaskGroup") {
         let group = FdiTaskGroup::deserialize(document).map_err(|error| error.to_string())?;
         let name = group.metadata.name.clone().unwrap_or_default();
-        if let Some(problem) = &group.spec.unreadable {
+        if let Some(problem) = &group.spec.decode_error {
             return Err(format!("FdiTaskGroup {name}: {problem}"));
         }
         groups.push(group);

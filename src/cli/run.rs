@@ -6,39 +6,40 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
-use crate::k8s::clients::Clients;
-use crate::config::{Config, Flags};
+use crate::config::Config;
+use crate::config::flags::Flags;
 use crate::controller;
-use crate::runtime::process::{Parts, operate};
+use crate::k8s::clients::KubeClients;
+use crate::runtime::process::{self, Runtime};
 use crate::telemetry;
 
-/// What a task that does not end by itself may take at the very end.
+/// How long a task that does not end by itself may take at the very end.
 const LEFT_BEHIND: Duration = Duration::from_millis(100);
 
-/// Exit codes: 0 ended as asked, 1 something ended it, 2 the configuration makes no sense.
+/// Exit codes: 0 shut down as asked, 1 something failed, 2 the configuration cannot be used.
 pub fn run(flags: Flags) -> ExitCode {
-    let config = match flags.check() {
+    let config = match flags.validate() {
         Ok(config) => config,
-        Err(nonsense) => {
-            eprintln!("error: {nonsense}");
+        Err(invalid) => {
+            eprintln!("error: {invalid}");
             return ExitCode::from(2);
         }
     };
     telemetry::init(&config.log);
-    let ended = Runtime::new().map_err(|error| format!("no runtime: {error}")).and_then(|runtime| {
-        let ended = runtime.block_on(start(config));
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start the runtime: {error}"));
+    let result = runtime.and_then(|runtime| {
+        let result = runtime.block_on(start(config));
         // A watch that never reached the API server would otherwise keep the process.
         runtime.shutdown_timeout(LEFT_BEHIND);
-        ended
+        result
     });
-    match ended {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            error!(reason, "the operator ends");
+            error!(reason, "exiting");
             ExitCode::FAILURE
         }
     }
@@ -52,15 +53,15 @@ async fn start(config: Config) -> Result<(), String> {
         .map_err(|error| format!("--listen-address: cannot listen on {address}: {error}"))?;
     // With port 0 the system chose one.
     let address = listener.local_addr().unwrap_or(address);
-    let clients = Clients::infer().await.map_err(|error| error.to_string())?;
-    info!(version = env!("CARGO_PKG_VERSION"), %address, namespaces = %config.namespaces, "the operator starts");
-    operate(config, clients, listener, signals, supervise).await.map_err(|failure| failure.to_string())
+    let clients = KubeClients::infer().await.map_err(|error| error.to_string())?;
+    info!(version = env!("CARGO_PKG_VERSION"), %address, namespaces = %config.namespaces, "starting");
+    process::run(config, clients, listener, signals, control).await.map_err(|error| error.to_string())
 }
 
-/// The one place where the operator's work is started. When it ends without being asked to, so does the process.
-async fn supervise(parts: Parts) {
-    if let Err(ended) = operator::work(parts).await {
-        error!(reason = %ended, "the work ended");
+/// Starts the operator's work. When it returns without being asked to, the process ends.
+async fn control(runtime: Runtime) {
+    if let Err(error) = controller::run(runtime).await {
+        error!(reason = %error, "the controller failed");
     }
 }
 
@@ -77,7 +78,7 @@ fn termination() -> io::Result<impl Future<Output = ()>> {
         next().await;
         tokio::spawn(async move {
             next().await;
-            error!("asked a second time: ending at once");
+            error!("second signal: exiting at once");
             std::process::exit(1);
         });
     })

@@ -5,8 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::fdi::text::truncate;
+
 /// Condition types.
-pub mod types {
+pub mod condition_types {
     /// Is everything as wanted, by observation?
     pub const READY: &str = "Ready";
     /// Did the last exchange with FDI that this object needed work?
@@ -54,12 +56,34 @@ pub mod event_reasons {
     pub const CONTESTED: &str = "TasksContested";
     pub const DRIFT_CORRECTED: &str = "DriftCorrected";
     pub const INSTANCE_READY: &str = "InstanceReady";
-    pub const INSTANCE_TROUBLE: &str = "InstanceTrouble";
+    pub const INSTANCE_NOT_READY: &str = "InstanceNotReady";
     pub const DELETION_GIVEN_UP: &str = "DeletionGivenUp";
 }
 
+/// Actions of events: what the operator was doing.
+pub mod event_actions {
+    pub const OBSERVE: &str = "Observe";
+    pub const START: &str = "Start";
+    pub const STOP: &str = "Stop";
+    pub const DELETE: &str = "Delete";
+}
+
+/// Codes of task failures that the operator itself detects; the others are the service's.
+pub mod failure_codes {
+    /// The service accepted the call, but no list showed its effect within the settle window.
+    pub const NOT_SETTLED: &str = "NotSettled";
+    /// The service's response did not say what became of the task.
+    pub const OUTCOME_UNKNOWN: &str = "OutcomeUnknown";
+    /// The service does not list the task.
+    pub const TASK_NOT_FOUND: &str = "TaskNotFound";
+    /// Somebody else keeps switching the task back.
+    pub const CONTESTED: &str = "Contested";
+    /// The group lists a text that cannot be a task ID.
+    pub const INVALID_TASK_ID: &str = "InvalidTaskId";
+}
+
 /// Longest message of a condition, in bytes.
-pub const MESSAGE_MAX: usize = 1024;
+const MESSAGE_MAX: usize = 1024;
 
 /// True, False or Unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -93,42 +117,39 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Builds a condition; `previous` lends its transition time while the status stays the same.
-    pub fn new(
-        type_: &str,
-        status: ConditionStatus,
-        reason: &str,
-        message: &str,
-        generation: i64,
-        previous: &[Condition],
-        now: Timestamp,
-    ) -> Self {
-        let kept = previous.iter().find(|c| c.type_ == type_ && c.status == status);
+    /// A condition as of `now`. It keeps the transition time of its predecessor in `previous` while
+    /// the status stays the same.
+    #[must_use]
+    pub fn following(mut self, previous: &[Self], now: Timestamp) -> Self {
+        let kept = find_condition(previous, &self.type_).filter(|before| before.status == self.status);
+        self.last_transition_time =
+            kept.map_or_else(|| Time(whole_seconds(now)), |before| before.last_transition_time.clone());
+        self
+    }
+
+    /// A condition without its time, which [`Condition::following`] sets.
+    pub fn new(type_: &str, status: ConditionStatus, reason: &str, message: &str) -> Self {
         Self {
             type_: type_.to_owned(),
             status,
-            observed_generation: generation,
-            last_transition_time: kept.map_or_else(|| Time(whole_seconds(now)), |c| c.last_transition_time.clone()),
+            observed_generation: 0,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
             reason: reason.to_owned(),
-            message: cut(message, MESSAGE_MAX),
+            message: truncate(message, MESSAGE_MAX),
         }
     }
+
+    pub fn is_true(&self) -> bool {
+        self.status == ConditionStatus::True
+    }
+}
+
+/// The condition of this type, if there is one.
+pub fn find_condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
 }
 
 /// Kubernetes stores whole seconds; keeping more would make every comparison with what is stored differ.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-/// `text` without control characters and with at most `max` bytes, cut at a character with an ellipsis.
-pub fn cut(text: &str, max: usize) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.len() <= max {
-        return clean;
-    }
-    let mut end = max.saturating_sub('…'.len_utf8());
-    while !clean.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", &clean[..end])
 }

@@ -51,10 +51,13 @@ pub struct FdiTaskGroupSpec {
     pub deletion_policy: DeletionPolicy,
     /// Why the stored spec could not be read, when it could not.
     #[serde(skip)]
-    pub unreadable: Option<String>,
+    pub decode_error: Option<String>,
 }
 
-lenient!(FdiTaskGroupSpec, |error: serde_json::Error| Self { unreadable: Some(error.to_string()), ..Self::default() });
+lenient!(FdiTaskGroupSpec, |error: serde_json::Error| Self {
+    decode_error: Some(error.to_string()),
+    ..Self::default()
+});
 
 /// Names an `FdiInstance` in the same namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,11 +1,14 @@
 //! `FdiInstance`: one ROMA Connect instance: where it is, how to sign in, how fast to talk.
 
+use std::fmt;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::conditions::Condition;
 use super::lenient::lenient;
+use crate::fdi::{Connection, Location};
 
 /// One ROMA Connect instance.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,15 +77,43 @@ pub struct FdiInstanceSpec {
     pub suspend: bool,
     /// Why the stored spec could not be read, when it could not.
     #[serde(skip)]
-    pub unreadable: Option<String>,
+    pub decode_error: Option<String>,
 }
 
-lenient!(FdiInstanceSpec, |error: serde_json::Error| Self { unreadable: Some(error.to_string()), ..Self::default() });
+lenient!(FdiInstanceSpec, |error: serde_json::Error| Self { decode_error: Some(error.to_string()), ..Self::default() });
 
 impl FdiInstanceSpec {
     /// The limits in force, with defaults where none are given.
     pub fn limits(&self) -> RateLimit {
         self.rate_limit.unwrap_or_default()
+    }
+
+    /// Where the instance is, in the FDI client's types.
+    pub fn connection(&self) -> Connection {
+        let location = match (&self.region, &self.endpoint) {
+            (Some(region), _) => Location::Region(region.clone()),
+            (None, endpoint) => Location::Endpoint(endpoint.clone().unwrap_or_default()),
+        };
+        Connection {
+            location,
+            project_id: self.project_id.clone(),
+            instance_id: self.instance_id.clone(),
+            iam_endpoint: self.iam_endpoint.clone(),
+            ca_bundle: self.ca_bundle.clone(),
+        }
+    }
+}
+
+/// Namespace and name of an `FdiInstance`, whether it exists or not: the unit of work.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceKey {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl fmt::Display for InstanceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 

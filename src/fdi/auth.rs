@@ -1,7 +1,7 @@
 //! Signing in: a ready token, an access key that signs each request, or a user's password for which IAM gives a token.
 
 pub mod access_key;
-pub(crate) mod credential;
+pub(crate) mod circuit_breaker;
 pub(crate) mod password;
 
 use std::fmt;
@@ -10,10 +10,10 @@ use http::header::{HeaderName, HeaderValue};
 use ring::digest::{Context, SHA256};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::fdi::text::Scrub;
+use crate::fdi::text::Redactor;
 use crate::fdi::{CallError, Cause, Class};
 
-pub(crate) use password::PasswordSignIn;
+pub(crate) use password::TokenCache;
 
 pub(crate) const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
@@ -82,8 +82,8 @@ impl SignIn {
     }
 
     /// What must not be in any message.
-    pub(crate) fn scrub(&self) -> Scrub {
-        Scrub::new(match self {
+    pub(crate) fn redactor(&self) -> Redactor {
+        Redactor::new(match self {
             Self::Token(token) => vec![token.clone()],
             Self::Password { password, .. } => vec![password.clone()],
             Self::AccessKey { access_key, secret_key, security_token } => {

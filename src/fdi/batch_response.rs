@@ -1,11 +1,11 @@
 //! From the body of a batch call to exactly one outcome for each ID.
 
-use crate::fdi::classify::{Asked, classify, nonsense, request_id};
+use crate::fdi::classify::{RequestContext, classify, malformed_response, request_id};
 use crate::fdi::error_codes;
-use crate::fdi::text::{Scrub, plain};
-use crate::fdi::transport::Reply;
-use crate::fdi::wire::{BatchEntry, BatchResult, ErrorBody, Nonsense};
-use crate::fdi::{Answer, Batch, CallError, Outcome, Refusal};
+use crate::fdi::text::{Redactor, single_line};
+use crate::fdi::transport::HttpResponse;
+use crate::fdi::wire::{BatchEntry, BatchResult, ErrorBody, Malformed};
+use crate::fdi::{Batch, BatchResponse, CallError, Outcome, Refusal};
 
 const CODE_MAX: usize = 64;
 const MESSAGE_MAX: usize = 256;
@@ -14,61 +14,66 @@ const MESSAGE_MAX: usize = 256;
 ///
 /// # Errors
 /// When the answer is an error for the batch as a whole, with HTTP 200 too, or has no sense.
-pub(crate) fn answer(asked: &Asked<'_>, batch: &Batch, reply: &Reply) -> Result<Answer, CallError> {
-    if reply.status != 200 {
-        return Err(classify(asked, reply));
+pub(crate) fn answer(
+    context: &RequestContext<'_>,
+    batch: &Batch,
+    response: &HttpResponse,
+) -> Result<BatchResponse, CallError> {
+    if response.status != 200 {
+        return Err(classify(context, response));
     }
-    let Ok(result) = BatchResult::decode(&reply.body) else {
-        return Err(nonsense(asked, reply, "its body is not the JSON of a batch answer"));
+    let Ok(result) = BatchResult::decode(&response.body) else {
+        return Err(malformed_response(context, response, "its body is not the JSON of a batch answer"));
     };
     let success = result.success.as_deref().unwrap_or_default();
     let failure = result.failure.as_deref().unwrap_or_default();
-    if success.is_empty() && failure.is_empty() && !ErrorBody::find(&reply.body).code.is_empty() {
-        return Err(classify(asked, reply));
+    if success.is_empty() && failure.is_empty() && !ErrorBody::find(&response.body).code.is_empty() {
+        return Err(classify(context, response));
     }
     let trusted = adds_up(&result, success, failure) == Ok(true) && names_only(batch, success, failure);
     let outcomes = batch.ids().iter().map(|id| {
-        let outcome = if trusted { outcome(id.as_str(), success, failure, asked.scrub) } else { Outcome::Unknown };
+        let outcome = if trusted { outcome(id.as_str(), success, failure, context.redactor) } else { Outcome::Unknown };
         (id.clone(), outcome)
     });
-    Ok(Answer { outcomes: outcomes.collect(), request_id: request_id(&reply.headers, asked.scrub) })
+    Ok(BatchResponse { outcomes: outcomes.collect(), request_id: request_id(&response.headers, context.redactor) })
 }
 
 /// Whether the counts, where there are any, are those of the lists. Where they differ something is missing, and nobody knows what.
-fn adds_up(result: &BatchResult, success: &[BatchEntry], failure: &[BatchEntry]) -> Result<bool, Nonsense> {
+fn adds_up(result: &BatchResult, success: &[BatchEntry], failure: &[BatchEntry]) -> Result<bool, Malformed> {
     let success_count = result.success_count.count()?.unwrap_or(success.len());
     let failure_count = result.failure_count.count()?.unwrap_or(failure.len());
     Ok(success_count == success.len() && failure_count == failure.len())
 }
 
-/// Whether no entry is for a task that was not asked for. Such an answer is to another question.
+/// Whether no entry is for a task that was not context for. Such an answer is to another question.
 fn names_only(batch: &Batch, success: &[BatchEntry], failure: &[BatchEntry]) -> bool {
     success.iter().chain(failure).all(|entry| batch.ids().iter().any(|id| entry.is_for(id.as_str())))
 }
 
 /// The one mention of `id` decides; none, or more than one, is no answer.
-fn outcome(id: &str, success: &[BatchEntry], failure: &[BatchEntry], scrub: &Scrub) -> Outcome {
+fn outcome(id: &str, success: &[BatchEntry], failure: &[BatchEntry], redactor: &Redactor) -> Outcome {
     let accepted = success.iter().filter(|entry| entry.is_for(id)).count();
     let mut refused = failure.iter().filter(|entry| entry.is_for(id));
     match (accepted, refused.next(), refused.next()) {
         (1, None, None) => Outcome::Accepted,
-        (0, Some(entry), None) => Outcome::Refused(refusal(entry, scrub)),
+        (0, Some(entry), None) => Outcome::Refused(refusal(entry, redactor)),
         _ => Outcome::Unknown,
     }
 }
 
-fn refusal(entry: &BatchEntry, scrub: &Scrub) -> Refusal {
-    let text = |scalar: &crate::fdi::wire::Scalar, max| plain(&scrub.clean(&scalar.text().unwrap_or_default()), max);
+fn refusal(entry: &BatchEntry, redactor: &Redactor) -> Refusal {
+    let text =
+        |scalar: &crate::fdi::wire::Scalar, max| single_line(&redactor.redact(&scalar.text().unwrap_or_default()), max);
     let code = text(&entry.error_code, CODE_MAX);
     let words = text(&entry.error_msg, MESSAGE_MAX);
-    let lasting = codes::is_lasting(&code);
+    let permanent = error_codes::is_permanent(&code);
     let words = if words.is_empty() { "The service gave no reason.".to_owned() } else { words };
-    let message = match codes::cure(&code) {
+    let message = match error_codes::cure(&code) {
         // The cure is what helps: it stays whole, the service's words are cut.
-        Some(cure) => format!("{} {cure}", plain(&words, MESSAGE_MAX - cure.len() - 1)),
+        Some(cure) => format!("{} {cure}", single_line(&words, MESSAGE_MAX - cure.len() - 1)),
         None => words,
     };
-    Refusal { code: if code.is_empty() { "NoCode".to_owned() } else { code }, message, lasting }
+    Refusal { code: if code.is_empty() { "NoCode".to_owned() } else { code }, message, permanent }
 }
 
 impl BatchEntry {
@@ -78,18 +83,17 @@ impl BatchEntry {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::fdi::auth::Method;
     use crate::fdi::{Action, Class, Operation, TaskId};
 
-    fn answer_to(body: &str) -> Result<Answer, CallError> {
+    fn answer_to(body: &str) -> Result<BatchResponse, CallError> {
         let ids = ["a", "b", "c"].map(|id| TaskId::new(id).unwrap()).to_vec();
-        let reply = Reply { status: 200, body: body.as_bytes().to_vec(), ..Reply::default() };
-        let scrub = Scrub::new(Vec::new());
-        let asked = Asked { operation: Operation::Start, method: Method::Token, scrub: &scrub };
-        answer(&asked, &Batch::new(Action::Start, ids).unwrap(), &reply)
+        let response = HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() };
+        let redactor = Redactor::new(Vec::new());
+        let context = RequestContext { operation: Operation::Start, method: Method::Token, redactor: &redactor };
+        answer(&context, &Batch::new(Action::Start, ids).unwrap(), &response)
     }
 
     /// One letter an ID: Accepted, Refused, Unknown.
@@ -152,7 +156,7 @@ mod tests {
             })
             .collect();
         assert_eq!(refusals[0].message, format!("{words} Add a schedule plan to the task in ROMA Connect."));
-        assert!(refusals[0].lasting && !refusals[1].lasting);
+        assert!(refusals[0].permanent && !refusals[1].permanent);
         assert!(refusals[1].message.len() <= 256 && refusals[1].message.ends_with("ROMA Connect."));
         assert_eq!(
             (refusals[2].code.as_str(), refusals[2].message.as_str()),

@@ -1,4 +1,4 @@
-//! From an answer that is not what was asked for to a [`CallError`]: the table of the design's "Talking to FDI".
+//! From an answer that is not what was context for to a [`CallError`]: the table of the design's "Talking to FDI".
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use crate::fdi::auth::Method;
 use crate::fdi::error_codes::{self, Meaning};
-use crate::fdi::text::{Scrub, plain};
-use crate::fdi::transport::Reply;
+use crate::fdi::text::{Redactor, single_line};
+use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::ErrorBody;
 use crate::fdi::{CallError, Cause, Class, Operation};
 
@@ -20,48 +20,49 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const WORDS_MAX: usize = 256;
 const CODE_MAX: usize = 64;
 
-/// Longest wait that a `Retry-After` may ask for; more would be an outage by header.
+/// Longest wait that a `Retry-After` may request for; more would be an outage by header.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// The gateway rejects signatures when the clocks are 15 minutes apart; from one minute on it is worth a word.
 const SKEW_WORTH_TELLING: i64 = 60;
 
-/// What the answer was asked for, as far as the words of an error depend on it.
-pub(crate) struct Asked<'a> {
+/// What the answer was context for, as far as the words of an error depend on it.
+pub(crate) struct RequestContext<'a> {
     pub(crate) operation: Operation,
     pub(crate) method: Method,
-    pub(crate) scrub: &'a Scrub,
+    pub(crate) redactor: &'a Redactor,
 }
 
 /// What went wrong, for an answer that says that something did.
-pub(crate) fn classify(asked: &Asked<'_>, reply: &Reply) -> CallError {
-    let found = ErrorBody::find(&reply.body);
-    let service_code = plain(&asked.scrub.clean(&found.code), CODE_MAX);
-    let words = plain(&asked.scrub.clean(&found.message), WORDS_MAX);
-    let status = effective_status(reply.status, &service_code);
-    let (class, cause) = judge(asked.operation, status, &service_code);
-    let code = if service_code.is_empty() { format!("HTTP {}", reply.status) } else { service_code };
-    let cure = cure(asked, cause, &code, &words, reply);
-    let message = sentence(asked.operation, cause, &code, &words, cure.as_deref());
+pub(crate) fn classify(context: &RequestContext<'_>, response: &HttpResponse) -> CallError {
+    let found = ErrorBody::find(&response.body);
+    let service_code = single_line(&context.redactor.redact(&found.code), CODE_MAX);
+    let words = single_line(&context.redactor.redact(&found.message), WORDS_MAX);
+    let status = effective_status(response.status, &service_code);
+    let (class, cause) = judge(context.operation, status, &service_code);
+    let code = if service_code.is_empty() { format!("HTTP {}", response.status) } else { service_code };
+    let cure = cure(context, cause, &code, &words, response);
+    let message = sentence(context.operation, cause, &code, &words, cure.as_deref());
     CallError {
+        permanent: error_codes::is_permanent(&code),
         code,
-        request_id: request_id(&reply.headers, asked.scrub),
-        retry_after: retry_after(&reply.headers, reply.received),
+        request_id: request_id(&response.headers, context.redactor),
+        retry_after: retry_after(&response.headers, response.received),
         ..CallError::new(class, cause, "", &message)
     }
 }
 
 /// The answer has no sense; of a batch call it is not known what it did.
-pub(crate) fn nonsense(asked: &Asked<'_>, reply: &Reply, what: &str) -> CallError {
-    let message = format!("The answer to the request to {} made no sense: {what}.", asked.operation.in_words());
+pub(crate) fn malformed_response(context: &RequestContext<'_>, response: &HttpResponse, what: &str) -> CallError {
+    let message = format!("The answer to the request to {} made no sense: {what}.", context.operation.in_words());
     CallError {
-        request_id: request_id(&reply.headers, asked.scrub),
-        ..CallError::unavailable("AnswerWithoutSense", &message)
+        request_id: request_id(&response.headers, context.redactor),
+        ..CallError::unavailable("MalformedResponse", &message)
     }
 }
 
-pub(crate) fn request_id(headers: &HeaderMap, scrub: &Scrub) -> Option<String> {
-    let id = plain(&scrub.clean(headers.get(REQUEST_ID)?.to_str().ok()?), CODE_MAX);
+pub(crate) fn request_id(headers: &HeaderMap, redactor: &Redactor) -> Option<String> {
+    let id = single_line(&redactor.redact(headers.get(REQUEST_ID)?.to_str().ok()?), CODE_MAX);
     (!id.is_empty()).then_some(id)
 }
 
@@ -80,7 +81,7 @@ fn judge(operation: Operation, status: u16, code: &str) -> (Class, Cause) {
     const UNAVAILABLE: (Class, Cause) = (Class::Unavailable, Cause::Unavailable);
     const REJECTED: (Class, Cause) = (Class::Config, Cause::RequestRejected);
 
-    match (codes::meaning(code), status) {
+    match (error_codes::meaning(code), status) {
         (Meaning::Throttled, _) | (_, 429) => THROTTLED,
         (Meaning::SomeTask, _) if operation.is_batch() => (Class::Split, Cause::BatchRefused),
         (Meaning::Network, _) | (_, 408 | 500..) => UNAVAILABLE,
@@ -118,20 +119,26 @@ fn sentence(operation: Operation, cause: Cause, code: &str, words: &str, cure: O
     }
 }
 
-fn cure(asked: &Asked<'_>, cause: Cause, code: &str, words: &str, reply: &Reply) -> Option<String> {
-    let known = codes::cure(code).map(str::to_owned);
+fn cure(
+    context: &RequestContext<'_>,
+    cause: Cause,
+    code: &str,
+    words: &str,
+    response: &HttpResponse,
+) -> Option<String> {
+    let known = error_codes::cure(code).map(str::to_owned);
     match cause {
         Cause::SignInRefused => {
-            let hint = sign_in_hint(asked, code, words, reply);
-            Some(hint.or(known).unwrap_or_else(|| asked.method.cure().to_owned()))
+            let hint = sign_in_hint(context, code, words, response);
+            Some(hint.or(known).unwrap_or_else(|| context.method.cure().to_owned()))
         }
         Cause::Forbidden => Some(known.unwrap_or_else(|| {
             "Grant the user roma:tasks:list and roma:tasks:operate for this project, and check projectId and instanceId.".to_owned()
         })),
-        Cause::RequestRejected if reply.headers.contains_key(LOCATION) && (300..400).contains(&reply.status) => {
+        Cause::RequestRejected if response.headers.contains_key(LOCATION) && (300..400).contains(&response.status) => {
             Some("The endpoint redirects elsewhere, and redirects are not followed. Check the endpoint.".to_owned())
         }
-        Cause::RequestRejected if asked.operation == Operation::SignIn => {
+        Cause::RequestRejected if context.operation == Operation::SignIn => {
             Some("Check iamEndpoint and projectId.".to_owned())
         }
         Cause::RequestRejected => Some(known.unwrap_or_else(|| "Check endpoint, projectId and instanceId.".to_owned())),
@@ -140,11 +147,11 @@ fn cure(asked: &Asked<'_>, cause: Cause, code: &str, words: &str, reply: &Reply)
 }
 
 /// What the words of a refused sign-in say beyond its code. Only a hint: the class does not depend on words.
-fn sign_in_hint(asked: &Asked<'_>, code: &str, words: &str, reply: &Reply) -> Option<String> {
+fn sign_in_hint(context: &RequestContext<'_>, code: &str, words: &str, response: &HttpResponse) -> Option<String> {
     let words = words.to_ascii_lowercase();
     let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
     if says(&["signature expired"]) {
-        let skew = skew(&reply.headers, reply.received).filter(|skew| skew.abs() >= SKEW_WORTH_TELLING);
+        let skew = skew(&response.headers, response.received).filter(|skew| skew.abs() >= SKEW_WORTH_TELLING);
         return Some(match skew {
             Some(skew) => format!(
                 "The operator's clock is about {} minutes {} the service's: correct the clock of the node.",
@@ -160,7 +167,7 @@ fn sign_in_hint(asked: &Asked<'_>, code: &str, words: &str, reply: &Reply) -> Op
         "The access key is locked for five minutes after too many wrong signatures. Check accessKey and secretKey."
     } else if says(&["ak not exist"]) {
         "There is no such access key: check accessKey in the Secret."
-    } else if asked.method != Method::Password {
+    } else if context.method != Method::Password {
         return None;
     } else if says(&["locked"]) {
         "The user is locked; wait for the lock to end or have an administrator unlock it."
@@ -168,7 +175,7 @@ fn sign_in_hint(asked: &Asked<'_>, code: &str, words: &str, reply: &Reply) -> Op
         "This user signs in with a second factor only: use an access key, or a user without one."
     } else if says(&["console", "programmatic"]) {
         "The user may only use the console; allow programmatic access."
-    } else if says(&["expired"]) && codes::normal(code) != "APIGW.0307" {
+    } else if says(&["expired"]) && error_codes::normal(code) != "APIGW.0307" {
         "The user or its password has expired; have it renewed and update the Secret."
     } else {
         return None;
@@ -197,5 +204,4 @@ fn http_date(text: &str) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-#[path = "classify_tests.rs"]
 mod tests;

@@ -4,18 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fdi::auth::circuit_breaker::{CredentialKey, Credentials};
+use crate::fdi::auth::circuit_breaker::{CircuitBreakers, CircuitKey};
+use crate::fdi::endpoint::{AllowList, Endpoint, InvalidPattern, Location};
 use crate::fdi::http::HttpFdi;
-use crate::fdi::endpoint::{AllowList, Endpoint, InvalidPattern, Place};
 use crate::fdi::http_clients::{ClientSettings, Clients};
-use crate::fdi::{CallError, Cause, Class, FdiApi, Limits, Observer, SignIn};
+use crate::fdi::{CallError, Cause, Class, FdiApi, RequestLimiter, RequestObserver, SignIn};
 
 /// How the process talks to FDI and IAM.
 #[derive(Debug, Clone)]
 pub struct FdiConfig {
     /// Endpoints that are allowed beside the public cloud's: `https://host[:port]`, a `*` is one label of the host.
     pub allowed_endpoints: Vec<String>,
-    /// Allows plain http and this machine itself. For trying things out.
+    /// Allows single_line http and this machine itself. For trying things out.
     pub allow_insecure: bool,
     pub connect_timeout: Duration,
     /// From sending a request to the last byte of its answer.
@@ -38,7 +38,7 @@ impl Default for FdiConfig {
 /// Where an instance is and which it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    pub place: Place,
+    pub location: Location,
     pub project_id: String,
     pub instance_id: String,
     /// URL of IAM; where it is missing it follows from `place`.
@@ -76,7 +76,7 @@ pub struct Fdi(Arc<Shared>);
 struct Shared {
     allowed: AllowList,
     clients: Clients,
-    credentials: Credentials,
+    breakers: CircuitBreakers,
 }
 
 impl Fdi {
@@ -93,7 +93,7 @@ impl Fdi {
         Ok(Self(Arc::new(Shared {
             allowed: AllowList::new(&config.allowed_endpoints, config.allow_insecure)?,
             clients: Clients::new(settings),
-            credentials: Credentials::default(),
+            breakers: CircuitBreakers::default(),
         })))
     }
 
@@ -103,7 +103,7 @@ impl Fdi {
     /// Class `Config` when the endpoint is not allowed, or an ID cannot be one.
     pub fn identity(&self, connection: &Connection) -> Result<Identity, CallError> {
         Ok(Identity {
-            endpoint: self.0.allowed.roma(&connection.place)?,
+            endpoint: self.0.allowed.roma(&connection.location)?,
             project_id: usable_id("projectId", &connection.project_id)?.to_owned(),
             instance_id: usable_id("instanceId", &connection.instance_id)?.to_owned(),
         })
@@ -118,12 +118,14 @@ impl Fdi {
         &self,
         connection: &Connection,
         sign_in: SignIn,
-        limits: &Arc<Limits>,
-        observer: Arc<dyn Observer>,
+        limiter: &Arc<RequestLimiter>,
+        observer: Arc<dyn RequestObserver>,
     ) -> Result<Arc<dyn FdiApi>, CallError> {
         let identity = self.identity(connection)?;
         let iam = match sign_in {
-            SignIn::Password { .. } => Some(self.0.allowed.iam(&connection.place, connection.iam_endpoint.as_deref())?),
+            SignIn::Password { .. } => {
+                Some(self.0.allowed.iam(&connection.location, connection.iam_endpoint.as_deref())?)
+            }
             SignIn::Token(_) | SignIn::AccessKey { .. } => None,
         };
         let site = match (&sign_in, &iam) {
@@ -132,17 +134,17 @@ impl Fdi {
             (SignIn::Token(_), _) => format!("{} {}", identity.endpoint, identity.project_id),
             _ => identity.endpoint.site().to_owned(),
         };
-        let credential = self.0.credentials.get(CredentialKey { site, fingerprint: sign_in.fingerprint() });
+        let breaker = self.0.breakers.get(CircuitKey { site, fingerprint: sign_in.fingerprint() });
         Ok(Arc::new(HttpFdi {
             client: self.0.clients.client(connection.ca_bundle.as_deref())?,
             endpoint: identity.endpoint,
             project_id: identity.project_id,
             instance_id: identity.instance_id,
-            scrub: sign_in.scrub(),
+            redactor: sign_in.redactor(),
             sign_in,
             iam,
-            credential,
-            limits: Arc::clone(limits),
+            breaker,
+            limiter: Arc::clone(limiter),
             observer,
         }))
     }

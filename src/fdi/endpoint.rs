@@ -21,7 +21,7 @@ const CLOUD_SITES: [&str; 2] = [".myhuaweicloud.com", ".myhuaweicloud.eu"];
 
 /// Where an instance is: a region of the public cloud, or an endpoint's URL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Location {
     Region(String),
     Endpoint(String),
 }
@@ -99,7 +99,7 @@ impl Endpoint {
         self.origin.split_once("://").map_or(&self.origin, |(_, authority)| authority)
     }
 
-    /// Whose users and keys are asked for here: the public cloud as a whole, or this very origin.
+    /// Whose users and keys are context for here: the public cloud as a whole, or this very origin.
     pub(crate) fn site(&self) -> &str {
         CLOUD_SITES.into_iter().find(|site| self.host.ends_with(site)).unwrap_or(&self.origin)
     }
@@ -136,7 +136,7 @@ fn is_this_machine_v6(address: Ipv6Addr) -> bool {
 
 impl AllowList {
     /// The defaults and `extra` patterns: `https://host[:port]`, where a label of the host may be `*`. With
-    /// `allow_insecure` the machine itself is allowed (any scheme and port), and patterns may be plain `http://`.
+    /// `allow_insecure` the machine itself is allowed (any scheme and port), and patterns may be single_line `http://`.
     ///
     /// # Errors
     /// [`InvalidPattern`] for a pattern that could never match, or matches more than one label with `*`.
@@ -150,13 +150,13 @@ impl AllowList {
     ///
     /// # Errors
     /// `EndpointNotAllowed`, with what is allowed.
-    pub(crate) fn roma(&self, place: &Place) -> Result<Endpoint, CallError> {
-        match place {
-            Place::Region(region) => {
+    pub(crate) fn roma(&self, location: &Location) -> Result<Endpoint, CallError> {
+        match location {
+            Location::Region(region) => {
                 let region = label(region)?;
                 self.check("region", &format!("https://roma.{region}.myhuaweicloud.com"))
             }
-            Place::Endpoint(endpoint) => self.check("endpoint", endpoint),
+            Location::Endpoint(endpoint) => self.check("endpoint", endpoint),
         }
     }
 
@@ -164,14 +164,14 @@ impl AllowList {
     ///
     /// # Errors
     /// `EndpointNotAllowed`; also when `place` is an endpoint from which no IAM endpoint follows.
-    pub(crate) fn iam(&self, place: &Place, iam_endpoint: Option<&str>) -> Result<Endpoint, CallError> {
+    pub(crate) fn iam(&self, location: &Location, iam_endpoint: Option<&str>) -> Result<Endpoint, CallError> {
         if let Some(endpoint) = iam_endpoint {
             return self.check("iamEndpoint", endpoint);
         }
-        let region = match place {
-            Place::Region(region) => Some(label(region)?),
-            Place::Endpoint(_) => {
-                let host = self.roma(place)?.host;
+        let region = match location {
+            Location::Region(region) => Some(label(region)?),
+            Location::Endpoint(_) => {
+                let host = self.roma(location)?.host;
                 let region = host.strip_prefix("roma.").and_then(|rest| rest.strip_suffix(".myhuaweicloud.com"));
                 region.map(str::to_owned)
             }
@@ -236,17 +236,22 @@ fn pattern(text: &str, allow_insecure: bool) -> Result<Endpoint, InvalidPattern>
     Ok(pattern)
 }
 
-/// A region as one DNS label in lower case.
+/// A DNS label (RFC 1123), as regions and the names of namespaces are.
+pub fn is_dns_label(text: &str) -> bool {
+    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| alphanumeric(&byte) || byte == b'-')
+        && [text.as_bytes().first(), text.as_bytes().last()].into_iter().flatten().all(alphanumeric)
+}
+
+/// A region in lower case.
 fn label(region: &str) -> Result<String, CallError> {
     let region = region.to_ascii_lowercase();
-    let valid = (1..=63).contains(&region.len())
-        && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        && !region.starts_with('-')
-        && !region.ends_with('-');
+    if is_dns_label(&region) {
+        return Ok(region);
+    }
     let shown = shown(&region);
-    valid
-        .then_some(region)
-        .ok_or_else(|| not_allowed(&format!("region {shown} cannot be used: it must be a name such as cn-north-4.")))
+    Err(not_allowed(&format!("region {shown} cannot be used: it must be a name such as cn-north-4.")))
 }
 
 /// What somebody wrote, for a message; a password in it is not repeated.
@@ -255,7 +260,7 @@ fn shown(text: &str) -> String {
         (Some(scheme), Some(at)) if scheme < at => format!("{}://***{}", &text[..scheme], &text[at..]),
         _ => text.to_owned(),
     };
-    format!("\"{}\"", crate::fdi::text::plain(&text, 100))
+    format!("\"{}\"", crate::fdi::text::single_line(&text, 100))
 }
 
 fn not_allowed(message: &str) -> CallError {
@@ -263,5 +268,4 @@ fn not_allowed(message: &str) -> CallError {
 }
 
 #[cfg(test)]
-#[path = "place_tests.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fdi::text::plain;
+use crate::fdi::text::single_line;
 
 /// What the pass does next. Errors carry their class; nothing is decided by comparing texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,7 +17,7 @@ pub enum Class {
     Config,
     /// Too many requests: the instance pauses.
     Throttled,
-    /// The service did not answer, or not with sense: whatever was asked may or may not have happened.
+    /// The service did not answer, or not with sense: whatever was context may or may not have happened.
     Unavailable,
 }
 
@@ -56,22 +56,6 @@ pub enum Cause {
     Unavailable,
 }
 
-impl Cause {
-    /// The reason as conditions show it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BatchRefused => "BatchRefused",
-            Self::SignInRefused => "SignInRefused",
-            Self::Forbidden => "Forbidden",
-            Self::RequestRejected => "RequestRejected",
-            Self::EndpointNotAllowed => "EndpointNotAllowed",
-            Self::TlsFailed => "TlsFailed",
-            Self::Throttled => "Throttled",
-            Self::Unavailable => "Unavailable",
-        }
-    }
-}
-
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -84,6 +68,8 @@ pub struct CallError {
     pub message: String,
     /// `X-Request-Id` of the answer, for a support ticket.
     pub request_id: Option<String>,
+    /// For a batch of one task: trying again fails too until a person has changed something.
+    pub permanent: bool,
     /// How long the service asked us to wait (`Retry-After`).
     pub retry_after: Option<Duration>,
 }
@@ -98,8 +84,9 @@ impl CallError {
             class,
             cause,
             code: code.to_owned(),
-            message: plain(message, MESSAGE_MAX),
+            message: single_line(message, MESSAGE_MAX),
             request_id: None,
+            permanent: false,
             retry_after: None,
         }
     }

@@ -43,7 +43,7 @@ pub(crate) fn meaning(code: &str) -> Meaning {
 }
 
 /// Whether a task that was refused with `code` will be refused again until a person has changed something.
-pub(crate) fn is_lasting(code: &str) -> bool {
+pub(crate) fn is_permanent(code: &str) -> bool {
     match normal(code).as_str() {
         // No schedule plan: only ROMA Connect can add one.
         "FDI.3083"
@@ -104,13 +104,13 @@ mod tests {
     #[test]
     fn every_lasting_code_but_the_plainly_invalid_ones_has_a_cure() {
         for code in ["FDI.3083", "FDI.3021", "FDI.3081", "FDI.3180", "FDI.3035", "FDI.3037", "FDI.3043", "FDI.3039"] {
-            assert!(is_lasting(code) && cure(code).is_some(), "{code}");
+            assert!(is_permanent(code) && cure(code).is_some(), "{code}");
         }
         for code in ["FDI.3022", "FDI.3149", "FDI.3002", "FDI.3033"] {
-            assert!(is_lasting(code), "{code}");
+            assert!(is_permanent(code), "{code}");
         }
         for code in ["FDI.3019", "FDI.3020", "FDI.3023", "FDI.3026", "FDI.3027", "FDI.9999", ""] {
-            assert!(!is_lasting(code), "{code} may pass by itself");
+            assert!(!is_permanent(code), "{code} may pass by itself");
         }
     }
 }

@@ -12,18 +12,20 @@ use reqwest::Method as Verb;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
-use crate::fdi::batch_response::answer;
 use crate::fdi::auth::access_key::{Parts, encoded};
-use crate::fdi::auth::circuit_breaker::{Credential, proves};
-use crate::fdi::auth::password::{self, PasswordSignIn, Token};
+use crate::fdi::auth::circuit_breaker::{CircuitBreaker, authenticates};
+use crate::fdi::auth::password::{self, Token, TokenCache};
 use crate::fdi::auth::{AUTH_TOKEN, secret_header};
-use crate::fdi::classify::{Asked, classify, nonsense, request_id};
-use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, Page, page};
+use crate::fdi::batch_response::answer;
+use crate::fdi::classify::{RequestContext, classify, malformed_response, request_id};
 use crate::fdi::endpoint::Endpoint;
-use crate::fdi::text::Scrub;
-use crate::fdi::transport::{Reply, exchange};
+use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, Page, page};
+use crate::fdi::text::Redactor;
+use crate::fdi::transport::{HttpResponse, exchange};
 use crate::fdi::wire::operate_tasks;
-use crate::fdi::{Answer, Batch, CallError, Class, FdiApi, Limits, Observer, Operation, SignIn, Task, Turn};
+use crate::fdi::{
+    Batch, BatchResponse, CallError, Class, FdiApi, Operation, RequestLimiter, RequestObserver, SignIn, Slot, Task,
+};
 
 /// As the official SDK sends it: with a character set where there is a body.
 const JSON: &str = "application/json";
@@ -39,12 +41,12 @@ pub(crate) struct HttpFdi {
     pub(crate) project_id: String,
     pub(crate) instance_id: String,
     pub(crate) sign_in: SignIn,
-    pub(crate) scrub: Scrub,
+    pub(crate) redactor: Redactor,
     /// Where a password is exchanged for a token.
     pub(crate) iam: Option<Endpoint>,
-    pub(crate) credential: Arc<Credential>,
-    pub(crate) limits: Arc<Limits>,
-    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) breaker: Arc<CircuitBreaker>,
+    pub(crate) limiter: Arc<RequestLimiter>,
+    pub(crate) observer: Arc<dyn RequestObserver>,
 }
 
 impl fmt::Debug for HttpFdi {
@@ -57,7 +59,7 @@ impl fmt::Debug for HttpFdi {
 }
 
 /// One request, before it is signed.
-struct Ask<'a> {
+struct HttpRequest<'a> {
     operation: Operation,
     verb: Verb,
     endpoint: &'a Endpoint,
@@ -69,15 +71,15 @@ struct Ask<'a> {
     waited: Duration,
 }
 
-impl Ask<'_> {
+impl HttpRequest<'_> {
     fn content_type(&self) -> &'static str {
         if self.body.is_empty() { JSON } else { JSON_UTF8 }
     }
 }
 
 impl HttpFdi {
-    fn asked<'a>(&self, operation: Operation, scrub: &'a Scrub) -> Asked<'a> {
-        Asked { operation, method: self.sign_in.method(), scrub }
+    fn context<'a>(&self, operation: Operation, redactor: &'a Redactor) -> RequestContext<'a> {
+        RequestContext { operation, method: self.sign_in.method(), redactor }
     }
 
     fn path(&self, rest: &str) -> String {
@@ -114,9 +116,9 @@ impl HttpFdi {
     }
 
     async fn list_page(&self, path: &str, offset: usize) -> Result<Page, CallError> {
-        let turn = self.limits.turn().await;
+        let slot = self.limiter.acquire().await;
         let query = format!("limit={PAGE_LIMIT}&offset={offset}");
-        let ask = Ask {
+        let request = HttpRequest {
             operation: Operation::List,
             verb: Verb::GET,
             endpoint: &self.endpoint,
@@ -124,14 +126,14 @@ impl HttpFdi {
             query: &query,
             body: Vec::new(),
             count: 0,
-            waited: turn.waited(),
+            waited: slot.waited(),
         };
-        self.send(&ask, page).await
+        self.send(&request, page).await
     }
 
-    async fn send_batch(&self, turn: Box<dyn Turn>, batch: &Batch) -> Result<Answer, CallError> {
+    async fn send_batch(&self, slot: Slot, batch: &Batch) -> Result<BatchResponse, CallError> {
         let operation = Operation::from(batch.action());
-        let ask = Ask {
+        let request = HttpRequest {
             operation,
             verb: Verb::POST,
             endpoint: &self.endpoint,
@@ -139,37 +141,37 @@ impl HttpFdi {
             query: "",
             body: operate_tasks(batch),
             count: batch.ids().len(),
-            waited: turn.waited(),
+            waited: slot.waited(),
         };
-        self.send(&ask, |asked, reply| answer(asked, batch, reply)).await
+        self.send(&request, |context, response| answer(context, batch, response)).await
     }
 
     /// Signs in, sends, and learns from the answer what the credential is worth. A token that IAM gave earlier and that is
-    /// refused now has ended early: it is renewed, once, and that is no refusal of the credential.
+    /// refused now has ended early: it is renewed, once, and that is no refusal of the breaker.
     async fn send<T>(
         &self,
-        ask: &Ask<'_>,
-        read: impl Fn(&Asked<'_>, &Reply) -> Result<T, CallError>,
+        request: &HttpRequest<'_>,
+        read: impl Fn(&RequestContext<'_>, &HttpResponse) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         let password =
-            matches!(self.sign_in, SignIn::Password { .. }).then(|| self.credential.password_sign_in(&self.project_id));
+            matches!(self.sign_in, SignIn::Password { .. }).then(|| self.breaker.password_sign_in(&self.project_id));
         let mut renewed = false;
         loop {
-            let lent = match &password {
+            let cached = match &password {
                 Some(sign_in) => Some(self.token(sign_in).await?),
                 None => None,
             };
-            let admission = self.credential.admit().await?;
-            let headers = self.headers(ask, lent.as_ref().map(|lent| &lent.token))?;
+            let admission = self.breaker.admit().await?;
+            let headers = self.headers(request, cached.as_ref().map(|cached| &cached.token))?;
             // The service may echo the token of IAM as well, which the Secret does not hold.
-            let scrub = self.scrub.and(lent.as_ref().map(|lent| &lent.token.value));
-            let mut outcome = self.exchange(ask, headers, &scrub, &read).await;
+            let redactor = self.redactor.with(cached.as_ref().map(|cached| &cached.token.value));
+            let mut outcome = self.exchange(request, headers, &redactor, &read).await;
             match &mut outcome {
                 Err(error) if error.class == Class::SignIn => {
                     let mut ended = false;
-                    if let (Some(sign_in), Some(lent)) = (&password, &lent) {
-                        sign_in.forget(&lent.token).await;
-                        ended = !lent.fresh && !renewed;
+                    if let (Some(sign_in), Some(cached)) = (&password, &cached) {
+                        sign_in.forget(&cached.token).await;
+                        ended = !cached.newly_issued && !renewed;
                     }
                     if ended {
                         renewed = true;
@@ -178,17 +180,17 @@ impl HttpFdi {
                     }
                     admission.refused(error);
                 }
-                outcome if proves(outcome) => admission.accepted(),
+                outcome if authenticates(outcome) => admission.accepted(),
                 _ => drop(admission),
             }
             return outcome;
         }
     }
 
-    /// The headers that sign `ask`.
-    fn headers(&self, ask: &Ask<'_>, token: Option<&Token>) -> Result<HeaderMap, CallError> {
+    /// The headers that sign `request`.
+    fn headers(&self, request: &HttpRequest<'_>, token: Option<&Token>) -> Result<HeaderMap, CallError> {
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(ask.content_type()));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.content_type()));
         headers.insert(ACCEPT, HeaderValue::from_static(JSON));
         let method = self.sign_in.method();
         match &self.sign_in {
@@ -202,13 +204,13 @@ impl HttpFdi {
             }
             SignIn::AccessKey { access_key, secret_key, security_token } => {
                 let parts = Parts {
-                    method: ask.verb.as_str(),
-                    host: ask.endpoint.authority(),
-                    path: ask.path,
-                    query: ask.query,
-                    content_type: ask.content_type(),
+                    method: request.verb.as_str(),
+                    host: request.endpoint.authority(),
+                    path: request.path,
+                    query: request.query,
+                    content_type: request.content_type(),
                     project_id: &self.project_id,
-                    body: &ask.body,
+                    body: &request.body,
                 };
                 let signed = parts.sign(access_key, secret_key, security_token.as_ref(), Timestamp::now());
                 for (name, value) in signed {
@@ -220,8 +222,8 @@ impl HttpFdi {
     }
 
     /// A token for the project, from memory or from IAM.
-    async fn token(&self, sign_in: &PasswordSignIn) -> Result<password::Lent, CallError> {
-        sign_in.token(&self.credential, || self.ask_iam()).await
+    async fn token(&self, sign_in: &TokenCache) -> Result<password::CachedToken, CallError> {
+        sign_in.token(&self.breaker, || self.ask_iam()).await
     }
 
     async fn ask_iam(&self) -> Result<Token, CallError> {
@@ -229,7 +231,7 @@ impl HttpFdi {
             return Err(CallError::unavailable("NoPassword", "There is no password to sign in with."));
         };
         let (path, query) = password::TOKENS;
-        let ask = Ask {
+        let request = HttpRequest {
             operation: Operation::SignIn,
             verb: Verb::POST,
             endpoint: iam,
@@ -240,44 +242,48 @@ impl HttpFdi {
             waited: Duration::ZERO,
         };
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(ask.content_type()));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.content_type()));
         headers.insert(ACCEPT, HeaderValue::from_static(JSON));
-        let read = |asked: &Asked<'_>, reply: &Reply| match reply.status {
-            200 | 201 => password::token_in(reply).ok_or_else(|| nonsense(asked, reply, "it holds no token")),
-            _ => Err(classify(asked, reply)),
+        let read = |context: &RequestContext<'_>, response: &HttpResponse| match response.status {
+            200 | 201 => {
+                password::token_in(response).ok_or_else(|| malformed_response(context, response, "it holds no token"))
+            }
+            _ => Err(classify(context, response)),
         };
-        self.exchange(&ask, headers, &self.scrub, &read).await
+        self.exchange(&request, headers, &self.redactor, &read).await
     }
 
     /// One request over the wire, told to the log and the observer.
     async fn exchange<T>(
         &self,
-        ask: &Ask<'_>,
+        request: &HttpRequest<'_>,
         headers: HeaderMap,
-        scrub: &Scrub,
-        read: &impl Fn(&Asked<'_>, &Reply) -> Result<T, CallError>,
+        redactor: &Redactor,
+        read: &impl Fn(&RequestContext<'_>, &HttpResponse) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let question = if ask.query.is_empty() { "" } else { "?" };
-        let url = format!("{}{}{question}{}", ask.endpoint, ask.path, ask.query);
-        let request = self.client.request(ask.verb.clone(), url).headers(headers).body(ask.body.clone()).build();
+        let question = if request.query.is_empty() { "" } else { "?" };
+        let url = format!("{}{}{question}{}", request.endpoint, request.path, request.query);
+        let http_request =
+            self.client.request(request.verb.clone(), url).headers(headers).body(request.body.clone()).build();
         // Endpoint, path and query were all made by us.
-        let request = request.map_err(|_| CallError::unavailable("BadRequest", "The request could not be made."))?;
+        let http_request =
+            http_request.map_err(|_| CallError::unavailable("BadRequest", "The request could not be made."))?;
         let sent = Instant::now();
-        let reply = exchange(&self.client, request).await;
+        let response = exchange(&self.client, http_request).await;
         let latency = sent.elapsed();
-        let asked = self.asked(ask.operation, scrub);
-        let outcome = reply.as_ref().map_err(Clone::clone).and_then(|reply| read(&asked, reply));
+        let context = self.context(request.operation, redactor);
+        let outcome = response.as_ref().map_err(Clone::clone).and_then(|response| read(&context, response));
         let result = outcome.as_ref().map_or_else(|error| error.class.as_str(), |_| "ok");
-        self.observer.request(ask.operation, result, latency, ask.waited);
+        self.observer.request(request.operation, result, latency, request.waited);
         tracing::info!(
-            operation = ask.operation.as_str(),
+            operation = request.operation.as_str(),
             instance = %self.instance_id,
-            count = ask.count,
-            status = reply.as_ref().map_or(0, |reply| reply.status),
+            count = request.count,
+            status = response.as_ref().map_or(0, |response| response.status),
             result,
             code = outcome.as_ref().err().map(|error| error.code.as_str()),
             latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
-            request_id = reply.as_ref().ok().and_then(|reply| request_id(&reply.headers, scrub)),
+            request_id = response.as_ref().ok().and_then(|response| request_id(&response.headers, redactor)),
             "request"
         );
         outcome
@@ -289,15 +295,14 @@ impl FdiApi for HttpFdi {
         self.list_all().boxed()
     }
 
-    fn turn(&self) -> BoxFuture<'_, Box<dyn Turn>> {
-        async { Box::new(self.limits.turn().await) as Box<dyn Turn> }.boxed()
+    fn acquire(&self) -> BoxFuture<'_, Slot> {
+        self.limiter.acquire().boxed()
     }
 
-    fn start_or_stop<'a>(&'a self, turn: Box<dyn Turn>, batch: &'a Batch) -> BoxFuture<'a, Result<Answer, CallError>> {
-        async move { self.send_batch(turn, batch).await }.boxed()
+    fn start_or_stop<'a>(&'a self, slot: Slot, batch: &'a Batch) -> BoxFuture<'a, Result<BatchResponse, CallError>> {
+        async move { self.send_batch(slot, batch).await }.boxed()
     }
 }
 
 #[cfg(test)]
-#[path = "http_tests.rs"]
 mod tests;

@@ -1,10 +1,10 @@
 //! HTTP clients: the system's roots plus an instance's own `caBundle`, TLS 1.2 or later, no redirects.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::tls::Version;
@@ -49,7 +49,7 @@ impl Clients {
     /// `TlsFailed` when `ca_bundle` is not PEM certificates, or the system has no roots.
     pub(crate) fn client(&self, ca_bundle: Option<&str>) -> Result<Client, CallError> {
         let key = ca_bundle.map(sha256);
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.lock();
         if let Some((_, client)) = made.iter().find(|(bundle, _)| *bundle == key) {
             return Ok(client.clone());
         }
@@ -169,5 +169,4 @@ fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Erro
 }
 
 #[cfg(test)]
-#[path = "tls_tests.rs"]
 mod tests;

@@ -58,8 +58,8 @@ impl fmt::Display for Operation {
 }
 
 /// Is told of every request that was sent, after it ended.
-pub trait Observer: Send + Sync {
+pub trait RequestObserver: Send + Sync {
     /// `result` is `ok` or the class of the error ([`crate::fdi::Class::as_str`]). `latency` is the time from sending
-    /// to the end of the answer; `waited` the time that the request waited before that for its turn.
+    /// to the end of the answer; `waited` the time that the request waited before that for its slot.
     fn request(&self, operation: Operation, result: &'static str, latency: Duration, waited: Duration);
 }

@@ -9,17 +9,15 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::fdi::Turn;
-
 /// The limits of one instance. They outlive sign-ins: a rotated Secret does not make a new burst.
-pub struct Limits {
+pub struct RequestLimiter {
     rate: DefaultDirectRateLimiter,
     in_flight: Arc<Semaphore>,
 }
 
-impl Limits {
+impl RequestLimiter {
     /// `requests_per_second` with a burst of as many (at least 2: a list and a call), and at most `max_concurrent_calls`
-    /// at a time. Zero counts as one: an instance that may never be asked is suspended, not limited.
+    /// at a time. Zero counts as one: an instance that may never be context is suspended, not limited.
     pub fn new(requests_per_second: u32, max_concurrent_calls: u32) -> Self {
         let rate = NonZeroU32::new(requests_per_second).unwrap_or(NonZeroU32::MIN);
         let burst = rate.max(NonZeroU32::MIN.saturating_add(1));
@@ -30,37 +28,37 @@ impl Limits {
         }
     }
 
-    /// Waits for a place, then for a token of the rate: a place is the scarcer good, and its queue is first come, first served.
-    pub(crate) async fn turn(&self) -> Leave {
-        let asked = Instant::now();
+    /// Waits for a location, then for a token of the rate: a place is the scarcer good, and its queue is first come, first served.
+    pub(crate) async fn acquire(&self) -> Slot {
+        let context = Instant::now();
         // The semaphore is never closed; if it were, the rate alone would still hold.
         let permit = Arc::clone(&self.in_flight).acquire_owned().await.ok();
         self.rate.until_ready().await;
-        Leave { _permit: permit, waited: asked.elapsed() }
+        Slot { _permit: permit, waited: context.elapsed() }
     }
 }
 
-impl fmt::Debug for Limits {
+impl fmt::Debug for RequestLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Limits").field("free", &self.in_flight.available_permits()).finish_non_exhaustive()
+        f.debug_struct("RequestLimiter").field("free", &self.in_flight.available_permits()).finish_non_exhaustive()
     }
 }
 
-/// Leave to send one request; gives its place back when dropped.
+/// Slot to send one request; gives its place back when dropped.
 #[derive(Debug)]
-pub(crate) struct Leave {
+pub struct Slot {
     _permit: Option<OwnedSemaphorePermit>,
     waited: Duration,
 }
 
-impl Turn for Leave {
-    fn waited(&self) -> Duration {
+impl Slot {
+    /// How long the slot was waited for.
+    pub fn waited(&self) -> Duration {
         self.waited
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use futures::FutureExt;
 
@@ -68,39 +66,39 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_calls_than_allowed_are_in_flight_and_a_dropped_turn_gives_its_place_back() {
-        let limits = Limits::new(100, 2);
-        let first = limits.turn().await;
-        let _second = limits.turn().await;
-        assert!(limits.turn().now_or_never().is_none(), "a third turn beside two in flight");
+        let limits = RequestLimiter::new(100, 2);
+        let first = limits.acquire().await;
+        let _second = limits.acquire().await;
+        assert!(limits.acquire().now_or_never().is_none(), "a third slot beside two in flight");
         drop(first);
-        assert!(limits.turn().now_or_never().is_some(), "the place of a dropped turn is free");
+        assert!(limits.acquire().now_or_never().is_some(), "the place of a dropped slot is free");
     }
 
     #[tokio::test]
     async fn a_future_that_is_dropped_while_waiting_takes_no_place() {
-        let limits = Limits::new(100, 1);
-        let held = limits.turn().await;
-        drop(limits.turn().now_or_never());
+        let limits = RequestLimiter::new(100, 1);
+        let held = limits.acquire().await;
+        drop(limits.acquire().now_or_never());
         drop(held);
-        assert!(limits.turn().now_or_never().is_some());
+        assert!(limits.acquire().now_or_never().is_some());
     }
 
     #[tokio::test]
     async fn beyond_the_burst_requests_come_at_the_rate() {
-        let limits = Limits::new(20, 100);
+        let limits = RequestLimiter::new(20, 100);
         for _ in 0..20 {
-            assert!(limits.turn().now_or_never().is_some(), "the burst goes at once");
+            assert!(limits.acquire().now_or_never().is_some(), "the burst goes at once");
         }
-        assert!(limits.turn().now_or_never().is_none(), "the next one waits");
+        assert!(limits.acquire().now_or_never().is_none(), "the next one waits");
         let started = std::time::Instant::now();
-        limits.turn().await;
+        limits.acquire().await;
         assert!(started.elapsed() <= Duration::from_secs(2), "but not for long");
     }
 
     #[tokio::test]
     async fn the_slowest_rate_still_lets_a_list_and_a_call_go_together() {
-        let limits = Limits::new(1, 2);
-        let _list = limits.turn().now_or_never().unwrap();
-        assert!(limits.turn().now_or_never().is_some());
+        let limits = RequestLimiter::new(1, 2);
+        let _list = limits.acquire().now_or_never().unwrap();
+        assert!(limits.acquire().now_or_never().is_some());
     }
 }

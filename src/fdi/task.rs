@@ -107,6 +107,11 @@ impl Action {
         }
     }
 
+    /// Reads [`Action::as_str`] back.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Start, Self::Stop].into_iter().find(|action| action.as_str() == text)
+    }
+
     /// As the service spells it in `action_id`.
     pub fn as_str(self) -> &'static str {
         match self {

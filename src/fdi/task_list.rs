@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::fdi::classify::{Asked, classify, nonsense};
-use crate::fdi::text::plain;
-use crate::fdi::transport::Reply;
+use crate::fdi::classify::{RequestContext, classify, malformed_response};
+use crate::fdi::text::single_line;
+use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::{ErrorBody, ListPage};
 use crate::fdi::{CallError, Task, TaskId};
 
-/// What is asked for. The pages of the API disagree whether 999 or 1000 is the most.
+/// What is context for. The pages of the API disagree whether 999 or 1000 is the most.
 pub(crate) const PAGE_LIMIT: usize = 999;
 
 /// Most pages of one list. An instance has at most 1,000 tasks; the rest is for services with much smaller pages.
@@ -28,25 +28,25 @@ pub(crate) struct Page {
 
 /// Reads one page.
 ///
-/// An entry whose `status` makes no sense makes the whole list nonsense: left out, its task would look deleted; guessed,
+/// An entry whose `status` makes no sense makes the whole list malformed_response: left out, its task would look deleted; guessed,
 /// it would look settled. An entry whose ID is none cannot be in any group and is skipped.
 ///
 /// # Errors
 /// When the answer is an error, with HTTP 200 too, or has no sense.
-pub(crate) fn page(asked: &Asked<'_>, reply: &Reply) -> Result<Page, CallError> {
-    if reply.status != 200 {
-        return Err(classify(asked, reply));
+pub(crate) fn page(context: &RequestContext<'_>, response: &HttpResponse) -> Result<Page, CallError> {
+    if response.status != 200 {
+        return Err(classify(context, response));
     }
-    let Ok(page) = ListPage::decode(&reply.body) else {
-        return Err(nonsense(asked, reply, "its body is not the JSON of a task list"));
+    let Ok(page) = ListPage::decode(&response.body) else {
+        return Err(malformed_response(context, response, "its body is not the JSON of a task list"));
     };
     let Ok(total) = page.total.count() else {
-        return Err(nonsense(asked, reply, "its total is no number"));
+        return Err(malformed_response(context, response, "its total is no number"));
     };
     let entries = match page.entities {
         Some(entries) => entries,
-        None if !ErrorBody::find(&reply.body).code.is_empty() => return Err(classify(asked, reply)),
-        None if total.is_none() => return Err(nonsense(asked, reply, "it holds no list")),
+        None if !ErrorBody::find(&response.body).code.is_empty() => return Err(classify(context, response)),
+        None if total.is_none() => return Err(malformed_response(context, response, "it holds no list")),
         None => Vec::new(),
     };
     let received = entries.len();
@@ -54,9 +54,13 @@ pub(crate) fn page(asked: &Asked<'_>, reply: &Reply) -> Result<Page, CallError> 
     for entry in entries {
         let Some(id) = entry.task_id.text().and_then(|id| TaskId::new(id).ok()) else { continue };
         let Some(state) = entry.state() else {
-            return Err(nonsense(asked, reply, &format!("task {id} is neither running nor stopped in it")));
+            return Err(malformed_response(
+                context,
+                response,
+                &format!("task {id} is neither running nor stopped in it"),
+            ));
         };
-        let name = plain(&entry.task_name.text().unwrap_or_default(), NAME_MAX).into();
+        let name = single_line(&entry.task_name.text().unwrap_or_default(), NAME_MAX).into();
         let last_run = entry.last_run();
         tasks.push(Task { id, name, state, last_run });
     }
@@ -78,7 +82,7 @@ pub(crate) struct Listing {
 /// What to do after a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Ask for the page that begins here.
+    /// HttpRequest for the page that begins here.
     Page(usize),
     /// All there is.
     Complete,
@@ -87,7 +91,7 @@ pub(crate) enum Next {
 }
 
 impl Listing {
-    /// Takes the page that was asked for.
+    /// Takes the page that was context for.
     pub(crate) fn add(&mut self, page: Page) -> Next {
         let known = self.tasks.len();
         self.skipped += page.received - page.tasks.len();
@@ -99,16 +103,16 @@ impl Listing {
         for task in page.tasks {
             match self.places.entry(task.id.clone()) {
                 // The later page saw it later.
-                Entry::Occupied(place) => self.tasks[*place.get()] = task,
-                Entry::Vacant(place) => {
-                    place.insert(self.tasks.len());
+                Entry::Occupied(index) => self.tasks[*index.get()] = task,
+                Entry::Vacant(index) => {
+                    index.insert(self.tasks.len());
                     self.tasks.push(task);
                 }
             }
         }
         let brought_nothing = page.received == 0 || self.tasks.len() == known && self.skipped == 0;
         match self.total {
-            Some(total) if self.received >= total || page.received == 0 => self.verdict(total),
+            Some(total) if self.received >= total || page.received == 0 => self.is_consistent(total),
             // Without a total the list ends where nothing new comes.
             None if brought_nothing => Next::Complete,
             _ if self.pages == PAGES_MAX => Next::Inconsistent,
@@ -116,7 +120,7 @@ impl Listing {
         }
     }
 
-    fn verdict(&self, total: usize) -> Next {
+    fn is_consistent(&self, total: usize) -> Next {
         if self.shifted || self.tasks.len() + self.skipped < total { Next::Inconsistent } else { Next::Complete }
     }
 
@@ -130,17 +134,16 @@ impl Listing {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::fdi::auth::Method;
-    use crate::fdi::text::Scrub;
+    use crate::fdi::text::Redactor;
     use crate::fdi::{Class, Operation, RunState};
 
     fn read(body: &str) -> Result<Page, CallError> {
-        let scrub = Scrub::new(Vec::new());
-        let asked = Asked { operation: Operation::List, method: Method::Token, scrub: &scrub };
-        page(&asked, &Reply { status: 200, body: body.as_bytes().to_vec(), ..Reply::default() })
+        let redactor = Redactor::new(Vec::new());
+        let context = RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor };
+        page(&context, &HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() })
     }
 
     fn entities(ids: std::ops::Range<usize>, total: &str) -> Page {

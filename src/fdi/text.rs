@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Shorter values are not looked for: hiding every `a` would make messages unreadable and tell the secret as well.
-const SCRUB_MIN: usize = 6;
+const SECRET_MIN: usize = 6;
 
 /// `text` on one line without control characters, cut at a character boundary to at most `max` bytes.
-pub(crate) fn plain(text: &str, max: usize) -> String {
+pub fn single_line(text: &str, max: usize) -> String {
     let mut line = String::with_capacity(text.len().min(max));
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
         let room = max.saturating_sub(line.len() + usize::from(!line.is_empty()));
@@ -18,7 +18,7 @@ pub(crate) fn plain(text: &str, max: usize) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        let fitting = cut(word, room);
+        let fitting = prefix(word, room);
         line.push_str(fitting);
         if fitting.len() < word.len() {
             break;
@@ -27,28 +27,49 @@ pub(crate) fn plain(text: &str, max: usize) -> String {
     line
 }
 
+/// `text` without control characters and with at most `max` bytes, cut at a character with an
+/// ellipsis. For texts whose author sees that something is missing.
+pub fn truncate(text: &str, max: usize) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if clean.len() <= max {
+        return clean;
+    }
+    format!("{}…", prefix(&clean, max.saturating_sub('…'.len_utf8())))
+}
+
 /// The longest start of `text` that has at most `max` bytes and ends at a character boundary.
-pub(crate) fn cut(text: &str, max: usize) -> &str {
+pub fn prefix(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
-/// The secrets of one sign-in. A server that echoes what it was sent must not get them into a message.
-pub(crate) struct Scrub(Vec<SecretString>);
+/// At most `max` items by name and the number of the others: "a, b and 3 more".
+pub fn listed<T: AsRef<str>>(items: impl IntoIterator<Item = T>, max: usize) -> String {
+    let mut items = items.into_iter();
+    let first: Vec<T> = items.by_ref().take(max).collect();
+    let names = first.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
+    match items.count() {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
+}
 
-impl Scrub {
-    pub(crate) fn new(secrets: Vec<SecretString>) -> Self {
+/// The secrets of one sign-in. A server that echoes what it was sent must not get them into a message.
+pub struct Redactor(Vec<SecretString>);
+
+impl Redactor {
+    pub fn new(secrets: Vec<SecretString>) -> Self {
         Self(secrets)
     }
 
     /// The same and one more.
-    pub(crate) fn and(&self, secret: Option<&SecretString>) -> Self {
+    pub fn with(&self, secret: Option<&SecretString>) -> Self {
         Self(self.0.iter().chain(secret).cloned().collect())
     }
 
     /// `text` with every secret replaced. To be called before `text` is cut: half a secret is one too.
-    pub(crate) fn clean<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);
-        for secret in self.0.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= SCRUB_MIN) {
+        for secret in self.0.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= SECRET_MIN) {
             if clean.contains(secret) {
                 clean = Cow::Owned(clean.replace(secret, "***"));
             }
@@ -58,21 +79,32 @@ impl Scrub {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_text_becomes_one_bounded_line() {
-        assert_eq!(plain("  a\n\tb\u{7}  c ", 100), "a b c");
-        assert_eq!(plain("数据集成", 7), "数据");
-        assert_eq!(plain("one two", 5), "one t");
-        assert_eq!(plain(" \n ", 10), "");
+        assert_eq!(single_line("  a\n\tb\u{7}  c ", 100), "a b c");
+        assert_eq!(single_line("数据集成", 7), "数据");
+        assert_eq!(single_line("one two", 5), "one t");
+        assert_eq!(single_line(" \n ", 10), "");
+    }
+
+    #[test]
+    fn a_long_text_is_truncated_at_a_character_with_an_ellipsis() {
+        assert_eq!(truncate("a\nb", 10), "a b");
+        assert_eq!(truncate("数据集成", 10), "数据…");
+    }
+
+    #[test]
+    fn a_long_enumeration_names_the_first_and_counts_the_others() {
+        assert_eq!(listed(["a", "b"], 2), "a, b");
+        assert_eq!(listed(["a", "b", "c", "d"], 2), "a, b and 2 more");
     }
 
     #[test]
     fn a_secret_in_a_text_is_replaced_and_a_short_one_left() {
-        let scrub = Scrub::new(vec!["correct horse".into(), "a".into()]);
-        assert_eq!(scrub.clean("bad password 'correct horse'"), "bad password '***'");
+        let redactor = Redactor::new(vec!["correct horse".into(), "a".into()]);
+        assert_eq!(redactor.redact("bad password 'correct horse'"), "bad password '***'");
     }
 }

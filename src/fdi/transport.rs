@@ -1,4 +1,4 @@
-//! One HTTP exchange: bounded in bytes and time, and every way it can fail in a plain sentence.
+//! One HTTP exchange: bounded in bytes and time, and every way it can fail in a single_line sentence.
 
 use std::error::Error;
 
@@ -16,7 +16,7 @@ const ERROR_BODY_MAX: usize = 64 * 1024;
 
 /// A whole answer.
 #[derive(Debug, Default)]
-pub(crate) struct Reply {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
@@ -27,7 +27,7 @@ pub(crate) struct Reply {
 ///
 /// # Errors
 /// Class `Unavailable` when there was no whole answer, `Config` when TLS failed.
-pub(crate) async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Result<Reply, CallError> {
+pub(crate) async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Result<HttpResponse, CallError> {
     let host = request.url().authority().to_owned();
     let failed = |error: &reqwest::Error| failure(error, &host);
     let mut response = client.execute(request).await.map_err(|error| failed(&error))?;
@@ -53,7 +53,7 @@ pub(crate) async fn exchange(client: &reqwest::Client, request: reqwest::Request
     }
     let status = response.status().as_u16();
     let headers = std::mem::take(response.headers_mut());
-    Ok(Reply { status, headers, body, received: Timestamp::now() })
+    Ok(HttpResponse { status, headers, body, received: Timestamp::now() })
 }
 
 /// Why there was no answer. Never reqwest's own words: they may hold URLs and Debug output.
@@ -82,6 +82,6 @@ fn innermost(error: &reqwest::Error) -> Option<String> {
     while let Some(source) = reason.source() {
         reason = source;
     }
-    let text = text::plain(&reason.to_string(), 200);
+    let text = text::single_line(&reason.to_string(), 200);
     (!text.is_empty()).then_some(text)
 }

@@ -2,7 +2,7 @@
 //!
 //! The three generations of the API pages disagree about types and letter case, and nothing promises that a body is
 //! what it should be: what does not matter is ignored whatever it is, what matters is read in every documented spelling,
-//! and everything else is [`Nonsense`], never a guess.
+//! and everything else is [`Malformed`], never a guess.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ const MAX_ERROR_BODY: usize = 64 * 1024;
 
 /// The body cannot be read as what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Nonsense;
+pub(crate) struct Malformed;
 
 /// Body of a batch call (`OperateTasksBean`).
 #[derive(Serialize)]
@@ -90,7 +90,7 @@ impl ListEntry {
     }
 }
 
-/// Answer to a batch call (`BatchOperatorTaskResp`): every field is optional in the API definition.
+/// BatchResponse to a batch call (`BatchOperatorTaskResp`): every field is optional in the API definition.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct BatchResult {
@@ -120,24 +120,24 @@ pub(crate) struct ErrorBody {
 
 impl ListPage {
     /// # Errors
-    /// [`Nonsense`] when `body` is no JSON object, or its list is none.
-    pub(crate) fn decode(body: &[u8]) -> Result<Self, Nonsense> {
+    /// [`Malformed`] when `body` is no JSON object, or its list is none.
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, Malformed> {
         object(body)
     }
 }
 
 impl BatchResult {
     /// # Errors
-    /// [`Nonsense`] when `body` is no JSON object, or one of its lists is none.
-    pub(crate) fn decode(body: &[u8]) -> Result<Self, Nonsense> {
+    /// [`Malformed`] when `body` is no JSON object, or one of its lists is none.
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, Malformed> {
         object(body)
     }
 }
 
-fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Nonsense> {
+fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
     // serde reads a struct from an array too, and `[]` as one with all its defaults.
     let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    is_object.then(|| serde_json::from_slice(body).ok()).flatten().ok_or(Nonsense)
+    is_object.then(|| serde_json::from_slice(body).ok()).flatten().ok_or(Malformed)
 }
 
 impl ErrorBody {
@@ -196,13 +196,13 @@ impl Scalar {
     /// A count: a number that is not negative, or its text.
     ///
     /// # Errors
-    /// [`Nonsense`] when there is something, but no count.
-    pub(crate) fn count(&self) -> Result<Option<usize>, Nonsense> {
+    /// [`Malformed`] when there is something, but no count.
+    pub(crate) fn count(&self) -> Result<Option<usize>, Malformed> {
         match self {
             Self::Absent => Ok(None),
-            Self::Integer(number) => usize::try_from(*number).map(Some).map_err(|_| Nonsense),
-            Self::Text(text) => text.trim().parse().map(Some).map_err(|_| Nonsense),
-            Self::Other => Err(Nonsense),
+            Self::Integer(number) => usize::try_from(*number).map(Some).map_err(|_| Malformed),
+            Self::Text(text) => text.trim().parse().map(Some).map_err(|_| Malformed),
+            Self::Other => Err(Malformed),
         }
     }
 }
@@ -288,7 +288,6 @@ fn entries<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::fdi::{Action, TaskId};
@@ -306,8 +305,10 @@ mod tests {
         for stopped in ["0", r#""0""#, r#""stop""#, r#""Stop""#, r#""STOPPED""#] {
             assert_eq!(state(stopped), Some(RunState::Stopped), "{stopped}");
         }
-        for nonsense in ["2", "-1", "1.0", "null", "true", "[]", "{}", r#""""#, r#""yes""#, "99999999999999999999"] {
-            assert_eq!(state(nonsense), None, "{nonsense}");
+        for malformed_response in
+            ["2", "-1", "1.0", "null", "true", "[]", "{}", r#""""#, r#""yes""#, "99999999999999999999"]
+        {
+            assert_eq!(state(malformed_response), None, "{malformed_response}");
         }
     }
 

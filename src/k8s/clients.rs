@@ -1,4 +1,4 @@
-//! The Kubernetes clients: one for watches, one for requests, one for the Lease, each with the time limits its work needs.
+//! The Kubernetes clients: one for watches, one for requests, one for the Lease, each with the time timeouts its work needs.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use kube::config::InferConfigError;
 use kube::{Client, Config};
 
-/// All clients speak to one API server with one identity. kube's HTTP stack has no time limits of its own and retries
+/// All clients speak to one API server with one identity. kube's HTTP stack has no time timeouts of its own and retries
 /// overloaded answers for minutes, so both are set here: a dead connection is noticed, and retrying is the caller's decision.
 #[derive(Clone)]
-pub struct Clients {
-    /// For lists and watches. Their time limits are in `follow`; this one is longer than any of them.
+pub struct KubeClients {
+    /// For lists and watches. Their time timeouts are in `follow`; this one is longer than any of them.
     pub watch: Client,
     /// For single reads, status writes, events.
     pub requests: Client,
@@ -20,59 +20,59 @@ pub struct Clients {
     pub namespace: String,
 }
 
-impl fmt::Debug for Clients {
+impl fmt::Debug for KubeClients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clients").field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("KubeClients").field("namespace", &self.namespace).finish_non_exhaustive()
     }
 }
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientsError {
+pub enum KubeClientsError {
     #[error("found neither a kubeconfig nor the service account of a pod: {0}")]
     NoConfig(#[from] Box<InferConfigError>),
     #[error("the Kubernetes configuration cannot be used: {0}")]
     BadConfig(#[from] kube::Error),
 }
 
-/// The time limits of one client.
-struct Limits {
+/// The time timeouts of one client.
+struct Timeouts {
     connect: Duration,
     read: Duration,
     write: Duration,
 }
 
-const WATCH: Limits =
-    Limits { connect: Duration::from_secs(5), read: Duration::from_secs(305), write: Duration::from_secs(15) };
+const WATCH: Timeouts =
+    Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(305), write: Duration::from_secs(15) };
 /// As long as the Lease may go without renewal: an API server that is slower than this has no leader anyway, and a pass that uses
 /// a connection which died silently waits this long.
-const REQUESTS: Limits =
-    Limits { connect: Duration::from_secs(5), read: Duration::from_secs(10), write: Duration::from_secs(10) };
-const LEASE: Limits =
-    Limits { connect: Duration::from_secs(3), read: Duration::from_secs(5), write: Duration::from_secs(5) };
+const REQUESTS: Timeouts =
+    Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(10), write: Duration::from_secs(10) };
+const LEASE: Timeouts =
+    Timeouts { connect: Duration::from_secs(3), read: Duration::from_secs(5), write: Duration::from_secs(5) };
 
-impl Clients {
+impl KubeClients {
     /// Takes the configuration from `KUBECONFIG`, `~/.kube/config` or the pod's service account, in that order.
     /// Nothing is sent yet: an API server that is away is no error here.
-    pub async fn infer() -> Result<Self, ClientsError> {
+    pub async fn infer() -> Result<Self, KubeClientsError> {
         Ok(Self::new(&Config::infer().await.map_err(Box::new)?)?)
     }
 
     pub fn new(config: &Config) -> Result<Self, kube::Error> {
         Ok(Self {
-            watch: Client::try_from(limited(config, &WATCH))?,
-            requests: Client::try_from(limited(config, &REQUESTS))?,
-            lease: Client::try_from(limited(config, &LEASE))?,
+            watch: Client::try_from(with_timeouts(config, &WATCH))?,
+            requests: Client::try_from(with_timeouts(config, &REQUESTS))?,
+            lease: Client::try_from(with_timeouts(config, &LEASE))?,
             namespace: config.default_namespace.clone(),
         })
     }
 }
 
-fn limited(config: &Config, limits: &Limits) -> Config {
+fn with_timeouts(config: &Config, timeouts: &Timeouts) -> Config {
     let mut config = config.clone();
-    config.connect_timeout = Some(limits.connect);
-    config.read_timeout = Some(limits.read);
-    config.write_timeout = Some(limits.write);
+    config.connect_timeout = Some(timeouts.connect);
+    config.read_timeout = Some(timeouts.read);
+    config.write_timeout = Some(timeouts.write);
     // Without this the time a pooled connection lay idle counts against the next answer.
     config.reset_reader_on_write = true;
     config.default_retry = false;
@@ -83,7 +83,6 @@ fn limited(config: &Config, limits: &Limits) -> Config {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use k8s_openapi::api::core::v1::Namespace;
     use kube::Api;
@@ -98,8 +97,8 @@ mod tests {
 
     #[test]
     fn every_client_has_limits_in_both_directions_and_none_retries_by_itself() {
-        for limits in [&WATCH, &REQUESTS, &LEASE] {
-            let config = limited(&config("http://127.0.0.1:1"), limits);
+        for timeouts in [&WATCH, &REQUESTS, &LEASE] {
+            let config = with_timeouts(&config("http://127.0.0.1:1"), timeouts);
             assert!(
                 config.connect_timeout.is_some() && config.read_timeout.is_some() && config.write_timeout.is_some()
             );
@@ -118,7 +117,7 @@ mod tests {
                 kept.push(listener.accept().await.unwrap());
             }
         };
-        let clients = Clients::new(&config(&url)).unwrap();
+        let clients = KubeClients::new(&config(&url)).unwrap();
         let namespaces: Api<Namespace> = Api::all(clients.lease);
         let started = Instant::now();
         let answer = tokio::select! {

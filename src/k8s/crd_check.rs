@@ -12,19 +12,19 @@ use tracing::{error, info, warn};
 use crate::crd;
 
 /// How often an API server that is away, or has no definition yet, is asked again.
-const AGAIN: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Most differences that one log line names.
 const NAMED_MAX: usize = 10;
 
 /// How a served definition stands to ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Served {
-    AsOurs,
+    Matches,
     /// Paths in the schema that are not as in ours.
-    Differently(Vec<String>),
+    Differs(Vec<String>),
     /// Our version is not served at all.
-    NotThisVersion,
-    Absent,
+    VersionNotServed,
+    NotFound,
 }
 
 /// Asks until both definitions were compared, or may not be read, and says what came out. Returns then.
@@ -36,8 +36,8 @@ pub async fn check(client: Client) {
         loop {
             match definitions.get_opt(&name).await {
                 Ok(served) => match compare(&ours, served.as_ref()) {
-                    Served::Absent if told => {}
-                    Served::Absent => {
+                    Served::NotFound if told => {}
+                    Served::NotFound => {
                         error!(
                             definition = name,
                             "the API server has no such definition, nothing can be done before it has: install it with \
@@ -46,7 +46,7 @@ pub async fn check(client: Client) {
                         told = true;
                     }
                     other => {
-                        say(&name, &other);
+                        log(&name, &other);
                         break;
                     }
                 },
@@ -60,15 +60,15 @@ pub async fn check(client: Client) {
                 // The watches tell of an API server that is away.
                 Err(_) => {}
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 }
 
-fn say(name: &str, served: &Served) {
+fn log(name: &str, served: &Served) {
     match served {
-        Served::AsOurs => info!(definition = name, "the definition is served as this operator was built with"),
-        Served::Differently(paths) => {
+        Served::Matches => info!(definition = name, "the definition is served as this operator was built with"),
+        Served::Differs(paths) => {
             let named: Vec<&str> = paths.iter().take(NAMED_MAX).map(String::as_str).collect();
             let more = paths.len() - named.len();
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -79,21 +79,21 @@ fn say(name: &str, served: &Served) {
                 named.join(", ")
             );
         }
-        Served::NotThisVersion => error!(
+        Served::VersionNotServed => error!(
             definition = name,
             "the API server does not serve the version that this operator works with: install the matching definition with \
              'fdi-operator crds | kubectl apply --server-side -f -'"
         ),
-        Served::Absent => {}
+        Served::NotFound => {}
     }
 }
 
 fn compare(ours: &CustomResourceDefinition, served: Option<&CustomResourceDefinition>) -> Served {
-    let Some(served) = served else { return Served::Absent };
+    let Some(served) = served else { return Served::NotFound };
     let mut paths = BTreeSet::new();
     for version in &ours.spec.versions {
         let Some(their) = served.spec.versions.iter().find(|their| their.name == version.name && their.served) else {
-            return Served::NotThisVersion;
+            return Served::VersionNotServed;
         };
         if version.subresources != their.subresources {
             paths.insert("subresources".to_owned());
@@ -104,10 +104,10 @@ fn compare(ours: &CustomResourceDefinition, served: Option<&CustomResourceDefini
             differences(&ours, &theirs, &mut Vec::new(), &mut paths);
         }
     }
-    if paths.is_empty() { Served::AsOurs } else { Served::Differently(paths.into_iter().collect()) }
+    if paths.is_empty() { Served::Matches } else { Served::Differs(paths.into_iter().collect()) }
 }
 
-/// Adds the path of each place where the two schemas do not say the same. Descriptions are for people: another wording is no
+/// Adds the path of each place where the two schemas do not log the same. Descriptions are for people: another wording is no
 /// difference.
 fn differences<'a>(ours: &'a Value, theirs: &'a Value, path: &mut Vec<&'a str>, found: &mut BTreeSet<String>) {
     let (Value::Object(ours_map), Value::Object(theirs_map)) = (ours, theirs) else {
@@ -133,7 +133,6 @@ fn differences<'a>(ours: &'a Value, theirs: &'a Value, path: &mut Vec<&'a str>, 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 
@@ -149,24 +148,24 @@ mod tests {
 
     #[test]
     fn our_own_definitions_are_as_ours_and_another_wording_is_no_difference() {
-        assert_eq!(changed(|_| {}), Served::AsOurs);
-        assert_eq!(changed(|spec| spec.description = Some("Else.".into())), Served::AsOurs);
+        assert_eq!(changed(|_| {}), Served::Matches);
+        assert_eq!(changed(|spec| spec.description = Some("Else.".into())), Served::Matches);
     }
 
     #[test]
     fn a_missing_field_and_another_bound_are_named() {
         let missing = changed(|spec| drop(spec.properties.as_mut().unwrap().remove("suspend")));
-        assert_eq!(missing, Served::Differently(vec!["properties.spec.properties.suspend".into()]));
+        assert_eq!(missing, Served::Differs(vec!["properties.spec.properties.suspend".into()]));
         let bound = changed(|spec| spec.properties.as_mut().unwrap().get_mut("taskIds").unwrap().max_items = Some(500));
-        assert_eq!(bound, Served::Differently(vec!["properties.spec.properties.taskIds.maxItems".into()]));
+        assert_eq!(bound, Served::Differs(vec!["properties.spec.properties.taskIds.maxItems".into()]));
     }
 
     #[test]
     fn absence_and_another_version_are_told_apart() {
         let ours = crd::all().remove(0);
-        assert_eq!(compare(&ours, None), Served::Absent);
+        assert_eq!(compare(&ours, None), Served::NotFound);
         let mut served = ours.clone();
         served.spec.versions[0].name = "v1".into();
-        assert_eq!(compare(&ours, Some(&served)), Served::NotThisVersion);
+        assert_eq!(compare(&ours, Some(&served)), Served::VersionNotServed);
     }
 }

@@ -18,7 +18,7 @@ use crate::metrics::{EventLoss, Metrics};
 const CONTROLLER: &str = "fdi.romaconnect.dev/fdi-operator";
 /// Longest note the API server takes, in bytes.
 const NOTE_MAX: usize = 1024;
-/// Events that wait to be published; more are dropped. An outage of the API server must not fill the memory.
+/// EventRecorder that wait to be published; more are dropped. An outage of the API server must not fill the memory.
 const QUEUE: usize = 512;
 /// Objects whose share is remembered. The least recently used is forgotten first.
 const OBJECTS_MAX: usize = 1024;
@@ -26,9 +26,9 @@ const OBJECTS_MAX: usize = 1024;
 const BURST: f64 = 25.0;
 const REFILL: Duration = Duration::from_mins(5);
 /// Pause between two events of the whole process: an instance that fails with all its groups must not burden the API server.
-const PACE: Duration = Duration::from_millis(50);
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// One event is given up after this.
-const PUBLISH_LIMIT: Duration = Duration::from_secs(5);
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One transition to tell.
 #[derive(Debug, Clone)]
@@ -46,16 +46,16 @@ pub struct Event {
 
 /// Takes events. A cheap clone.
 #[derive(Debug, Clone)]
-pub struct Events {
+pub struct EventRecorder {
     queue: mpsc::Sender<Event>,
     metrics: Metrics,
 }
 
-impl Events {
+impl EventRecorder {
     /// The two ends: one for everybody, one to be run as a task.
-    pub fn channel(metrics: Metrics) -> (Self, Publisher) {
+    pub fn channel(metrics: Metrics) -> (Self, EventPublisher) {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue, metrics: metrics.clone() }, Publisher { waiting, metrics, objects: HashMap::new() })
+        (Self { queue, metrics: metrics.clone() }, EventPublisher { waiting, metrics, objects: HashMap::new() })
     }
 
     /// Never waits and never fails. What does not fit is counted.
@@ -70,14 +70,14 @@ impl Events {
 
 /// Publishes what was emitted.
 #[derive(Debug)]
-pub struct Publisher {
+pub struct EventPublisher {
     waiting: mpsc::Receiver<Event>,
     metrics: Metrics,
-    objects: HashMap<String, Share>,
+    objects: HashMap<String, ObjectBudget>,
 }
 
 /// What one object has had so far.
-struct Share {
+struct ObjectBudget {
     tokens: f64,
     used: Instant,
     /// Of its own, because kube's recorder scans all it has published for each event.
@@ -86,14 +86,14 @@ struct Share {
     notes: HashMap<(&'static str, &'static str), u64>,
 }
 
-impl std::fmt::Debug for Share {
+impl std::fmt::Debug for ObjectBudget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Share").field("tokens", &self.tokens).finish_non_exhaustive()
+        f.debug_struct("ObjectBudget").field("tokens", &self.tokens).finish_non_exhaustive()
     }
 }
 
-impl Publisher {
-    /// Publishes until the last [`Events`] is gone. `instance` names this process, as in the Lease.
+impl EventPublisher {
+    /// Publishes until the last [`EventRecorder`] is gone. `instance` names this process, as in the Lease.
     pub async fn run(mut self, client: Client, instance: String) {
         let instance = cut(instance, 128);
         let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(instance) };
@@ -105,7 +105,7 @@ impl Publisher {
                 continue;
             };
             sleep_until(next).await;
-            next = Instant::now() + PACE;
+            next = Instant::now() + MIN_INTERVAL;
             let published = Published {
                 type_: event.kind,
                 reason: event.reason.to_owned(),
@@ -113,7 +113,7 @@ impl Publisher {
                 action: event.action.to_owned(),
                 secondary: None,
             };
-            let error = match timeout(PUBLISH_LIMIT, recorder.publish(&published, &event.regarding)).await {
+            let error = match timeout(PUBLISH_TIMEOUT, recorder.publish(&published, &event.regarding)).await {
                 Ok(Ok(())) => {
                     self.metrics.event_published();
                     continue;
@@ -137,7 +137,7 @@ impl Publisher {
             let oldest = self.objects.iter().min_by_key(|(_, share)| share.used).map(|(object, _)| object.clone());
             oldest.and_then(|object| self.objects.remove(&object));
         }
-        let share = self.objects.entry(object).or_insert_with(|| Share {
+        let share = self.objects.entry(object).or_insert_with(|| ObjectBudget {
             tokens: BURST,
             used: now,
             recorder: fresh(),
@@ -173,7 +173,6 @@ fn cut(mut text: String, max: usize) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
@@ -217,7 +216,7 @@ mod tests {
     async fn published(code: u16, events: Vec<Event>) -> (Vec<(Method, serde_json::Value)>, String) {
         let (client, log) = server(code);
         let metrics = Metrics::new();
-        let (sender, publisher) = Events::channel(metrics.clone());
+        let (sender, publisher) = EventRecorder::channel(metrics.clone());
         let running = tokio::spawn(publisher.run(client, "pod_1".to_owned()));
         for event in events {
             sender.emit(event);
@@ -252,7 +251,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_share_comes_back_with_time() {
         let (client, log) = server(200);
-        let (sender, publisher) = Events::channel(Metrics::new());
+        let (sender, publisher) = EventRecorder::channel(Metrics::new());
         let running = tokio::spawn(publisher.run(client, "pod_1".to_owned()));
         (0..30).for_each(|n| sender.emit(event("a", &n.to_string())));
         tokio::time::sleep(REFILL + Duration::from_secs(5)).await;
@@ -272,7 +271,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_drops_and_counts_instead_of_waiting() {
         let metrics = Metrics::new();
-        let (sender, _publisher) = Events::channel(metrics.clone());
+        let (sender, _publisher) = EventRecorder::channel(metrics.clone());
         (0..QUEUE + 3).for_each(|_| sender.emit(event("a", "note")));
         assert!(metrics.openmetrics().unwrap().contains("fdi_operator_events_dropped_total{reason=\"overflow\"} 3\n"));
     }
@@ -280,7 +279,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_remembered_of_objects_is_bounded() {
         let (client, _) = server(200);
-        let (_, mut publisher) = Events::channel(Metrics::new());
+        let (_, mut publisher) = EventRecorder::channel(Metrics::new());
         for n in 0..OBJECTS_MAX * 2 {
             let fresh = || Recorder::new(client.clone(), CONTROLLER.to_owned().into());
             assert!(publisher.recorder(&event(&n.to_string(), "note"), fresh).is_some());

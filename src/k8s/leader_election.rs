@@ -1,19 +1,36 @@
-//! Leader election with a Lease, and the permission to act that comes from it.
+//! Leader election with a Lease, and the permit to act that comes from it.
 //!
 //! The rules are those of Kubernetes' own controllers, on the monotonic clock:
 //! * a leader may act until `renew_deadline` after the moment *before* its last successful renewal was sent;
-//! * others wait until they have *seen* no change for the Lease's whole duration, counted from when they received the answer;
-//! * every write carries the version that was seen (PUT with `resourceVersion`), so of two writers one gets a conflict.
+//! * others wait until they have *seen* no change for the whole duration of the Lease, counted from when they
+//!   received the response;
+//! * every write carries the version that was seen (PUT with `resourceVersion`), so of two writers one gets a
+//!   conflict.
 //!
-//! Since the duration is longer than the deadline, the old permit has ended before a new one can begin, whatever the wall
-//! clocks say. There is no fencing at FDI: a call that already left is not called back. That is why calls in flight are dropped
-//! at the deadline, and the margin (5 s) is what they have to arrive.
+//! Since the duration is longer than the deadline, the old permit has ended before a new one can begin,
+//! whatever the wall clocks say. There is no fencing at FDI: a call that was sent cannot be called back. That
+//! is why calls in flight are dropped at the deadline; the margin (5 s) is the time they have to arrive.
 
-mod elect;
+mod elector;
 mod permit;
+mod record;
 #[cfg(test)]
-mod simulated;
-mod view;
+mod tests;
 
-pub use elect::{Ended, Lost, elect};
-pub use permit::{Expired, Leadership, Permit, Seat};
+use std::time::Duration;
+
+pub use elector::{ElectionResult, Lost, elect};
+pub use permit::{Leadership, Permit};
+
+/// The Lease and its times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Params {
+    pub name: String,
+    /// `None`: the namespace of the Kubernetes client's configuration, in a pod the pod's.
+    pub namespace: Option<String>,
+    /// Unique for each process.
+    pub identity: String,
+    pub lease_duration: Duration,
+    pub renew_deadline: Duration,
+    pub retry_period: Duration,
+}

@@ -1,9 +1,10 @@
-//! Lists the objects of one kind, then watches from there, for ever.
+//! Lists the objects of one kind, then watches from there, forever.
 //!
-//! Not kube's own watcher, for what goes wrong in it (a test shows each, `tests/it/broken_watches.rs`): when a version has
-//! expired and the API server says so by status code, it asks for that version for ever; watches that end as soon as they begin
-//! are begun again without a pause, thousands of times a second; an event that cannot be read is skipped, and with it the edit;
-//! and signs of life stay inside, so that an idle watch looks like a dead one.
+//! This is not kube's watcher, for what goes wrong in it (`docs/upstream/`, and a test for each in
+//! `tests/it/broken_watches.rs`): when a version has expired and the API server says so by status code, it
+//! requests that version forever; watches that end as soon as they begin are started again without a
+//! back-off, thousands of times a second; an event that cannot be decoded is skipped, and with it the
+//! edit; and bookmarks stay inside, so that an idle watch cannot be told from a dead one.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -16,179 +17,162 @@ use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Objects of one list page: a page is held several times while it is decoded.
-const PAGE: u32 = 50;
-/// An API server gives up on a request after a minute itself: what it has not answered by then it never will.
-const ANSWER: Duration = Duration::from_secs(60);
-/// How late the end of a watch may be, as a part of its length: measured it comes to the tenth of a second.
-const LATE: u32 = 6;
-/// Waits between attempts. Client libraries go up to a minute: after a short outage the operator stayed blind for half of one.
-/// Two cheap requests every few seconds burden no API server that is coming back.
-const QUICKEST: Duration = Duration::from_millis(500);
-const SLOWEST: Duration = Duration::from_secs(5);
+use crate::k8s::error::{describe, describe_status};
+use crate::time::backoff::Backoff;
 
-/// What is heard.
+/// Objects of one list page: a page is held several times while it is decoded.
+const PAGE_SIZE: u32 = 50;
+/// An API server gives up on a request after a minute itself: no response comes after that.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How late the end of a watch may be, as a part of its timeout: measured, it comes to the tenth of a second.
+const IDLE_GRACE: u32 = 6;
+/// Waits between attempts. Client libraries go up to a minute, which left the operator blind for half of
+/// one after a short outage; two cheap requests every few seconds burden no API server that is recovering.
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+const BACKOFF: Backoff = Backoff { base: MIN_BACKOFF, max: MAX_BACKOFF };
+
+/// What happens to the objects of a kind.
 #[derive(Debug)]
-pub enum News<K> {
-    /// A list begins. What it turns out not to hold was deleted.
-    Listing,
-    Listed(K),
+pub enum Event<K> {
+    /// A list begins. What it turns out not to contain was deleted.
+    Init,
+    InitApply(K),
     /// The list is complete.
-    Complete,
+    InitDone,
     /// Created or changed.
-    Changed(K),
-    Deleted(K),
-    /// Nothing but that the watch lives.
-    Alive,
-    Failed(Trouble),
+    Apply(K),
+    Delete(K),
+    /// Nothing has changed; the watch is alive.
+    Bookmark,
+    Error(Error),
 }
 
 /// Why a list or a watch failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
-    #[error("{}", said(.0))]
+pub enum Error {
+    #[error("{}", describe(.0))]
     Request(#[from] kube::Error),
     /// An ERROR event.
-    #[error("{}", refusal(.0))]
-    Told(Box<Status>),
-    #[error("no answer within {0:?}")]
-    NoAnswer(Duration),
-    #[error("nothing heard for {0:?}, not even its end: the connection is dead")]
-    Silent(Duration),
-    #[error("the API server ended it as soon as it began")]
-    EndedAtOnce,
-    #[error("the API server named no resourceVersion")]
+    #[error("{}", describe_status(.0))]
+    Watch(Box<Status>),
+    #[error("no response within {0:?}")]
+    Timeout(Duration),
+    #[error("no event within {0:?}, not even the end of the watch: the connection is dead")]
+    Idle(Duration),
+    #[error("the API server ended the watch as soon as it began")]
+    EndedEarly,
+    #[error("the API server sent no resourceVersion")]
     NoVersion,
 }
 
-impl Trouble {
-    /// Whether a watch can go on from the version it had reached. A server that cannot be heard, or has too much to do, has
-    /// refused nothing; after anything else only a list tells what is true: the version may have expired, and an event that
-    /// could not be read may have been an edit.
-    fn keeps_the_version(&self) -> bool {
+impl Error {
+    /// Whether a watch can resume from the version it had reached. A server that cannot be reached, or is
+    /// overloaded, has rejected nothing; after anything else only a list shows what is true: the version
+    /// may have expired, and an event that could not be decoded may have been an edit.
+    fn can_resume(&self) -> bool {
         let busy = |code: u16| matches!(code, 429 | 500 | 502 | 503);
         match self {
-            Self::Request(kube::Error::Api(status)) | Self::Told(status) => busy(status.code),
+            Self::Request(kube::Error::Api(status)) | Self::Watch(status) => busy(status.code),
             Self::Request(kube::Error::SerdeError(_)) | Self::NoVersion => false,
-            Self::Request(_) | Self::NoAnswer(_) | Self::Silent(_) | Self::EndedAtOnce => true,
+            Self::Request(_) | Self::Timeout(_) | Self::Idle(_) | Self::EndedEarly => true,
         }
     }
 }
 
-/// Tells all that happens to the objects of `api`. The server is asked to end each watch after `length`; the next one goes on
-/// where it was. So there is a sign of life at least that often, and one that is overdue means a dead connection. Bookmarks
-/// are none to rely on: measured on an idle kind they come every 60 s, but the first ones are left out for as long as the
-/// version has not moved, which etcd may tell the API server as rarely as every ten minutes.
-pub async fn follow<K>(api: &Api<K>, length: Duration, mut tell: impl FnMut(News<K>)) -> Infallible
+/// Calls `on_event` for all that happens to the objects of `api`. The server is asked to end each watch
+/// after `watch_timeout`; the next one resumes from there. So there is an event at least that often, and
+/// one that is overdue means a dead connection. Bookmarks are not reliable as a liveness signal: measured
+/// on an idle kind they come every 60 s, but the first may be missing for up to ten minutes.
+pub async fn watch<K>(api: &Api<K>, watch_timeout: Duration, mut on_event: impl FnMut(Event<K>)) -> Infallible
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
-    let mut waits = Waits(QUICKEST);
-    let mut reached = None;
+    let mut failures = 0;
+    let mut resource_version = None;
     loop {
         let began = Instant::now();
-        let result = match &mut reached {
-            None => list(api, length, &mut tell).await.map(|version| reached = Some(version)),
+        let result = match &mut resource_version {
+            None => list(api, watch_timeout, &mut on_event).await.map(|version| resource_version = Some(version)),
             Some(version) => {
-                let ended = watch(api, version, length, &mut tell).await;
-                if began.elapsed() >= SLOWEST {
-                    waits = Waits(QUICKEST);
+                let ended = watch_from(api, version, watch_timeout, &mut on_event).await;
+                if began.elapsed() >= MAX_BACKOFF {
+                    failures = 0;
                 }
-                if ended.is_ok() && began.elapsed() < QUICKEST { Err(Trouble::EndedAtOnce) } else { ended }
+                if ended.is_ok() && began.elapsed() < MIN_BACKOFF { Err(Error::EndedEarly) } else { ended }
             }
         };
-        if let Err(trouble) = result {
-            if !trouble.keeps_the_version() {
-                reached = None;
+        if let Err(error) = result {
+            if !error.can_resume() {
+                resource_version = None;
             }
-            tell(News::Failed(trouble));
-            sleep(waits.next()).await;
+            on_event(Event::Error(error));
+            failures += 1;
+            // Half of it at random, so that replicas do not ask together.
+            sleep(BACKOFF.exponential(failures).mul_f64(rand::random_range(0.5..1.0))).await;
         }
     }
 }
 
 /// All objects, page by page; the version of the list.
-async fn list<K>(api: &Api<K>, length: Duration, tell: &mut impl FnMut(News<K>)) -> Result<String, Trouble>
+async fn list<K>(api: &Api<K>, watch_timeout: Duration, on_event: &mut impl FnMut(Event<K>)) -> Result<String, Error>
 where
     K: Clone + Debug + DeserializeOwned,
 {
-    tell(News::Listing);
-    let mut page = ListParams::default().limit(PAGE);
+    on_event(Event::Init);
+    let mut page = ListParams::default().limit(PAGE_SIZE);
     loop {
-        let list = answered(length, api.list(&page)).await?;
-        list.items.into_iter().for_each(|object| tell(News::Listed(object)));
+        let list = response(watch_timeout, api.list(&page)).await?;
+        list.items.into_iter().for_each(|object| on_event(Event::InitApply(object)));
         page.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
         if page.continue_token.is_none() {
             let version = list.metadata.resource_version.filter(|version| !version.is_empty());
-            let version = version.ok_or(Trouble::NoVersion)?;
-            tell(News::Complete);
+            let version = version.ok_or(Error::NoVersion)?;
+            on_event(Event::InitDone);
             return Ok(version);
         }
     }
 }
 
-/// Watches from `version` on and moves it along, until the server ends the watch.
-async fn watch<K>(
+/// Watches from `version` on and advances it, until the server ends the watch.
+async fn watch_from<K>(
     api: &Api<K>,
     version: &mut String,
-    length: Duration,
-    tell: &mut impl FnMut(News<K>),
-) -> Result<(), Trouble>
+    watch_timeout: Duration,
+    on_event: &mut impl FnMut(Event<K>),
+) -> Result<(), Error>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
-    let seconds = u32::try_from(length.as_secs()).unwrap_or(u32::MAX);
-    let silence = length + length / LATE;
-    let events = answered(length, api.watch(&WatchParams::default().timeout(seconds), version)).await?;
-    tell(News::Alive);
+    let seconds = u32::try_from(watch_timeout.as_secs()).unwrap_or(u32::MAX);
+    let idle = watch_timeout + watch_timeout / IDLE_GRACE;
+    let events = response(watch_timeout, api.watch(&WatchParams::default().timeout(seconds), version)).await?;
+    on_event(Event::Bookmark);
     let mut events = std::pin::pin!(events);
     loop {
-        let event = timeout(silence, events.try_next()).await.map_err(|_| Trouble::Silent(silence))??;
-        let (news, reached) = match event {
+        let received = timeout(idle, events.try_next()).await.map_err(|_| Error::Idle(idle))??;
+        let (event, reached) = match received {
             None => return Ok(()),
-            Some(WatchEvent::Error(status)) => return Err(Trouble::Told(status.boxed())),
-            Some(WatchEvent::Bookmark(bookmark)) => (News::Alive, bookmark.metadata.resource_version),
+            Some(WatchEvent::Error(status)) => return Err(Error::Watch(status.boxed())),
+            Some(WatchEvent::Bookmark(bookmark)) => (Event::Bookmark, bookmark.metadata.resource_version),
             Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                 let reached = object.resource_version().unwrap_or_default();
-                (News::Changed(object), reached)
+                (Event::Apply(object), reached)
             }
             Some(WatchEvent::Deleted(object)) => {
                 let reached = object.resource_version().unwrap_or_default();
-                (News::Deleted(object), reached)
+                (Event::Delete(object), reached)
             }
         };
-        tell(news);
+        on_event(event);
         if reached.is_empty() {
-            return Err(Trouble::NoVersion);
+            return Err(Error::NoVersion);
         }
         *version = reached;
     }
 }
 
-async fn answered<T>(length: Duration, request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
-    let limit = ANSWER.min(length);
-    Ok(timeout(limit, request).await.map_err(|_| Trouble::NoAnswer(limit))??)
-}
-
-/// Waits between attempts that fail: doubled each time, and half of it at random, so that replicas do not ask together.
-struct Waits(Duration);
-
-impl Waits {
-    fn next(&mut self) -> Duration {
-        let wait = self.0;
-        self.0 = (wait * 2).min(SLOWEST);
-        wait.mul_f64(rand::random_range(0.5..1.0))
-    }
-}
-
-/// What the API server said, without the debug text that kube's errors carry along.
-fn said(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => refusal(status),
-        other => other.to_string(),
-    }
-}
-
-fn refusal(status: &Status) -> String {
-    format!("{} {}: {}", status.code, status.reason, status.message)
+async fn response<T>(watch_timeout: Duration, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    let limit = REQUEST_TIMEOUT.min(watch_timeout);
+    Ok(timeout(limit, request).await.map_err(|_| Error::Timeout(limit))??)
 }

@@ -1,4 +1,4 @@
-//! The metrics of one FDI instance. They exist as long as somebody holds [`Instance`].
+//! The metrics of one FDI instance. They exist as long as somebody holds [`InstanceMetrics`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::fdi::{Class, Observer, Operation};
+use crate::fdi::{Class, Operation, RequestObserver};
 
 /// How many tasks of an instance are in each state, as its groups' statuses add up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tasks {
+pub struct TaskGauges {
     pub ready: i64,
     pub pending: i64,
     pub failed: i64,
@@ -45,7 +45,7 @@ struct WithOperation {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WithCall {
+struct WithRequest {
     namespace: Arc<str>,
     instance: Arc<str>,
     operation: &'static str,
@@ -71,13 +71,13 @@ type Histograms<S> = Family<S, Histogram, fn() -> Histogram>;
 /// The families of all instances.
 #[derive(Debug, Clone)]
 pub(super) struct Families {
-    calls: Family<WithCall, Counter>,
-    call_duration: Histograms<WithOperation>,
-    batch_fill: Histograms<Key>,
+    requests: Family<WithRequest, Counter>,
+    request_duration: Histograms<WithOperation>,
+    batch_size: Histograms<Key>,
     tasks: Family<WithState, Gauge>,
-    settled: Histograms<Key>,
-    passes: Family<WithResult, Counter>,
-    pass_panics: Family<Key, Counter>,
+    convergence: Histograms<Key>,
+    reconciles: Family<WithResult, Counter>,
+    reconcile_panics: Family<Key, Counter>,
     writes: Family<WithResult, Counter>,
     limiter_wait: Histograms<Key>,
     finalizer_give_ups: Family<Key, Counter>,
@@ -86,17 +86,17 @@ pub(super) struct Families {
 impl Families {
     pub fn register(registry: &mut Registry) -> Self {
         let families = Self {
-            calls: Family::default(),
-            call_duration: Family::new_with_constructor(|| {
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(|| {
                 Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
             }),
-            batch_fill: Family::new_with_constructor(|| Histogram::new([1.0, 2.0, 4.0, 6.0, 8.0, 9.0, 10.0])),
+            batch_size: Family::new_with_constructor(|| Histogram::new([1.0, 2.0, 4.0, 6.0, 8.0, 9.0, 10.0])),
             tasks: Family::default(),
-            settled: Family::new_with_constructor(|| {
+            convergence: Family::new_with_constructor(|| {
                 Histogram::new([0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0])
             }),
-            passes: Family::default(),
-            pass_panics: Family::default(),
+            reconciles: Family::default(),
+            reconcile_panics: Family::default(),
             writes: Family::default(),
             limiter_wait: Family::new_with_constructor(|| {
                 Histogram::new([0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0])
@@ -105,41 +105,40 @@ impl Families {
         };
         let seconds = || Unit::Seconds;
         registry.register(
-            "calls",
+            "requests",
             "Requests to FDI and IAM that ended, by operation and result",
-            families.calls.clone(),
+            families.requests.clone(),
         );
         registry.register_with_unit(
-            "call_duration",
+            "request_duration",
             "How long requests took",
             seconds(),
-            families.call_duration.clone(),
+            families.request_duration.clone(),
         );
-        registry.register_with_unit(
-            "batch_fill",
-            "Tasks in a batch call, at most 10",
-            Unit::Other("tasks".to_owned()),
-            families.batch_fill.clone(),
-        );
+        registry.register("batch_size", "Tasks in a batch call, at most 10", families.batch_size.clone());
         registry.register("tasks", "Tasks listed in groups, by state", families.tasks.clone());
         registry.register_with_unit(
-            "edit_to_settled",
-            "Time from an edit of a group until all its tasks were observed as wanted, all waiting included",
+            "convergence",
+            "Time from an edit of a group until all its tasks were observed as desired",
             seconds(),
-            families.settled.clone(),
+            families.convergence.clone(),
         );
-        registry.register("passes", "Passes that ended, by result", families.passes.clone());
-        registry.register("pass_panics", "Passes that panicked; each is a bug", families.pass_panics.clone());
+        registry.register("reconciles", "Reconciles that ended, by result", families.reconciles.clone());
+        registry.register(
+            "reconcile_panics",
+            "Reconciles that panicked; each is a bug",
+            families.reconcile_panics.clone(),
+        );
         registry.register("status_writes", "Writes of a status to the API server, by result", families.writes.clone());
         registry.register_with_unit(
             "rate_limiter_wait",
-            "How long requests waited for their turn under the instance's own rate limit",
+            "How long requests were delayed by the instance's own rate limit",
             seconds(),
             families.limiter_wait.clone(),
         );
         registry.register(
             "finalizer_give_ups",
-            "Groups let go although their tasks were not seen stopped",
+            "Finalizers removed although tasks were not observed stopped",
             families.finalizer_give_ups.clone(),
         );
         families
@@ -148,21 +147,21 @@ impl Families {
 
 /// The metrics of one instance; the worker's. Dropping it removes the instance's series.
 #[derive(Debug)]
-pub struct Instance {
+pub struct InstanceMetrics {
     families: Families,
     namespace: Arc<str>,
     name: Arc<str>,
 }
 
-impl Instance {
+impl InstanceMetrics {
     pub(super) fn new(families: Families, namespace: &str, name: &str) -> Self {
         let metrics = Self { families, namespace: namespace.into(), name: name.into() };
         // What an alert counts is there from the beginning: an increase from nothing to one is none to Prometheus.
         for result in DONE {
-            drop(metrics.families.passes.get_or_create(&metrics.with_result(result)));
+            drop(metrics.families.reconciles.get_or_create(&metrics.with_result(result)));
             drop(metrics.families.writes.get_or_create(&metrics.with_result(result)));
         }
-        drop(metrics.families.pass_panics.get_or_create(&metrics.key()));
+        drop(metrics.families.reconcile_panics.get_or_create(&metrics.key()));
         drop(metrics.families.finalizer_give_ups.get_or_create(&metrics.key()));
         metrics
     }
@@ -175,8 +174,8 @@ impl Instance {
         WithOperation { namespace: self.namespace.clone(), instance: self.name.clone(), operation: operation.as_str() }
     }
 
-    fn with_call(&self, operation: Operation, result: &'static str) -> WithCall {
-        WithCall {
+    fn with_request(&self, operation: Operation, result: &'static str) -> WithRequest {
+        WithRequest {
             namespace: self.namespace.clone(),
             instance: self.name.clone(),
             operation: operation.as_str(),
@@ -195,11 +194,11 @@ impl Instance {
     /// A batch of so many tasks is sent.
     pub fn batch(&self, tasks: usize) {
         let tasks = u32::try_from(tasks).map_or(f64::INFINITY, f64::from);
-        self.families.batch_fill.get_or_create(&self.key()).observe(tasks);
+        self.families.batch_size.get_or_create(&self.key()).observe(tasks);
     }
 
     /// How the tasks stand after a pass.
-    pub fn tasks(&self, tasks: Tasks) {
+    pub fn tasks(&self, tasks: TaskGauges) {
         let counts = [tasks.ready, tasks.pending, tasks.failed, tasks.conflicting];
         for (state, count) in STATES.into_iter().zip(counts) {
             self.families.tasks.get_or_create(&self.with_state(state)).set(count);
@@ -207,17 +206,17 @@ impl Instance {
     }
 
     /// A group reached what an edit asked for, this long after the edit was seen.
-    pub fn settled(&self, after: Duration) {
-        self.families.settled.get_or_create(&self.key()).observe(after.as_secs_f64());
+    pub fn convergence(&self, after: Duration) {
+        self.families.convergence.get_or_create(&self.key()).observe(after.as_secs_f64());
     }
 
     /// A pass ended; not `ok` when a look, a call or a write of it failed.
-    pub fn pass(&self, ok: bool) {
-        self.families.passes.get_or_create(&self.with_result(done(ok))).inc();
+    pub fn reconcile(&self, ok: bool) {
+        self.families.reconciles.get_or_create(&self.with_result(done(ok))).inc();
     }
 
-    pub fn pass_panicked(&self) {
-        self.families.pass_panics.get_or_create(&self.key()).inc();
+    pub fn reconcile_panicked(&self) {
+        self.families.reconcile_panics.get_or_create(&self.key()).inc();
     }
 
     /// A status was written, or could not be.
@@ -231,34 +230,34 @@ impl Instance {
     }
 }
 
-impl Observer for Instance {
+impl RequestObserver for InstanceMetrics {
     fn request(&self, operation: Operation, result: &'static str, latency: Duration, waited: Duration) {
-        self.families.calls.get_or_create(&self.with_call(operation, result)).inc();
-        self.families.call_duration.get_or_create(&self.with_operation(operation)).observe(latency.as_secs_f64());
+        self.families.requests.get_or_create(&self.with_request(operation, result)).inc();
+        self.families.request_duration.get_or_create(&self.with_operation(operation)).observe(latency.as_secs_f64());
         self.families.limiter_wait.get_or_create(&self.key()).observe(waited.as_secs_f64());
     }
 }
 
-impl Drop for Instance {
+impl Drop for InstanceMetrics {
     fn drop(&mut self) {
         let key = self.key();
         for operation in OPERATIONS {
-            self.families.call_duration.remove(&self.with_operation(operation));
+            self.families.request_duration.remove(&self.with_operation(operation));
             for result in CLASSES.map(Class::as_str).into_iter().chain(["ok"]) {
-                self.families.calls.remove(&self.with_call(operation, result));
+                self.families.requests.remove(&self.with_request(operation, result));
             }
         }
         for result in DONE {
-            self.families.passes.remove(&self.with_result(result));
+            self.families.reconciles.remove(&self.with_result(result));
             self.families.writes.remove(&self.with_result(result));
         }
         for state in STATES {
             self.families.tasks.remove(&self.with_state(state));
         }
-        for histograms in [&self.families.batch_fill, &self.families.settled, &self.families.limiter_wait] {
+        for histograms in [&self.families.batch_size, &self.families.convergence, &self.families.limiter_wait] {
             histograms.remove(&key);
         }
-        self.families.pass_panics.remove(&key);
+        self.families.reconcile_panics.remove(&key);
         self.families.finalizer_give_ups.remove(&key);
     }
 }

@@ -1,6 +1,7 @@
 //! The metrics of the process as a whole, and the registry.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -11,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
 use super::exposition;
-use super::instance::{Families, Instance};
+use super::instance::{Families, InstanceMetrics};
 
 /// A kind that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,8 +120,8 @@ impl Metrics {
     }
 
     /// The metrics of one instance. Its worker holds them; when they are dropped the series go.
-    pub fn instance(&self, namespace: &str, name: &str) -> Instance {
-        Instance::new(self.0.instances.clone(), namespace, name)
+    pub fn instance(&self, namespace: &str, name: &str) -> InstanceMetrics {
+        InstanceMetrics::new(self.0.instances.clone(), namespace, name)
     }
 
     pub fn leader(&self, leads: bool) {
@@ -137,7 +138,7 @@ impl Metrics {
 
     /// The watch got something from the API server: an object, a bookmark, or a new beginning.
     pub fn watch_heard(&self, kind: WatchKind) {
-        let mut heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = self.0.heard.lock();
         match heard.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, moment)) => *moment = Instant::now(),
             None => heard.push((kind, Instant::now())),
@@ -154,7 +155,7 @@ impl Metrics {
 
     /// Everything, as `OpenMetrics`.
     pub fn openmetrics(&self) -> Result<String, std::fmt::Error> {
-        for (kind, moment) in self.0.heard.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (kind, moment) in self.0.heard.lock().iter() {
             self.0.watch_age.get_or_create(&ByKind { kind: *kind }).set(moment.elapsed().as_secs_f64());
         }
         let mut text = String::new();

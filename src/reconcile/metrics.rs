@@ -1,23 +1,20 @@
-//! After the last step: what the pass found, in numbers.
+//! After the last step: what the reconcile found, in numbers.
 
-use jiff::Timestamp;
-
-use super::{Outcomes, Statuses, Unwritten};
-use crate::reconcile::ledger::Ledger;
-use crate::metrics::{Instance, Tasks};
-use crate::reconcile::observation::Sight;
+use crate::metrics::{InstanceMetrics, TaskGauges};
+use crate::reconcile::instance_state::InstanceState;
+use crate::reconcile::outcome::Outcomes;
+use crate::reconcile::status::Statuses;
+use crate::reconcile::write::WriteFailed;
 
 /// Sets the instance's metrics, and observes how long edits took that have converged now.
-pub(super) fn tell(
-    metrics: &Instance,
+pub(super) fn record(
+    metrics: &InstanceMetrics,
     statuses: &Statuses<'_>,
     outcomes: &Outcomes,
-    sight: &Sight,
-    ledger: &mut Ledger,
-    written: Result<(), Unwritten>,
-    now: Timestamp,
+    state: &mut InstanceState,
+    written: Result<(), WriteFailed>,
 ) {
-    let mut tasks = Tasks::default();
+    let mut tasks = TaskGauges::default();
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     for report in statuses.groups() {
         tasks.ready += count(report.tally.ready);
@@ -29,11 +26,11 @@ pub(super) fn tell(
     for call in outcomes.calls() {
         metrics.batch(call.batch.ids().len());
     }
-    metrics
-        .pass(sight.trouble().is_none() && outcomes.calls().iter().all(|call| call.result.is_ok()) && written.is_ok());
+    let calls_ok = outcomes.calls().iter().all(|call| call.result.is_ok());
+    metrics.reconcile(state.observation.list_failure().is_none() && calls_ok && written.is_ok());
     for uid in statuses.converged() {
-        if let Some(lag) = ledger.take_converged(uid, now) {
-            metrics.settled(lag);
+        if let Some(time) = state.ledger.take_convergence_time(uid, statuses.computed_at()) {
+            metrics.convergence(time);
         }
     }
 }

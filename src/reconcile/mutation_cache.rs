@@ -1,22 +1,22 @@
-//! Our own last writes that the watch has not shown yet. Until it does, these are what the next pass compares with.
+//! Our own last writes that the watch has not shown yet. Until it does, the next reconcile compares with these.
 
 use std::collections::HashMap;
 
 use kube::core::ObjectMeta;
 
-/// Last writes by uid: the resource version that the API server gave, and the status written.
+/// Last writes by uid: the resource version that the API server returned, and the status written.
 #[derive(Debug)]
-pub struct Written<S>(HashMap<String, (u64, S)>);
+pub struct MutationCache<S>(HashMap<String, (u64, S)>);
 
-impl<S> Default for Written<S> {
+impl<S> Default for MutationCache<S> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<S: Clone + Default> Written<S> {
+impl<S: Clone + Default> MutationCache<S> {
     /// The status that the stored object has, or will have once the store has caught up with our write.
-    pub fn latest(&mut self, metadata: &ObjectMeta, stored: Option<&S>) -> S {
+    pub fn current(&mut self, metadata: &ObjectMeta, stored: Option<&S>) -> S {
         let uid = metadata.uid.as_deref().unwrap_or_default();
         let version = version(metadata);
         match self.0.get(uid) {
@@ -29,9 +29,9 @@ impl<S: Clone + Default> Written<S> {
         }
     }
 
-    /// Remembers a write.
-    pub fn wrote(&mut self, answered: &ObjectMeta, status: S) {
-        self.0.insert(answered.uid.clone().unwrap_or_default(), (version(answered), status));
+    /// Remembers a write by the metadata that the API server returned.
+    pub fn insert(&mut self, returned: &ObjectMeta, status: S) {
+        self.0.insert(returned.uid.clone().unwrap_or_default(), (version(returned), status));
     }
 
     /// Forgets objects that are gone.

@@ -6,165 +6,121 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use tokio::sync::Semaphore;
 
-use super::{Desired, InstanceKey};
-use crate::time::clock::Clock;
-use crate::crd::{FdiInstanceSpec, RateLimit};
-use crate::reconcile::duplicates::Duplicates;
-use crate::fdi::{Connection, Fdi, FdiApi, Limits, Observer, Place};
-use crate::reconcile::observation::{Problem, Severity, Sight, View};
-use crate::reconcile::timings::Timings;
+use crate::crd::RateLimit;
+use crate::fdi::{FdiApi, Fingerprint, RequestLimiter};
+use crate::reconcile::Context;
+use crate::reconcile::desired::Desired;
+use crate::reconcile::observation::failure::{InstanceError, Severity};
+use crate::reconcile::observation::{Observation, Observed, TaskList};
 
-/// What observing needs from outside.
-#[derive(Clone)]
-pub struct Lookout {
-    pub client: kube::Client,
-    pub fdi: Fdi,
-    pub clock: Clock,
-    pub duplicates: Duplicates,
-    /// Requests to the API server in flight over all instances.
-    pub in_flight: Arc<Semaphore>,
-    pub observer: Arc<dyn Observer>,
-}
-
-/// The signed-in client of the last look, and the limits that outlive it.
+/// The signed-in client of the last list, and the limiter that outlives it.
 #[derive(Debug, Default)]
 pub struct Session {
     api: Option<Arc<dyn FdiApi>>,
-    limits: Option<(RateLimit, Arc<Limits>)>,
+    limiter: Option<(RateLimit, Arc<RequestLimiter>)>,
 }
 
 impl Session {
-    /// The client to send calls with; none while signing in does not work.
+    /// The client to send calls with; none while signing in fails.
     pub fn api(&self) -> Option<&Arc<dyn FdiApi>> {
         self.api.as_ref()
     }
 
-    /// The limits in force: kept while the figures stay the same, so that a new look does not refill them.
-    fn limits(&mut self, wanted: RateLimit) -> Arc<Limits> {
-        match &self.limits {
-            Some((figures, limits)) if *figures == wanted => Arc::clone(limits),
+    /// The limiter in force: kept while its limits stay the same, so that a new sign-in does not refill it.
+    fn limiter(&mut self, limits: RateLimit) -> Arc<RequestLimiter> {
+        match &self.limiter {
+            Some((known, limiter)) if *known == limits => Arc::clone(limiter),
             _ => {
                 let positive = |n: i32| u32::try_from(n).unwrap_or(1).max(1);
-                let limits =
-                    Arc::new(Limits::new(positive(wanted.requests_per_second), positive(wanted.max_concurrent_calls)));
-                self.limits = Some((wanted, Arc::clone(&limits)));
-                limits
+                let limiter = Arc::new(RequestLimiter::new(
+                    positive(limits.requests_per_second),
+                    positive(limits.max_concurrent_calls),
+                ));
+                self.limiter = Some((limits, Arc::clone(&limiter)));
+                limiter
             }
         }
     }
 }
 
-/// Looks at the instance and notes in `sight` what it saw or why it could not. A list under two seconds old with nothing
-/// sent since is not asked for again; while trouble bars looks only the Secret is read, for a changed one may end it.
-pub async fn observe(
-    lookout: &Lookout,
-    key: &InstanceKey,
-    desired: &Desired,
-    sight: &mut Sight,
-    session: &mut Session,
-    timings: &Timings,
-) {
-    if sight.fresh(lookout.clock.now(), timings) && session.api.is_some() && desired.instance().is_some() {
-        return;
+/// Lists the instance's tasks. A fresh list is not requested again; during a back-off only the Secret
+/// is read, for a changed one may end it.
+pub async fn observe(ctx: &Context, desired: &Desired, observation: &Observation, session: &mut Session) -> Observed {
+    if observation.is_fresh(ctx.clock.now()) && session.api.is_some() && desired.instance().is_some() {
+        return Observed::default();
     }
     session.api = None;
-    match sign_in(lookout, key, desired, sight, session).await {
-        Ok(api) => {
-            let now = lookout.clock.now();
-            if sight.look_barred(now).is_some() {
-                return;
+    let (api, credential) = match sign_in(ctx, desired, session).await {
+        Ok(signed_in) => signed_in,
+        Err(error) => {
+            if !matches!(error, InstanceError::Duplicate(_)) {
+                ctx.duplicates.record_sign_in(&ctx.key, can_serve(Some(&error)));
             }
-            match api.list().await {
-                Ok(mut tasks) => {
-                    // One text for each ID in memory: the one in the spec.
-                    for task in &mut tasks {
-                        if let Some(id) = desired.listed(&task.id) {
-                            task.id = id.clone();
-                        }
-                    }
-                    sight.saw(View::new(now, tasks));
-                }
-                Err(error) => sight.look_failed(Problem::Call(error), lookout.clock.now(), timings),
-            }
-            lookout.duplicates.tried(key, can_serve(sight.trouble().map(|trouble| &trouble.problem)));
-            session.api = Some(api);
+            return Observed { credential: None, list: Some(Err(error)) };
         }
-        Err(problem) => {
-            if !matches!(problem, Problem::Duplicate(_)) {
-                lookout.duplicates.tried(key, can_serve(Some(&problem)));
-            }
-            let now = lookout.clock.now();
-            sight.look_failed(problem, now, timings);
-        }
+    };
+    let requested_at = ctx.clock.now();
+    if !observation.may_list(credential, requested_at) {
+        return Observed { credential: Some(credential), list: None };
     }
+    let list = match api.list().await {
+        Ok(mut tasks) => {
+            for task in &mut tasks {
+                if let Some(id) = desired.interned(&task.id) {
+                    task.id = id.clone();
+                }
+            }
+            Ok(TaskList::new(requested_at, tasks))
+        }
+        Err(error) => Err(InstanceError::Call(error)),
+    };
+    ctx.duplicates.record_sign_in(&ctx.key, can_serve(list.as_ref().err()));
+    session.api = Some(api);
+    Observed { credential: Some(credential), list: Some(list) }
 }
 
-/// Whether this `FdiInstance` keeps the ROMA instance to itself. An outage says nothing about its sign-in: a twin that took
-/// over for its length would call for other wishes in between.
-fn can_serve(problem: Option<&Problem>) -> bool {
-    problem.is_none_or(|problem| problem.severity() == Severity::Passing)
+/// Whether this `FdiInstance` keeps the ROMA instance to itself. An outage says nothing about its
+/// sign-in: a duplicate that took over during one would send its own groups' calls in between.
+fn can_serve(error: Option<&InstanceError>) -> bool {
+    error.is_none_or(|error| error.severity() == Severity::Transient)
 }
 
 async fn sign_in(
-    lookout: &Lookout,
-    key: &InstanceKey,
+    ctx: &Context,
     desired: &Desired,
-    sight: &mut Sight,
     session: &mut Session,
-) -> Result<Arc<dyn FdiApi>, Problem> {
-    let instance = desired.instance().ok_or(Problem::InstanceNotFound)?;
+) -> Result<(Arc<dyn FdiApi>, Fingerprint), InstanceError> {
+    let instance = desired.instance().ok_or(InstanceError::InstanceNotFound)?;
     let spec = &instance.object.spec;
-    if let Some(error) = &spec.unreadable {
-        let message = format!("the stored spec cannot be read ({error}): apply it again in the form of this version");
-        return Err(Problem::SpecInvalid(message));
+    if let Some(error) = &spec.decode_error {
+        let message =
+            format!("the stored spec cannot be decoded ({error}): apply it again in the form of this version");
+        return Err(InstanceError::SpecInvalid(message));
     }
-    let connection = connection(spec);
-    let identity = lookout.fdi.identity(&connection).map_err(Problem::Call)?;
-    if let Some(older) = lookout.duplicates.older(key, &instance.object, &identity) {
-        return Err(Problem::Duplicate(format!(
-            "FdiInstance {older} is older and serves the same ROMA Connect instance: point the groups at that one, or delete one of the two"
+    let connection = spec.connection();
+    let identity = ctx.fdi.identity(&connection).map_err(InstanceError::Call)?;
+    if let Some(preferred) = ctx.duplicates.preferred(&ctx.key, &instance.object, &identity) {
+        return Err(InstanceError::Duplicate(format!(
+            "the FdiInstance \"{preferred}\" is older and serves the same ROMA Connect instance: \
+             refer to that one in the groups, or delete one of the two"
         )));
     }
-    let reference = secret::reference(&spec.auth)?;
-    let secrets: Api<Secret> = Api::namespaced(lookout.client.clone(), &key.namespace);
-    let name = &reference.name;
-    let place = lookout.in_flight.acquire().await;
+    let name = &secret::reference(&spec.auth)?.name;
+    let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.key.namespace);
+    let slot = ctx.api_requests.acquire().await;
     let stored = secrets.get_opt(name).await;
-    drop(place);
+    drop(slot);
     let stored = match stored {
         Ok(Some(stored)) => stored,
         Ok(None) => {
-            return Err(Problem::SecretNotFound(format!(
-                "the Secret {name} does not exist in this namespace: create it"
-            )));
+            return Err(InstanceError::SecretNotFound(format!("this namespace has no Secret \"{name}\": create it")));
         }
-        Err(error) => return Err(Problem::SecretUnreadable(secret::unreadable(name, &error))),
+        Err(error) => return Err(InstanceError::SecretUnreadable(secret::unreadable(name, &error))),
     };
     let sign_in = secret::sign_in(&spec.auth, name, stored)?;
-    sight.credential(sign_in.fingerprint(), lookout.clock.now());
-    let limits = session.limits(spec.limits());
-    lookout.fdi.connect(&connection, sign_in, &limits, Arc::clone(&lookout.observer)).map_err(Problem::Call)
-}
-
-/// Where an instance is, in the client's words.
-pub fn connection(spec: &FdiInstanceSpec) -> Connection {
-    let place = match (&spec.region, &spec.endpoint) {
-        (Some(region), _) => Place::Region(region.clone()),
-        (None, endpoint) => Place::Endpoint(endpoint.clone().unwrap_or_default()),
-    };
-    Connection {
-        place,
-        project_id: spec.project_id.clone(),
-        instance_id: spec.instance_id.clone(),
-        iam_endpoint: spec.iam_endpoint.clone(),
-        ca_bundle: spec.ca_bundle.clone(),
-    }
-}
-
-impl std::fmt::Debug for Lookout {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lookout").finish_non_exhaustive()
-    }
+    let credential = sign_in.fingerprint();
+    let limiter = session.limiter(spec.limits());
+    let api = ctx.fdi.connect(&connection, sign_in, &limiter, ctx.metrics.clone()).map_err(InstanceError::Call)?;
+    Ok((api, credential))
 }

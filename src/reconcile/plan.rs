@@ -4,20 +4,24 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::Desired;
-use crate::time::backoff::after;
 use crate::fdi::{Action, BATCH_MAX, Batch, TaskId};
-use crate::reconcile::ledger::{Cohort, Ledger, Urgency};
-use crate::reconcile::observation::Sight;
+use crate::reconcile::desired::Desired;
+use crate::reconcile::instance_state::InstanceState;
+use crate::reconcile::ledger::Edits;
+use crate::reconcile::ledger::phase::Priority;
+use crate::reconcile::ledger::task::Isolation;
+use crate::reconcile::timings::Timings;
+use crate::time::backoff::add;
 
-/// Every n-th call goes to what has waited longest, so that a stream of edits cannot starve drift and retries.
+/// Every n-th call goes to the task that has waited longest, so that a stream of edits cannot starve
+/// drift and retries.
 const FAIR_TURN: u64 = 3;
 
-/// Calls in sending order, and until when a part-filled batch is held back for company.
+/// Calls in sending order, and until when a partial batch is held back for more tasks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     calls: Vec<Batch>,
-    hold: Option<Timestamp>,
+    linger_until: Option<Timestamp>,
 }
 
 impl Plan {
@@ -25,99 +29,112 @@ impl Plan {
         &self.calls
     }
 
-    /// When the part-filled batch that is held back goes.
-    pub fn hold(&self) -> Option<Timestamp> {
-        self.hold
+    /// When the partial batch that is held back is sent.
+    pub fn linger_until(&self) -> Option<Timestamp> {
+        self.linger_until
     }
 }
 
+/// A task that needs a call now.
 #[derive(Debug, Clone)]
 struct Due<'a> {
-    urgency: Urgency,
+    priority: Priority,
     id: &'a TaskId,
     since: Timestamp,
-    /// When the group of the task was last edited, and first, of the edits that are on their way.
-    edited: Option<(Timestamp, Timestamp)>,
+    edits: Option<Edits>,
 }
 
-/// Plans the calls. Only tasks that a group owns, whose wish is acknowledged and not suspended, that the last list shows in
-/// the other state, and that wait for nothing are in them. Batches are filled across groups: n starts and m stops cost
-/// ⌈n/10⌉ + ⌈m/10⌉ calls, unless some travel apart because a batch with them was refused.
-pub fn plan(desired: &Desired, sight: &Sight, ledger: &Ledger, now: Timestamp) -> Plan {
-    if desired.instance().is_none() || desired.instance_suspended() || sight.calls_barred(now) {
+/// A batch before it is ordered, and perhaps held back.
+#[derive(Debug)]
+struct CandidateBatch<'a> {
+    action: Action,
+    isolation: Isolation,
+    /// Never empty; the most urgent first.
+    tasks: Vec<Due<'a>>,
+}
+
+/// Plans the calls. Only tasks are in them that a group owns whose edit is acknowledged and which is not
+/// suspended, that the last list shows in the other state, and for which no back-off runs. Batches are
+/// filled across groups: n starts and m stops cost ⌈n/10⌉ + ⌈m/10⌉ calls, unless some are isolated
+/// because a batch with them was refused.
+pub fn plan(desired: &Desired, state: &InstanceState, now: Timestamp) -> Plan {
+    if desired.instance().is_none() || desired.instance_suspended() || state.observation.calls_blocked(now) {
         return Plan::default();
     }
-    let mut companies: BTreeMap<(Action, Cohort, Option<&TaskId>), Vec<Due<'_>>> = BTreeMap::new();
+    let mut candidates = candidates(desired, state, now);
+    // Edits that are still being acknowledged will add tasks too.
+    let upcoming_edit = desired.unacknowledged().filter_map(|group| state.ledger.last_edit(&group.uid)).max();
+    let mut held: Option<Timestamp> = None;
+    candidates.retain(|batch| {
+        let until = batch.linger_until(upcoming_edit, &state.timings).filter(|&until| now < until);
+        held = held.into_iter().chain(until).min();
+        until.is_none()
+    });
+    Plan { calls: in_order(candidates, state.ledger.calls_sent()), linger_until: held }
+}
+
+fn candidates<'a>(desired: &'a Desired, state: &InstanceState, now: Timestamp) -> Vec<CandidateBatch<'a>> {
+    let mut by_isolation: BTreeMap<(Action, Isolation, Option<&TaskId>), Vec<Due<'_>>> = BTreeMap::new();
     for (group, id) in desired.owned() {
         if group.suspended || !group.acknowledged() {
             continue;
         }
-        let Some(urgency) = ledger.standing(group, id, sight.view(), now).due else { continue };
-        let cohort = ledger.cohort(id);
-        let apart = (cohort == Cohort::Alone).then_some(id);
-        companies.entry((group.wish.action(), cohort, apart)).or_default().push(Due {
-            urgency,
+        let assessment = state.ledger.assess(group, id, state.observation.list(), now);
+        let Some(priority) = assessment.due else { continue };
+        let isolation = state.ledger.isolation(id);
+        let alone = (isolation == Isolation::Quarantined).then_some(id);
+        by_isolation.entry((group.run_state.action(), isolation, alone)).or_default().push(Due {
+            priority,
             id,
-            since: ledger.due_since(id).unwrap_or(now),
-            edited: ledger.edited(&group.uid).zip(ledger.opened(&group.uid)),
+            since: state.ledger.due_since(id).unwrap_or(now),
+            edits: state.ledger.pending_edits(&group.uid),
         });
     }
-    let mut chunks: Vec<(Action, Cohort, Vec<Due<'_>>)> = Vec::new();
-    for ((action, cohort, _), mut due) in companies {
-        due.sort_by(|a, b| (a.urgency, a.id).cmp(&(b.urgency, b.id)));
-        chunks.extend(due.chunks(BATCH_MAX).map(|chunk| (action, cohort, chunk.to_vec())));
+    let mut candidates = Vec::new();
+    for ((action, isolation, _), mut due) in by_isolation {
+        due.sort_by_key(|task| (task.priority, task.id));
+        let batches = due.chunks(BATCH_MAX);
+        candidates.extend(batches.map(|tasks| CandidateBatch { action, isolation, tasks: tasks.to_vec() }));
     }
-    // Edits that are still being acknowledged are company too.
-    let coming = desired.unacknowledged().filter_map(|group| ledger.edited(&group.uid)).max();
-    let mut hold: Option<Timestamp> = None;
-    chunks.retain(|(_, cohort, chunk)| match held_until(*cohort, chunk, coming, ledger).filter(|&until| now < until) {
-        Some(until) => {
-            hold = Some(hold.map_or(until, |hold| hold.min(until)));
-            false
+    candidates
+}
+
+impl CandidateBatch<'_> {
+    /// A partial batch with freshly edited tasks is held back until no further edit has come for a
+    /// moment, so that groups applied one after the other share calls; but never for long.
+    fn linger_until(&self, upcoming_edit: Option<Timestamp>, timings: &Timings) -> Option<Timestamp> {
+        if self.isolation != Isolation::None || self.tasks.len() == BATCH_MAX {
+            return None;
         }
-        None => true,
-    });
-    Plan { calls: in_order(chunks, ledger.calls_sent()), hold }
-}
-
-/// A part-filled batch with freshly edited tasks waits for a moment of quiet, so that groups applied one after the other
-/// share calls; but never long.
-fn held_until(cohort: Cohort, chunk: &[Due<'_>], coming: Option<Timestamp>, ledger: &Ledger) -> Option<Timestamp> {
-    if cohort != Cohort::Any || chunk.len() == BATCH_MAX {
-        return None;
+        let edits = || self.tasks.iter().filter_map(|task| task.edits);
+        let first = edits().map(|edits| edits.first).min()?;
+        let last = edits().map(|edits| edits.last).chain(upcoming_edit).max()?;
+        Some(add(last, timings.batch_idle).min(add(first, timings.batch_max_wait)))
     }
-    let timings = ledger.timings();
-    let edits = || chunk.iter().filter_map(|due| due.edited);
-    let earliest = edits().map(|(_, first)| first).min()?;
-    let latest = edits().map(|(last, _)| last).chain(coming).max()?;
-    Some(after(latest, timings.linger_quiet).min(after(earliest, timings.linger_max)))
+
+    fn waiting_since(&self) -> Option<Timestamp> {
+        self.tasks.iter().map(|task| task.since).min()
+    }
 }
 
-/// Most urgent first, halves of refused batches before others, stops before starts, then by ID; every third call is the one
-/// with the task that has waited longest.
-fn in_order(mut chunks: Vec<(Action, Cohort, Vec<Due<'_>>)>, sent: u64) -> Vec<Batch> {
-    chunks.sort_by(|a, b| {
-        let key = |(action, cohort, chunk): &(Action, Cohort, Vec<Due<'_>>)| {
-            (chunk[0].urgency, !matches!(cohort, Cohort::Half(_)), *action, chunk[0].id.clone())
-        };
-        key(a).cmp(&key(b))
+/// Most urgent first, halves of refused batches before others, stops before starts, then by ID; every
+/// third call is the one with the task that has waited longest.
+fn in_order(mut candidates: Vec<CandidateBatch<'_>>, sent: u64) -> Vec<Batch> {
+    candidates.sort_by_key(|batch| {
+        let first = &batch.tasks[0];
+        (first.priority, !matches!(batch.isolation, Isolation::Bisected(_)), batch.action, first.id)
     });
-    let mut calls = Vec::with_capacity(chunks.len());
+    let mut calls = Vec::with_capacity(candidates.len());
     let mut position = sent;
-    while !chunks.is_empty() {
+    while !candidates.is_empty() {
         position += 1;
-        let next = if position.is_multiple_of(FAIR_TURN) { longest_waiting(&chunks) } else { 0 };
-        let (action, _, chunk) = chunks.remove(next);
-        calls.extend(Batch::new(action, chunk.into_iter().map(|due| due.id.clone()).collect()));
+        let longest = (0..candidates.len()).min_by_key(|&index| (candidates[index].waiting_since(), index));
+        let next = longest.filter(|_| position.is_multiple_of(FAIR_TURN)).unwrap_or(0);
+        let batch = candidates.remove(next);
+        calls.extend(Batch::new(batch.action, batch.tasks.into_iter().map(|task| task.id.clone()).collect()));
     }
     calls
 }
 
-fn longest_waiting(chunks: &[(Action, Cohort, Vec<Due<'_>>)]) -> usize {
-    let oldest = |chunk: &[Due<'_>]| chunk.iter().map(|due| due.since).min();
-    (0..chunks.len()).min_by_key(|&index| (oldest(&chunks[index].2), index)).unwrap_or(0)
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests;

@@ -1,52 +1,61 @@
-//! Step 5, pure: what the statuses say now, what events that makes, and which finalizers go.
+//! Step 5, pure: what the statuses report now, the events that go with it, and which finalizers are removed.
 //!
-//! Nothing is carried over: each pass computes every condition from today's spec and the last observation.
+//! Nothing is carried over: each reconcile computes every condition from today's spec and the last observation.
 
-mod acknowledgement;
-mod deletion;
+pub mod acknowledgement;
+pub mod deletion;
 mod failures;
 mod group;
 mod instance;
-mod row;
+mod ready;
 
 use jiff::Timestamp;
 
-use super::{Desired, GroupWish, Outcomes};
+use self::deletion::FinalizerRelease;
 use crate::crd::{FdiInstanceStatus, FdiTaskGroupStatus};
 use crate::fdi::{LastRun, TaskId};
-use crate::reconcile::ledger::{Bucket, FailedFor, Ledger, PendingFor, Standing};
-use crate::reconcile::observation::{Sight, View};
+use crate::k8s::events::EventType;
+use crate::reconcile::desired::{Desired, DesiredGroup};
+use crate::reconcile::instance_state::InstanceState;
+use crate::reconcile::ledger::phase::{Assessment, FailedReason, PendingReason, Phase};
+use crate::reconcile::observation::TaskList;
+use crate::reconcile::outcome::Outcomes;
 
-pub use acknowledgement::acknowledgements;
-pub use deletion::LettingGo;
-
-/// An event that becomes true with a status write.
+/// An event that is published once the status it belongs to is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    pub warning: bool,
+pub struct StatusEvent {
+    pub kind: EventType,
     pub reason: &'static str,
     pub action: &'static str,
-    pub text: String,
+    pub message: String,
 }
 
-/// What is to be said about one group.
+/// What is to be reported about one group.
 #[derive(Debug, Clone)]
 pub struct GroupReport<'a> {
-    pub group: &'a GroupWish,
+    pub group: &'a DesiredGroup,
     pub status: FdiTaskGroupStatus,
-    pub notes: Vec<Note>,
-    /// The deletion is done, or given up.
-    pub letting_go: Option<LettingGo>,
+    pub events: Vec<StatusEvent>,
+    /// The finalizer is to be removed, and why.
+    pub release: Option<FinalizerRelease>,
     pub tally: Tally,
 }
 
-/// What is to be said about one instance and all its groups.
+/// What is to be reported about one instance.
+#[derive(Debug, Clone)]
+pub struct InstanceReport {
+    pub status: FdiInstanceStatus,
+    pub events: Vec<StatusEvent>,
+}
+
+/// What is to be reported about one instance and all its groups.
 #[derive(Debug, Clone)]
 pub struct Statuses<'a> {
     groups: Vec<GroupReport<'a>>,
-    instance: Option<(FdiInstanceStatus, Vec<Note>)>,
-    next_look: Option<Timestamp>,
-    due: bool,
+    instance: Option<InstanceReport>,
+    next_check: Option<Timestamp>,
+    calls_due: bool,
+    computed_at: Timestamp,
 }
 
 impl<'a> Statuses<'a> {
@@ -54,28 +63,33 @@ impl<'a> Statuses<'a> {
         &self.groups
     }
 
-    pub fn instance(&self) -> Option<&(FdiInstanceStatus, Vec<Note>)> {
+    pub fn instance(&self) -> Option<&InstanceReport> {
         self.instance.as_ref()
     }
 
-    /// Groups whose tasks are all as wanted.
+    /// Groups whose tasks are all as desired, by uid.
     pub fn converged(&self) -> impl Iterator<Item = &'a str> {
         let ready = |report: &&GroupReport<'a>| report.tally.ready == report.tally.total;
         self.groups.iter().filter(ready).map(|report| report.group.uid.as_str())
     }
 
-    /// The earliest moment at which a task wants to be looked at, or a row of the table is reached by time alone.
-    pub fn next_look(&self) -> Option<Timestamp> {
-        self.next_look
+    /// The earliest moment at which a task is to be listed, or time alone changes a condition.
+    pub fn next_check(&self) -> Option<Timestamp> {
+        self.next_check
     }
 
-    /// Some task waits for nothing but its call.
+    /// Some task needs nothing but its call.
     pub fn calls_due(&self) -> bool {
-        self.due
+        self.calls_due
+    }
+
+    /// The moment that the statuses are for.
+    pub fn computed_at(&self) -> Timestamp {
+        self.computed_at
     }
 }
 
-/// How many tasks of a group are where.
+/// How many tasks of a group are in which phase.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     pub total: usize,
@@ -87,10 +101,10 @@ pub struct Tally {
     pub not_found: usize,
     pub calls_due: usize,
     pub settling: usize,
-    pub contrary: usize,
+    pub opposing: usize,
     pub retrying: usize,
     pub missing: usize,
-    pub unseen: usize,
+    pub unobserved: usize,
 }
 
 impl Tally {
@@ -98,88 +112,78 @@ impl Tally {
         self.total - self.ready - self.failed - self.conflicting
     }
 
-    fn count(&mut self, standing: Standing) {
-        match standing.bucket {
-            Bucket::Ready => self.ready += 1,
-            Bucket::Failed(cause) => {
+    /// Tasks that are stopped, or that the service does not list.
+    pub fn stopped_or_missing(&self) -> usize {
+        self.ready + self.missing + self.not_found
+    }
+
+    fn count(&mut self, phase: Phase) {
+        match phase {
+            Phase::Ready => self.ready += 1,
+            Phase::Failed(reason) => {
                 self.failed += 1;
-                match cause {
-                    FailedFor::Contested => self.contested += 1,
-                    FailedFor::NotFound => self.not_found += 1,
-                    FailedFor::Refused => {}
+                match reason {
+                    FailedReason::Contested => self.contested += 1,
+                    FailedReason::NotFound => self.not_found += 1,
+                    FailedReason::Refused => {}
                 }
             }
-            Bucket::Pending(PendingFor::Look) => self.unseen += 1,
-            Bucket::Pending(PendingFor::Call) => self.calls_due += 1,
-            Bucket::Pending(PendingFor::Settling) => self.settling += 1,
-            Bucket::Pending(PendingFor::ContraryCall) => self.contrary += 1,
-            Bucket::Pending(PendingFor::Retry) => self.retrying += 1,
-            Bucket::Pending(PendingFor::Appearance) => self.missing += 1,
+            Phase::Pending(PendingReason::Observation) => self.unobserved += 1,
+            Phase::Pending(PendingReason::Call) => self.calls_due += 1,
+            Phase::Pending(PendingReason::Settling) => self.settling += 1,
+            Phase::Pending(PendingReason::OpposingCall) => self.opposing += 1,
+            Phase::Pending(PendingReason::Retry) => self.retrying += 1,
+            Phase::Pending(PendingReason::Listing) => self.missing += 1,
         }
     }
 }
 
-/// Everything that the rows of the table are decided from, for one group.
+/// Everything that the condition table is decided from, for one group.
 struct Facts<'a, 'm> {
-    group: &'a GroupWish,
+    group: &'a DesiredGroup,
     tally: Tally,
-    standings: Vec<(&'a TaskId, Standing)>,
+    assessments: Vec<(&'a TaskId, Assessment)>,
     desired: &'a Desired,
-    sight: &'m Sight,
-    ledger: &'m Ledger,
+    state: &'m InstanceState,
     now: Timestamp,
 }
 
-/// Computes all statuses. `outcomes` are those of this pass, already recorded in the ledger.
-pub fn status<'a>(
-    desired: &'a Desired,
-    sight: &Sight,
-    outcomes: &Outcomes,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Statuses<'a> {
-    let mut next_look = None;
-    let mut due = false;
+/// Computes all statuses. `outcomes` are those of this reconcile, already recorded in `state`.
+pub fn status<'a>(desired: &'a Desired, state: &InstanceState, outcomes: &Outcomes, now: Timestamp) -> Statuses<'a> {
+    let list = state.observation.list();
+    let mut checks = Vec::new();
+    let mut calls_due = false;
     let mut managed = 0;
     let mut groups = Vec::with_capacity(desired.groups().len());
     for group in desired.groups() {
-        let facts = Facts::gather(desired, group, sight, ledger, now);
-        managed += group.owned.iter().filter(|id| sight.view().is_some_and(|view| view.task(id).is_some())).count();
-        due |= !group.suspended && facts.standings.iter().any(|(_, standing)| standing.due.is_some());
-        for look in facts.standings.iter().filter_map(|(_, standing)| standing.look).chain(row::next_row(&facts)) {
-            next_look = Some(next_look.map_or(look, |next: Timestamp| next.min(look)));
-        }
+        let facts = Facts::gather(desired, group, state, now);
+        managed += group.owned.iter().filter(|id| list.is_some_and(|list| list.task(id).is_some())).count();
+        calls_due |= !group.suspended && facts.assessments.iter().any(|(_, assessment)| assessment.due.is_some());
+        checks.extend(facts.assessments.iter().filter_map(|(_, assessment)| assessment.check_at).min());
+        checks.extend(ready::next_transition(&facts));
         groups.push(group::report(facts, outcomes));
     }
-    let instance =
-        desired.instance().map(|instance| instance::report(instance, desired, sight, managed, ledger.timings(), now));
-    if let Some(look) = desired.instance().and_then(|_| instance::next_row(sight, ledger.timings(), now)) {
-        next_look = Some(next_look.map_or(look, |next| next.min(look)));
-    }
-    Statuses { groups, instance, next_look, due }
+    let instance = desired.instance().map(|instance| instance::report(instance, desired, state, managed, now));
+    checks.extend(desired.instance().and_then(|_| instance::next_transition(state, now)));
+    Statuses { groups, instance, next_check: checks.into_iter().min(), calls_due, computed_at: now }
 }
 
 impl<'a, 'm> Facts<'a, 'm> {
-    fn gather(
-        desired: &'a Desired,
-        group: &'a GroupWish,
-        sight: &'m Sight,
-        ledger: &'m Ledger,
-        now: Timestamp,
-    ) -> Self {
-        let view = sight.view();
-        let standings: Vec<_> = group.owned.iter().map(|id| (id, ledger.standing(group, id, view, now))).collect();
+    fn gather(desired: &'a Desired, group: &'a DesiredGroup, state: &'m InstanceState, now: Timestamp) -> Self {
+        let list = state.observation.list();
+        let assess = |id| (id, state.ledger.assess(group, id, list, now));
+        let assessments: Vec<_> = group.owned.iter().map(assess).collect();
         let mut tally = Tally {
             total: group.total(),
             failed: group.invalid.len(),
-            conflicting: group.conflicting.len(),
+            conflicting: group.conflicts.len(),
             ..Tally::default()
         };
-        for (id, standing) in &standings {
-            tally.count(*standing);
-            tally.last_run_failed += usize::from(last_run_failed(view, id));
+        for (id, assessment) in &assessments {
+            tally.count(assessment.phase);
+            tally.last_run_failed += usize::from(last_run_failed(list, id));
         }
-        Self { group, tally, standings, desired, sight, ledger, now }
+        Self { group, tally, assessments, desired, state, now }
     }
 
     fn suspended(&self) -> bool {
@@ -187,6 +191,11 @@ impl<'a, 'm> Facts<'a, 'm> {
     }
 }
 
-fn last_run_failed(view: Option<&View>, id: &TaskId) -> bool {
-    view.and_then(|view| view.task(id)).is_some_and(|task| task.last_run == LastRun::Error)
+fn last_run_failed(list: Option<&TaskList>, id: &TaskId) -> bool {
+    list.and_then(|list| list.task(id)).is_some_and(|task| task.last_run == LastRun::Error)
+}
+
+/// Counts in statuses are 32-bit.
+fn count(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
 }

@@ -1,12 +1,13 @@
 //! `/livez`, `/readyz` and `/metrics`.
 //!
-//! `/livez` is red only when one of our own tasks hangs, because all that the kubelet can do about it is a restart; an API server
-//! that is away is no reason for one. `/readyz` is red until the stores were filled once; followers are ready too.
+//! `/livez` fails only when one of our own tasks is unresponsive, because all that the kubelet can do about it
+//! is a restart; an API server that is unavailable is no reason for one. `/readyz` fails until the store was
+//! filled once; followers are ready too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,115 +15,125 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::metrics::{Metrics, OPENMETRICS};
 
-/// Most hanging tasks that one answer names.
+/// Most unresponsive tasks that one response names.
 const NAMED_MAX: usize = 20;
 
-/// The named checks behind `/livez` and `/readyz`. A cheap clone.
+/// The named checks behind `/livez` and `/readyz`. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<Checks>>);
 
 #[derive(Debug, Default)]
 struct Checks {
-    beats: BTreeMap<u64, Beat>,
-    next: u64,
-    ready: BTreeMap<String, bool>,
+    heartbeats: BTreeMap<u64, Due>,
+    next_id: u64,
+    gates: BTreeMap<String, bool>,
 }
 
 #[derive(Debug)]
-struct Beat {
+struct Due {
     name: String,
-    due: Instant,
+    /// `None` while paused.
+    at: Option<Instant>,
 }
 
-/// A task's promise to show signs of life. Dropping it withdraws the promise: a task that ended does not hang.
+/// A task's promise to be responsive. Dropping it withdraws the promise: a task that exited is not
+/// unresponsive.
 #[derive(Debug)]
 pub struct Heartbeat {
     health: Health,
     id: u64,
 }
 
-/// One condition of readiness, unmet until [`ReadyCheck::met`].
+/// One condition of readiness, closed until [`ReadinessGate::open`].
 #[derive(Debug)]
-pub struct ReadyCheck {
+pub struct ReadinessGate {
     health: Health,
     name: String,
 }
 
 impl Health {
-    /// A heartbeat of the task `name`; the first beat is due after `within`.
-    pub fn beat(&self, name: impl Into<String>, within: Duration) -> Heartbeat {
-        let mut checks = self.checks();
-        let id = checks.next;
-        checks.next += 1;
-        checks.beats.insert(id, Beat { name: name.into(), due: Instant::now() + within });
+    /// A heartbeat of the task `name`; the first tick is due after `within`.
+    pub fn heartbeat(&self, name: impl Into<String>, within: Duration) -> Heartbeat {
+        let mut checks = self.0.lock();
+        let id = checks.next_id;
+        checks.next_id += 1;
+        checks.heartbeats.insert(id, Due { name: name.into(), at: Some(Instant::now() + within) });
+        drop(checks);
         Heartbeat { health: self.clone(), id }
     }
 
     /// A condition without which the process is not ready.
-    pub fn ready(&self, name: impl Into<String>) -> ReadyCheck {
+    pub fn readiness_gate(&self, name: impl Into<String>) -> ReadinessGate {
         let name = name.into();
-        self.checks().ready.insert(name.clone(), false);
-        ReadyCheck { health: self.clone(), name }
-    }
-
-    fn checks(&self) -> MutexGuard<'_, Checks> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().gates.insert(name.clone(), false);
+        ReadinessGate { health: self.clone(), name }
     }
 
     fn live(&self) -> (StatusCode, String) {
         let now = Instant::now();
-        let checks = self.checks();
-        let hanging: Vec<&Beat> = checks.beats.values().filter(|beat| beat.due < now).collect();
-        if hanging.is_empty() {
-            return (StatusCode::OK, format!("ok: {} tasks alive\n", checks.beats.len()));
+        let checks = self.0.lock();
+        let overdue = |due: &Due| due.at.filter(|at| *at < now).map(|at| now.duration_since(at).as_secs());
+        let unresponsive: Vec<(&Due, u64)> =
+            checks.heartbeats.values().filter_map(|due| Some((due, overdue(due)?))).collect();
+        if unresponsive.is_empty() {
+            return (StatusCode::OK, format!("ok: {} tasks alive\n", checks.heartbeats.len()));
         }
         let mut text = String::new();
-        for beat in hanging.iter().take(NAMED_MAX) {
-            let late = now.duration_since(beat.due).as_secs();
+        for (due, seconds) in unresponsive.iter().take(NAMED_MAX) {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "failed: {} should have shown a sign of life {late} s ago", beat.name);
+            let _ = writeln!(text, "failed: {}: heartbeat overdue by {seconds} s", due.name);
         }
-        if let Some(more) = hanging.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
+        if let Some(more) = unresponsive.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
             let _ = writeln!(text, "failed: {more} more");
         }
         (StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
     fn readiness(&self) -> (StatusCode, String) {
-        let checks = self.checks();
+        let checks = self.0.lock();
         let mut text = String::new();
-        for (name, met) in &checks.ready {
-            let _ = writeln!(text, "{}: {name}", if *met { "ok" } else { "waiting" });
+        for (name, open) in &checks.gates {
+            let _ = writeln!(text, "{}: {name}", if *open { "ok" } else { "pending" });
         }
-        let ready = checks.ready.values().all(|met| *met);
+        let ready = checks.gates.values().all(|open| *open);
         (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
     }
 }
 
 impl Heartbeat {
-    /// A sign of life; the next one comes within this time.
-    pub fn next_within(&self, within: Duration) {
-        if let Some(beat) = self.health.checks().beats.get_mut(&self.id) {
-            beat.due = Instant::now() + within;
+    /// The task is responsive; the next tick comes within this time.
+    pub fn tick(&self, within: Duration) {
+        self.set(Some(Instant::now() + within));
+    }
+
+    /// No tick is due until the next one.
+    pub fn pause(&self) {
+        self.set(None);
+    }
+
+    fn set(&self, at: Option<Instant>) {
+        if let Some(due) = self.health.0.lock().heartbeats.get_mut(&self.id) {
+            due.at = at;
         }
     }
 }
 
 impl Drop for Heartbeat {
     fn drop(&mut self) {
-        self.health.checks().beats.remove(&self.id);
+        self.health.0.lock().heartbeats.remove(&self.id);
     }
 }
 
-impl ReadyCheck {
-    /// The condition is met, for good.
-    pub fn met(&self) {
-        self.health.checks().ready.insert(self.name.clone(), true);
+impl ReadinessGate {
+    /// The condition holds, for good.
+    pub fn open(&self) {
+        self.health.0.lock().gates.insert(self.name.clone(), true);
     }
 }
 
@@ -153,7 +164,6 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use tokio::time::advance;
 
@@ -162,34 +172,34 @@ mod tests {
     const MINUTE: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
-    async fn livez_turns_red_when_a_task_hangs_and_names_it() {
+    async fn livez_fails_when_a_task_is_unresponsive_and_names_it() {
         let health = Health::default();
-        let beat = health.beat("worker default/orders-roma", MINUTE);
-        let _other = health.beat("watch FdiTaskGroup", MINUTE * 10);
+        let beat = health.heartbeat("worker default/orders-roma", MINUTE);
+        let _other = health.heartbeat("watch FdiTaskGroup", MINUTE * 10);
         advance(Duration::from_secs(59)).await;
-        beat.next_within(MINUTE);
+        beat.tick(MINUTE);
         advance(Duration::from_secs(59)).await;
         assert_eq!(health.live().0, StatusCode::OK);
         advance(Duration::from_secs(8)).await;
         let (code, text) = health.live();
         assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(text, "failed: worker default/orders-roma should have shown a sign of life 7 s ago\n");
-        beat.next_within(MINUTE);
+        assert_eq!(text, "failed: worker default/orders-roma: heartbeat overdue by 7 s\n");
+        beat.tick(MINUTE);
         assert_eq!(health.live().0, StatusCode::OK, "it lives again");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_ended_does_not_hang() {
+    async fn a_task_that_exited_is_not_unresponsive() {
         let health = Health::default();
-        drop(health.beat("worker default/orders-roma", MINUTE));
+        drop(health.heartbeat("worker default/orders-roma", MINUTE));
         advance(MINUTE * 2).await;
         assert_eq!(health.live(), (StatusCode::OK, "ok: 0 tasks alive\n".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn however_many_tasks_hang_the_answer_stays_short() {
+    async fn however_many_tasks_are_unresponsive_the_response_stays_short() {
         let health = Health::default();
-        let _beats: Vec<_> = (0..500).map(|n| health.beat(format!("worker {n}"), MINUTE)).collect();
+        let _beats: Vec<_> = (0..500).map(|n| health.heartbeat(format!("worker {n}"), MINUTE)).collect();
         advance(MINUTE * 2).await;
         let text = health.live().1;
         assert_eq!(text.lines().count(), NAMED_MAX + 1);
@@ -199,22 +209,23 @@ mod tests {
     #[test]
     fn readyz_waits_for_every_named_check_and_then_stays_ready() {
         let health = Health::default();
-        let (groups, instances) = (health.ready("store of FdiTaskGroup"), health.ready("store of FdiInstance"));
-        groups.met();
-        let waiting = "waiting: store of FdiInstance\nok: store of FdiTaskGroup\n";
-        assert_eq!(health.readiness(), (StatusCode::SERVICE_UNAVAILABLE, waiting.to_owned()));
-        instances.met();
+        let (groups, instances) =
+            (health.readiness_gate("store of FdiTaskGroup"), health.readiness_gate("store of FdiInstance"));
+        groups.open();
+        let pending = "pending: store of FdiInstance\nok: store of FdiTaskGroup\n";
+        assert_eq!(health.readiness(), (StatusCode::SERVICE_UNAVAILABLE, pending.to_owned()));
+        instances.open();
         drop(instances);
         assert_eq!(health.readiness().0, StatusCode::OK);
     }
 
     #[tokio::test]
-    async fn the_server_answers_on_its_three_paths_and_speaks_both_formats() {
+    async fn the_server_serves_its_three_paths_in_both_formats() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let health = Health::default();
-        let check = health.ready("stores");
+        let check = health.readiness_gate("stores");
         let server = tokio::spawn(serve(listener, health, Metrics::new()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let get = async |path: &str, accept: &str| {
@@ -224,7 +235,7 @@ mod tests {
         };
         assert_eq!(get("/livez", "*/*").await.0, 200);
         assert_eq!(get("/readyz", "*/*").await.0, 503);
-        check.met();
+        check.open();
         assert_eq!(get("/readyz", "*/*").await.0, 200);
         let (code, content_type, text) = get("/metrics", "application/openmetrics-text;version=1.0.0,*/*;q=0.1").await;
         assert_eq!((code, content_type.as_str()), (200, OPENMETRICS));

@@ -5,155 +5,149 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use crate::k8s::clients::Clients;
-use crate::time::clock::Clock;
 use crate::config::Config;
-use crate::k8s::events::Events;
-use crate::runtime::health::{self, Health};
-use crate::k8s::leader_election::{Ended, Leadership, Lost, elect};
+use crate::fdi::{Fdi, InvalidPattern};
+use crate::k8s::clients::KubeClients;
+use crate::k8s::events::EventRecorder;
+use crate::k8s::leader_election::{ElectionResult, Leadership, Lost, elect};
 use crate::metrics::Metrics;
+use crate::runtime::health::{self, Health};
+use crate::time::clock::Clock;
 
-/// How often the process itself shows a sign of life, and how late that may be.
-const BEAT: Duration = Duration::from_secs(5);
-const BEAT_LATE: Duration = Duration::from_mins(1);
-/// Calls in flight are dropped at once when their task is aborted; a task that does not even end then is left behind.
-const ABORT_LIMIT: Duration = Duration::from_millis(200);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
+/// Calls in flight are dropped at once when their task is aborted; a task that does not even end then is
+/// left behind.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What the supervisor works with.
+/// What the operator's work needs from its process.
 #[derive(Debug, Clone)]
-pub struct Parts {
+pub struct Runtime {
     pub config: Arc<Config>,
-    pub clients: Clients,
+    pub clients: KubeClients,
+    pub fdi: Fdi,
     pub clock: Clock,
     pub health: Health,
     pub metrics: Metrics,
-    pub events: Events,
+    pub events: EventRecorder,
     pub leadership: Leadership,
-    /// Cancelled at the beginning of a clean end: send nothing new, wait for what is in flight, return.
+    /// Cancelled at the beginning of a clean shutdown: send nothing new, wait for what is in flight, return.
     pub stop: CancellationToken,
 }
 
 /// Why the process ended without being asked to. Kubernetes starts it again.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum Error {
+    #[error("--allowed-endpoints: {0}")]
+    Config(#[from] InvalidPattern),
     #[error("leadership lost: {0}")]
     Leadership(#[from] Lost),
-    #[error("{task} ended unexpectedly{}", panicked.as_ref().map(|panic| format!(": {panic}")).unwrap_or_default())]
-    TaskEnded { task: &'static str, panicked: Option<JoinError> },
-    #[error("the server for /livez, /readyz and /metrics ended: {0}")]
-    Admin(#[source] io::Error),
+    #[error("{task} exited unexpectedly{}", panicked.as_ref().map(|panic| format!(": {panic}")).unwrap_or_default())]
+    TaskExited { task: &'static str, panicked: Option<JoinError> },
+    #[error("the server for /livez, /readyz and /metrics failed: {0}")]
+    Server(#[source] io::Error),
 }
 
-/// Runs until `asked_to_end` resolves (then cleanly, within the configured limits, `Ok`) or something ends that must not.
-/// `supervise` does the operator's work and returns soon after [`Parts::stop`].
-pub async fn operate<S>(
+/// Runs until `shutdown_signal` resolves (then it shuts down cleanly, within the configured times, and
+/// returns `Ok`) or something exits that must not. `controller` does the operator's work and returns soon
+/// after [`Runtime::stop`].
+pub async fn run<C>(
     config: Config,
-    clients: Clients,
+    clients: KubeClients,
     listener: TcpListener,
-    asked_to_end: impl Future<Output = ()>,
-    supervise: impl FnOnce(Parts) -> S,
-) -> Result<(), Failure>
+    shutdown_signal: impl Future<Output = ()>,
+    controller: impl FnOnce(Runtime) -> C,
+) -> Result<(), Error>
 where
-    S: Future<Output = ()> + Send + 'static,
+    C: Future<Output = ()> + Send + 'static,
 {
     let clock = Clock::start();
     let health = Health::default();
     let metrics = Metrics::new();
-    let (events, publisher) = Events::channel(metrics.clone());
+    let fdi = Fdi::new(config.fdi.clone())?;
+    let (events, publisher) = EventRecorder::channel(metrics.clone());
     let shutdown = config.shutdown;
     let stop = CancellationToken::new();
     let release = CancellationToken::new();
 
-    let reporter =
-        config.election.as_ref().map_or_else(|| "fdi-operator".to_owned(), |election| election.identity.clone());
-    let mut admin = Task::spawn(health::serve(listener, health.clone(), metrics.clone()));
-    let _publishing = Task::spawn(publisher.run(clients.requests.clone(), reporter));
-    let _beating = Task::spawn(beat(health.clone()));
+    let identity = config.leader_election.as_ref().map(|params| params.identity.clone());
+    let mut server = spawn(health::serve(listener, health.clone(), metrics.clone()));
+    let reporter = identity.unwrap_or_else(|| "fdi-operator".to_owned());
+    let _publisher = spawn(publisher.run(clients.requests.clone(), reporter));
+    let _heartbeat = spawn(heartbeat(health.clone()));
     let (leadership, mut election) = start_election(&config, &clients, clock, &release);
-    let _telling = Task::spawn(tell_leadership(leadership.clone(), metrics.clone()));
-    let parts =
-        Parts { config: Arc::new(config), clients, clock, health, metrics, events, leadership, stop: stop.clone() };
-    let mut work = Task::spawn(supervise(parts));
+    let _leadership = spawn(export_leadership(leadership.clone(), metrics.clone()));
+    let config = Arc::new(config);
+    let runtime = Runtime { config, clients, fdi, clock, health, metrics, events, leadership, stop: stop.clone() };
+    let mut work = spawn(controller(runtime));
 
     tokio::select! {
         biased;
-        () = asked_to_end => {}
-        ended = &mut election.0 => return Err(election_failure(ended)),
-        ended = &mut work.0 => return Err(Failure::TaskEnded { task: "the supervisor", panicked: ended.err() }),
-        ended = &mut admin.0 => return Err(match ended {
-            Ok(Err(error)) => Failure::Admin(error),
-            other => Failure::TaskEnded { task: "the admin server", panicked: other.err() },
+        () = shutdown_signal => {}
+        result = &mut election => return Err(election_error(result)),
+        result = &mut work => return Err(Error::TaskExited { task: "the controller", panicked: result.err() }),
+        result = &mut server => return Err(match result {
+            Ok(Err(error)) => Error::Server(error),
+            other => Error::TaskExited { task: "the server for /livez", panicked: other.err() },
         }),
     }
 
-    let asked = Instant::now();
-    info!(drain = ?shutdown.drain, "ending: no new calls; waiting for those in flight");
+    let began = Instant::now();
+    info!(drain = ?shutdown.drain, "shutting down: waiting for in-flight calls");
     stop.cancel();
-    if timeout_at(asked + shutdown.drain, &mut work.0).await.is_err() {
-        warn!("calls in flight are dropped; their outcome is looked at by the next leader");
-        work.0.abort();
-        let _ = timeout_at(Instant::now() + ABORT_LIMIT, &mut work.0).await;
+    if timeout_at(began + shutdown.drain, &mut work).await.is_err() {
+        warn!("in-flight calls dropped; the next leader observes their outcome");
+        work.abort();
+        let _ = timeout_at(Instant::now() + ABORT_TIMEOUT, &mut work).await;
     }
-    // Only now: the next leader may call as soon as it sees the Lease free.
+    // Only now: the next leader may send calls as soon as it sees the Lease free.
     release.cancel();
-    if timeout_at(asked + shutdown.limit, &mut election.0).await.is_err() {
-        warn!("the Lease was not given back in time; it runs out by itself");
+    if timeout_at(began + shutdown.timeout, &mut election).await.is_err() {
+        warn!("the Lease was not released in time; it expires by itself");
     }
-    info!(took = ?asked.elapsed(), "ended");
+    info!(took = ?began.elapsed(), "shut down");
     Ok(())
 }
 
-/// A task that ends with its handle.
-struct Task<T>(JoinHandle<T>);
-
-impl<T: Send + 'static> Task<T> {
-    fn spawn(future: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(tokio::spawn(future))
-    }
-}
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(tokio::spawn(task))
 }
 
 fn start_election(
     config: &Config,
-    clients: &Clients,
+    clients: &KubeClients,
     clock: Clock,
     release: &CancellationToken,
-) -> (Leadership, Task<Ended>) {
+) -> (Leadership, AbortOnDropHandle<ElectionResult>) {
     let release = release.clone();
-    let Some(settings) = config.election.clone() else {
-        return (
-            Leadership::always(),
-            Task::spawn(async move {
-                release.cancelled().await;
-                Ended::Released
-            }),
-        );
+    let Some(params) = config.leader_election.clone() else {
+        let released = async move {
+            release.cancelled().await;
+            ElectionResult::Released
+        };
+        return (Leadership::always(), spawn(released));
     };
-    let (seat, leadership) = Leadership::contested();
+    let (sender, leadership) = Leadership::channel();
     let (client, namespace) = (clients.lease.clone(), clients.namespace.clone());
-    let election = Task::spawn(async move { elect(client, &namespace, &settings, clock, seat, release).await });
+    let election = spawn(async move { elect(client, &namespace, &params, clock, sender, release).await });
     (leadership, election)
 }
 
-fn election_failure(ended: Result<Ended, JoinError>) -> Failure {
-    match ended {
-        Ok(Ended::Lost(lost)) => Failure::Leadership(lost),
-        Ok(Ended::Released) => Failure::TaskEnded { task: "the election", panicked: None },
-        Err(panic) => Failure::TaskEnded { task: "the election", panicked: Some(panic) },
+fn election_error(result: Result<ElectionResult, JoinError>) -> Error {
+    match result {
+        Ok(ElectionResult::Lost(lost)) => Error::Leadership(lost),
+        Ok(ElectionResult::Released) => Error::TaskExited { task: "the election", panicked: None },
+        Err(panic) => Error::TaskExited { task: "the election", panicked: Some(panic) },
     }
 }
 
-async fn tell_leadership(leadership: Leadership, metrics: Metrics) {
+async fn export_leadership(leadership: Leadership, metrics: Metrics) {
     metrics.leader(false);
     let permit = leadership.acquired().await;
     metrics.leader(true);
@@ -161,53 +155,56 @@ async fn tell_leadership(leadership: Leadership, metrics: Metrics) {
     metrics.leader(false);
 }
 
-async fn beat(health: Health) {
-    let heart = health.beat("process", BEAT_LATE);
-    let mut ticks = tokio::time::interval(BEAT);
+async fn heartbeat(health: Health) {
+    let heartbeat = health.heartbeat("process", HEARTBEAT_TIMEOUT);
+    let mut ticks = tokio::time::interval(HEARTBEAT_INTERVAL);
     loop {
         ticks.tick().await;
-        heart.next_within(BEAT_LATE);
+        heartbeat.tick(HEARTBEAT_TIMEOUT);
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use clap::Parser;
     use tokio::sync::oneshot;
     use tokio::time::sleep;
 
     use super::*;
-    use crate::config::Flags;
+    use crate::config::Shutdown;
+    use crate::k8s::leader_election::Params;
 
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        flags: Flags,
-    }
-
-    /// The process against an API server at `url`, asked to end when the sender is used.
-    async fn operated<S>(
+    /// Runs against an API server at `url`; shuts down when the sender is used.
+    async fn run_against<C>(
         url: &str,
-        flags: &[&str],
-        supervise: impl FnOnce(Parts) -> S,
+        config: Config,
+        controller: impl FnOnce(Runtime) -> C,
         end: oneshot::Receiver<()>,
-    ) -> Result<(), Failure>
+    ) -> Result<(), Error>
     where
-        S: Future<Output = ()> + Send + 'static,
+        C: Future<Output = ()> + Send + 'static,
     {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let config = Cli::try_parse_from(["test"].iter().chain(flags)).unwrap().flags.check().unwrap();
-        let clients = Clients::new(&kube::Config::new(url.parse().unwrap())).unwrap();
+        let clients = KubeClients::new(&kube::Config::new(url.parse().unwrap())).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let asked_to_end = async {
+        let shutdown_signal = async {
             let _ = end.await;
         };
-        operate(config, clients, listener, asked_to_end, supervise).await
+        run(config, clients, listener, shutdown_signal, controller).await
     }
 
-    async fn waits_for_stop(parts: Parts) {
-        parts.stop.cancelled().await;
+    fn elected() -> Config {
+        let params = Params {
+            name: "fdi-operator".to_owned(),
+            namespace: None,
+            identity: "me".to_owned(),
+            lease_duration: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry_period: Duration::from_secs(2),
+        };
+        Config { leader_election: Some(params), ..Config::default() }
+    }
+
+    async fn waits_for_stop(runtime: Runtime) {
+        runtime.stop.cancelled().await;
     }
 
     /// Nothing listens there.
@@ -217,12 +214,12 @@ mod tests {
     async fn it_ends_at_once_when_the_api_server_was_never_reachable() {
         let (end, asked) = oneshot::channel();
         let (started, mut running) = oneshot::channel();
-        let process = operated(
+        let process = run_against(
             REFUSED,
-            &[],
-            async move |parts: Parts| {
+            elected(),
+            async move |runtime: Runtime| {
                 let _ = started.send(());
-                waits_for_stop(parts).await;
+                waits_for_stop(runtime).await;
             },
             asked,
         );
@@ -257,7 +254,7 @@ mod tests {
             end.send(()).unwrap();
             asked
         };
-        let (ended, asked) = tokio::join!(operated(&url, &[], waits_for_stop, asked), asking);
+        let (ended, asked) = tokio::join!(run_against(&url, elected(), waits_for_stop, asked), asking);
         assert!(ended.is_ok());
         assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
         accepting.abort();
@@ -268,13 +265,14 @@ mod tests {
         let (end, asked) = oneshot::channel();
         let (dropped, was_dropped) = oneshot::channel::<()>();
         end.send(()).unwrap();
-        let flags = ["--shutdown-drain=200ms", "--shutdown-limit=1s", "--leader-election=false"];
+        let shutdown = Shutdown { drain: Duration::from_millis(200), timeout: Duration::from_secs(1) };
+        let config = Config { shutdown, ..Config::default() };
         let began = Instant::now();
-        let busy = async move |_: Parts| {
+        let busy = async move |_: Runtime| {
             let _held = dropped;
             sleep(Duration::from_mins(10)).await;
         };
-        operated(REFUSED, &flags, busy, asked).await.unwrap();
+        run_against(REFUSED, config, busy, asked).await.unwrap();
         assert!(began.elapsed() >= Duration::from_millis(200) && began.elapsed() < Duration::from_secs(1));
         assert!(was_dropped.await.is_err(), "the work was dropped");
     }
@@ -284,34 +282,34 @@ mod tests {
         let (end, asked) = oneshot::channel();
         let (done, was_done) = oneshot::channel();
         end.send(()).unwrap();
-        let finishing = async move |parts: Parts| {
-            parts.stop.cancelled().await;
+        let finishing = async move |runtime: Runtime| {
+            runtime.stop.cancelled().await;
             sleep(Duration::from_millis(100)).await;
             done.send(()).unwrap();
         };
-        operated(REFUSED, &["--leader-election=false"], finishing, asked).await.unwrap();
+        run_against(REFUSED, Config::default(), finishing, asked).await.unwrap();
         assert!(was_done.await.is_ok());
     }
 
     #[tokio::test]
     async fn without_election_the_permit_is_there_at_once() {
         let (end, asked) = oneshot::channel();
-        let leading = async move |parts: Parts| {
-            parts.leadership.acquired().await.check().unwrap();
+        let leading = async move |runtime: Runtime| {
+            runtime.leadership.acquired().await.check().unwrap();
             end.send(()).unwrap();
-            parts.stop.cancelled().await;
+            runtime.stop.cancelled().await;
         };
-        operated(REFUSED, &["--leader-election=false"], leading, asked).await.unwrap();
+        run_against(REFUSED, Config::default(), leading, asked).await.unwrap();
     }
 
     #[tokio::test]
-    async fn a_supervisor_that_ends_or_panics_ends_the_process() {
+    async fn a_controller_that_exits_or_panics_ends_the_process() {
         let (_end, asked) = oneshot::channel();
-        let ended = operated(REFUSED, &[], async |_| (), asked).await.unwrap_err();
-        assert_eq!(ended.to_string(), "the supervisor ended unexpectedly");
+        let ended = run_against(REFUSED, elected(), async |_| (), asked).await.unwrap_err();
+        assert_eq!(ended.to_string(), "the controller exited unexpectedly");
         let (_end, asked) = oneshot::channel();
-        let panicking = async |_: Parts| panic!("on purpose");
-        let ended = operated(REFUSED, &[], panicking, asked).await.unwrap_err();
-        assert!(ended.to_string().starts_with("the supervisor ended unexpectedly: task"), "{ended}");
+        let panicking = async |_: Runtime| panic!("on purpose");
+        let ended = run_against(REFUSED, elected(), panicking, asked).await.unwrap_err();
+        assert!(ended.to_string().starts_with("the controller exited unexpectedly: task"), "{ended}");
     }
 }

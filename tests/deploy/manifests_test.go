@@ -82,7 +82,7 @@ func TestTheEndToEndOverlayChangesNothingButAddressesAndImage(t *testing.T) {
 	compare(t, shipped, tested)
 }
 
-// The pod must be able to end cleanly: the operator takes up to 6 s (--shutdown-limit).
+// The pod must be able to end cleanly: the operator takes up to 6 s (--shutdown-timeout).
 func TestThePodHasTimeToGiveTheLeaseBack(t *testing.T) {
 	pod := field(find(t, kustomize(t, "base"), "Deployment", "fdi-operator"), "spec", "template", "spec")
 	if grace := as[float64](field(pod, "terminationGracePeriodSeconds")); grace < 10 {

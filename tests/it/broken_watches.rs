@@ -192,7 +192,7 @@ async fn an_object_that_makes_no_sense_stops_the_watch_of_no_other() {
 }
 
 /// So that a dead watch is noticed within seconds here.
-const SHORT: &str = "--watch-length=2s";
+const SHORT: &str = "--watch-timeout=2s";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_dies_silently_is_begun_anew_from_where_it_was() {

@@ -44,7 +44,7 @@ async fn a_hundred_and_forty_two_groups_present_at_start_cost_exactly_a_hundred_
     let versions = resource_versions(&stage).await;
     let lists = stage.service.list_calls().len();
     // Five poll intervals of ten quick seconds.
-    let polls = fast().poll_second * 10 * 5;
+    let polls = fast().poll_interval_unit * 10 * 5;
     tokio::time::sleep(polls).await;
     assert_eq!(starts(&stage), 100);
     assert_eq!(resource_versions(&stage).await, versions, "an idle operator writes nothing");

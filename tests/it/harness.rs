@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, types};
+use fdi_operator::crd::{ConditionStatus, FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, condition_types};
 use fdi_simulator::{Action, Entry, InstanceHandle, Options, Simulator, User};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
@@ -174,7 +174,7 @@ impl Stage {
         let said = async {
             loop {
                 let status = self.instances().get(name).await.unwrap().status.unwrap_or_default();
-                let ready = status.conditions.iter().find(|c| c.type_ == types::READY);
+                let ready = status.conditions.iter().find(|c| c.type_ == condition_types::READY);
                 if ready.is_some_and(|c| c.reason == reason) {
                     return;
                 }
@@ -232,7 +232,7 @@ impl Stage {
 /// Status and reason of the Ready condition, if it is of today's generation.
 pub fn says(group: &FdiTaskGroup) -> Option<(ConditionStatus, String)> {
     let status = group.status.as_ref()?;
-    let ready = status.conditions.iter().find(|c| c.type_ == types::READY)?;
+    let ready = status.conditions.iter().find(|c| c.type_ == condition_types::READY)?;
     let today = Some(ready.observed_generation) == group.metadata.generation
         && Some(status.observed_generation) == group.metadata.generation;
     today.then(|| (ready.status, ready.reason.clone()))

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use fdi_operator::clients::Clients;
-use fdi_operator::config::Flags;
-use fdi_operator::process::{Parts, operate};
+use fdi_operator::config::flags::Flags;
+use fdi_operator::testing::{KubeClients, Runtime, run};
 use fdi_simulator::{Effect, Operation, Trigger};
 use rustix::process::Signal;
 use tokio::net::TcpListener;
@@ -36,7 +35,7 @@ async fn it_ends_within_six_seconds_while_a_call_hangs() {
 async fn it_stays_alive_and_ends_cleanly_when_the_api_server_was_never_reached() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::with_kubeconfig(&kubeconfig_for(&folder, "http://127.0.0.1:1"), &[]);
-    process.logged("the watch failed").await;
+    process.logged("watch failed").await;
     assert_eq!(process.get("/livez").await.0, 200);
     assert_eq!(process.get("/readyz").await.0, 503);
     ends_cleanly(process, "when the API server refuses connections").await;
@@ -88,23 +87,22 @@ struct Cli {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn livez_turns_red_when_one_of_our_own_tasks_hangs_and_names_it() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let flags = ["operator", ALONE, "--shutdown-drain=100ms", "--shutdown-limit=200ms"];
-    let config = Cli::try_parse_from(flags).unwrap().flags.check().unwrap();
-    let clients = Clients::new(&kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+async fn livez_fails_when_one_of_our_own_tasks_is_unresponsive_and_names_it() {
+    let flags = ["operator", ALONE, "--shutdown-drain=100ms", "--shutdown-timeout=200ms"];
+    let config = Cli::try_parse_from(flags).unwrap().flags.validate().unwrap();
+    let clients = KubeClients::new(&kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/livez", listener.local_addr().unwrap());
     let (hang, hangs) = tokio::sync::oneshot::channel::<()>();
     let (end, asked_to_end) = tokio::sync::oneshot::channel::<()>();
     // Lives for as long as it is let, then never shows a sign of life again.
-    let work = |parts: Parts| async move {
-        let heart = parts.health.beat("worker of orders/roma", Duration::from_millis(500));
+    let work = |runtime: Runtime| async move {
+        let heart = runtime.health.heartbeat("worker of orders/roma", Duration::from_millis(500));
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         let living = async {
             loop {
                 ticks.tick().await;
-                heart.next_within(Duration::from_millis(500));
+                heart.tick(Duration::from_millis(500));
             }
         };
         tokio::select! {
@@ -116,7 +114,7 @@ async fn livez_turns_red_when_one_of_our_own_tasks_hangs_and_names_it() {
     let asked = async {
         let _ = asked_to_end.await;
     };
-    let running = tokio::spawn(operate(config, clients, listener, asked, work));
+    let running = tokio::spawn(run(config, clients, listener, asked, work));
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let live = async || {
         let answer = http.get(&url).send().await.unwrap();
@@ -135,7 +133,7 @@ async fn livez_turns_red_when_one_of_our_own_tasks_hangs_and_names_it() {
         }
     };
     let text = tokio::time::timeout(SOON, red).await.expect("it turns red");
-    assert!(text.starts_with("failed: worker of orders/roma should have shown a sign of life"), "{text}");
+    assert!(text.starts_with("failed: worker of orders/roma: heartbeat overdue by "), "{text}");
     assert_eq!(text.lines().count(), 1, "only what hangs is named: {text}");
     faults::row(
         "a task of the operator's own hangs (due within 0.5 s here)",

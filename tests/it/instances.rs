@@ -81,7 +81,7 @@ async fn throttled_calls_pause_the_instance_and_nothing_is_lost() {
         let next =
             calls.iter().find(|call| call.seq > refused.seq && call.arrived_at > refused.arrived_at + 20).unwrap();
         let pause = Duration::from_millis(u64::try_from(next.arrived_at - refused.answered_at.unwrap()).unwrap());
-        let least = retry_after.map_or(fast().backoff_base, Duration::from_secs).mul_f64(0.85);
+        let least = retry_after.map_or(fast().backoff.base, Duration::from_secs).mul_f64(0.85);
         assert!(pause >= least, "{retry_after:?}: paused for {pause:?}");
     }
 }

@@ -14,7 +14,7 @@ mod leadership;
 mod lost_answers;
 mod ownership;
 mod poison;
-mod rights;
+mod rbac;
 mod settling;
 mod sign_in;
 mod timelines;

@@ -4,8 +4,8 @@ mod leak;
 
 use std::time::{Duration, Instant};
 
-use fdi_operator::crd::{ConditionStatus, FdiInstance, event_reasons, reasons, types};
-use fdi_operator::timings::Timings;
+use fdi_operator::crd::{ConditionStatus, FdiInstance, condition_types, event_reasons, reasons};
+use fdi_operator::testing::{Backoff, Timings};
 use fdi_simulator::{AccessKey, Certificate, Filter, Identity, InstanceHandle, Options, Simulator, User};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -139,7 +139,7 @@ async fn an_authority_that_is_not_trusted_is_told_and_the_right_bundle_helps() {
     stage.group("orders", "Running", &ids).await;
     let _operator = Operator::start(&stage).await;
     wait_instances(&stage, "told", |instance| {
-        denied(instance, types::SYNCED)
+        denied(instance, condition_types::SYNCED)
             .is_some_and(|(reason, message)| reason == reasons::TLS_FAILED && message.contains("caBundle"))
     })
     .await;
@@ -187,15 +187,16 @@ async fn a_changed_secret_is_used_within_its_time_in_back_off_and_after_it_was_m
     apply(&stage, "roma", over_tls(&stage, "accessKey")).await;
     stage.group("orders", "Running", &ids).await;
     // The waits after a failure are left long: it must be the Secret that ends them.
-    let timings = Timings { backoff_base: Duration::from_mins(10), ..fast() };
-    let within = timings.secret_reread + Duration::from_secs(2);
+    let backoff = Backoff { base: Duration::from_mins(10), max: Duration::from_mins(10) };
+    let timings = Timings { backoff, ..fast() };
+    let within = timings.secret_refresh + Duration::from_secs(2);
     let _operator = Operator::with(&stage, timings, &[]).await;
 
     stage.wait_reason("orders", reasons::SECRET_NOT_FOUND).await;
     stage.secret(SECRET, &[("accessKey", KEY), ("secretKey", "wrong")]).await;
     let created = Instant::now();
     wait_instances(&stage, "refused", |instance| {
-        denied(instance, types::SYNCED).is_some_and(|(reason, _)| reason == reasons::SIGN_IN_REFUSED)
+        denied(instance, condition_types::SYNCED).is_some_and(|(reason, _)| reason == reasons::SIGN_IN_REFUSED)
     })
     .await;
     assert!(created.elapsed() < within, "used {:?} after it was created", created.elapsed());
@@ -223,7 +224,7 @@ async fn a_hundred_instances_with_one_refused_key_send_three_requests_at_most_un
     }
     let _operator = Operator::start(&stage).await;
     wait_instances(&stage, "refused", |instance| {
-        denied(instance, types::SYNCED).is_some_and(|(reason, _)| reason == reasons::SIGN_IN_REFUSED)
+        denied(instance, condition_types::SYNCED).is_some_and(|(reason, _)| reason == reasons::SIGN_IN_REFUSED)
     })
     .await;
     // Longer than the first waits of the credential: 5 and 10 seconds.
@@ -234,7 +235,7 @@ async fn a_hundred_instances_with_one_refused_key_send_three_requests_at_most_un
     rotate(&stage, &[("secretKey", "right")]).await;
     wait_instances(&stage, "signed in", |instance| {
         instance.status.as_ref().is_some_and(|status| {
-            status.conditions.iter().any(|c| c.type_ == types::READY && c.status == ConditionStatus::True)
+            status.conditions.iter().any(|c| c.type_ == condition_types::READY && c.status == ConditionStatus::True)
         })
     })
     .await;
@@ -256,7 +257,7 @@ async fn an_endpoint_that_is_not_allowed_is_told_and_nothing_is_sent() {
     stage.group("orders", "Running", &ids).await;
     let _operator = Operator::start(&stage).await;
     wait_instances(&stage, "told", |instance| {
-        denied(instance, types::SYNCED).is_some_and(|(reason, message)| {
+        denied(instance, condition_types::SYNCED).is_some_and(|(reason, message)| {
             reason == reasons::ENDPOINT_NOT_ALLOWED && message.contains("example.com") && message.contains("list")
         })
     })

@@ -198,7 +198,7 @@ async fn connections_that_die_silently_are_replaced_and_the_leader_stays_the_lea
     std::fs::write(&path, direct.replace(&target, &proxy.address().to_string())).unwrap();
     let (scope, lease) =
         (format!("--namespaces={}", stage.namespace), format!("--lease-namespace={}", stage.namespace));
-    let mut process = Process::with_kubeconfig(&path, &[&scope, &lease, "--watch-length=3s"]);
+    let mut process = Process::with_kubeconfig(&path, &[&scope, &lease, "--watch-timeout=3s"]);
     stage.group("orders", "Running", &ids).await;
     stage.wait_ready("orders").await;
 

@@ -167,5 +167,4 @@ impl Parts<'_> {
 }
 
 #[cfg(test)]
-#[path = "access_key_tests.rs"]
 mod tests;

@@ -1,19 +1,20 @@
-//! What is known about each credential, for all instances of the process together.
+//! What is known about each breaker, for all instances of the process together.
 //!
 //! Six wrong signatures in a row lock an access key for all its users, and wrong passwords lock a user. So a credential that
 //! is refused is not tried again by everybody who has it: at most [`REFUSALS_MAX`] refusals in [`WINDOW`], whoever asks.
-//! A credential that was never accepted, or was just refused, is tried by one request at a time; a proven one runs freely.
-//! Changed Secret data are another credential, which starts anew.
+//! A credential that was never accepted, or was just refused, is tried by one request at a time; a closed one runs freely.
+//! Changed Secret data are another breaker, which starts anew.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::fdi::auth::{Fingerprint, PasswordSignIn};
+use crate::fdi::auth::{Fingerprint, TokenCache};
 use crate::fdi::{CallError, Cause, Class};
 
 pub(crate) const REFUSALS_MAX: usize = 3;
@@ -22,74 +23,74 @@ pub(crate) const WINDOW: Duration = Duration::from_mins(5);
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
-/// A trial that hangs must not hold up the other instances that share the credential: after this long the next one may
+/// A trial that hangs must not hold up the other instances that share the breaker: after this long the next one may
 /// go beside it, as long as all of them refused would still be at most [`REFUSALS_MAX`].
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often one who must wait although no trial is in turn looks again.
+/// How often one who must wait although no trial is in slot looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Entries are forgotten when unused for this long.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
 
-/// Which credential: where it is asked for, and the hash of who it is with all secret data.
+/// Which breaker: where it is context for, and the hash of who it is with all secret data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct CredentialKey {
+pub(crate) struct CircuitKey {
     pub(crate) site: String,
     pub(crate) fingerprint: Fingerprint,
 }
 
 /// All credentials of the process.
 #[derive(Default)]
-pub(crate) struct Credentials {
-    known: Mutex<HashMap<CredentialKey, Arc<Credential>>>,
+pub(crate) struct CircuitBreakers {
+    known: Mutex<HashMap<CircuitKey, Arc<CircuitBreaker>>>,
 }
 
-impl Credentials {
+impl CircuitBreakers {
     /// The entry for `key`, shared by all who have the same.
-    pub(crate) fn get(&self, key: CredentialKey) -> Arc<Credential> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, credential| Arc::strong_count(credential) > 1 || credential.idle() < FORGET_AFTER);
-        let credential = known.entry(key).or_default();
-        credential.state().last_used = Instant::now();
-        Arc::clone(credential)
+    pub(crate) fn get(&self, key: CircuitKey) -> Arc<CircuitBreaker> {
+        let mut known = self.known.lock();
+        known.retain(|_, breaker| Arc::strong_count(breaker) > 1 || breaker.idle() < FORGET_AFTER);
+        let breaker = known.entry(key).or_default();
+        breaker.state().last_used = Instant::now();
+        Arc::clone(breaker)
     }
 }
 
-impl fmt::Debug for Credentials {
+impl fmt::Debug for CircuitBreakers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials")
+        f.write_str("CircuitBreakers")
     }
 }
 
-/// What is known about one credential.
-pub(crate) struct Credential {
+/// What is known about one breaker.
+pub(crate) struct CircuitBreaker {
     state: Mutex<State>,
     trial: Arc<Semaphore>,
     /// The tokens that a password gave, by project.
-    tokens: Mutex<HashMap<String, Arc<PasswordSignIn>>>,
+    tokens: Mutex<HashMap<String, Arc<TokenCache>>>,
 }
 
 struct State {
-    proven: bool,
+    closed: bool,
     /// When it was refused, within the last [`WINDOW`].
     refusals: VecDeque<Instant>,
     /// Refusals since it was last accepted; makes the waits grow.
     streak: u32,
-    barred: Option<(Instant, CallError)>,
-    /// Requests under way that try an unproven credential.
+    open_until: Option<(Instant, CallError)>,
+    /// Requests under way that try an unproven breaker.
     trials: usize,
     last_used: Instant,
 }
 
-impl Default for Credential {
+impl Default for CircuitBreaker {
     fn default() -> Self {
         Self {
             state: Mutex::new(State {
-                proven: false,
+                closed: false,
                 refusals: VecDeque::new(),
                 streak: 0,
-                barred: None,
+                open_until: None,
                 trials: 0,
                 last_used: Instant::now(),
             }),
@@ -99,18 +100,18 @@ impl Default for Credential {
     }
 }
 
-impl Credential {
-    /// Leave to send one request with this credential. Waits while another request tries it.
+impl CircuitBreaker {
+    /// Slot to send one request with this breaker. Waits while another request tries it.
     ///
     /// # Errors
-    /// At once, with the last refusal and the time until the next try, while the credential is barred.
+    /// At once, with the last refusal and the time until the next try, while the credential is open_until.
     pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admission, CallError> {
         loop {
             if let Some(admission) = self.enter(None)? {
                 return Ok(admission);
             }
-            let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.trial).acquire_owned()).await;
-            let trial = Trial { _turn: turn.ok().and_then(Result::ok) };
+            let slot = tokio::time::timeout(PATIENCE, Arc::clone(&self.trial).acquire_owned()).await;
+            let trial = Probe { _turn: slot.ok().and_then(Result::ok) };
             if let Some(admission) = self.enter(Some(trial))? {
                 return Ok(admission);
             }
@@ -118,28 +119,28 @@ impl Credential {
         }
     }
 
-    /// Lets a proven credential through, and an unproven one as `trial` while there is room for one.
-    fn enter(self: &Arc<Self>, trial: Option<Trial>) -> Result<Option<Admission>, CallError> {
+    /// Lets a closed credential through, and an unproven one as `trial` while there is room for one.
+    fn enter(self: &Arc<Self>, trial: Option<Probe>) -> Result<Option<Admission>, CallError> {
         let mut state = self.state();
         let now = Instant::now();
         state.last_used = now;
-        if let Some((until, error)) = &state.barred
+        if let Some((until, error)) = &state.open_until
             && *until > now
         {
             return Err(CallError { retry_after: Some(*until - now), ..error.clone() });
         }
-        let trial = trial.filter(|_| !state.proven);
+        let trial = trial.filter(|_| !state.closed);
         if trial.is_some() && state.room_for_a_trial() {
             state.trials += 1;
-        } else if !state.proven {
+        } else if !state.closed {
             return Ok(None);
         }
-        Ok(Some(Admission { credential: Arc::clone(self), since: now, trial }))
+        Ok(Some(Admission { breaker: Arc::clone(self), since: now, trial }))
     }
 
     /// The token for `project_id`, for all who have this password.
-    pub(crate) fn password_sign_in(&self, project_id: &str) -> Arc<PasswordSignIn> {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn password_sign_in(&self, project_id: &str) -> Arc<TokenCache> {
+        let mut tokens = self.tokens.lock();
         Arc::clone(tokens.entry(project_id.to_owned()).or_default())
     }
 
@@ -148,7 +149,7 @@ impl Credential {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -171,7 +172,7 @@ impl State {
         if self.refusals.back().is_none_or(|last| since >= *last) {
             self.streak = self.streak.saturating_add(1);
         }
-        self.proven = false;
+        self.closed = false;
         self.refusals.push_back(now);
         self.forget_old_refusals();
         let growth = 1_u32.checked_shl(self.streak.saturating_sub(1)).unwrap_or(u32::MAX);
@@ -181,52 +182,52 @@ impl State {
         if let Some(leaves_room) = self.refusals.len().checked_sub(REFUSALS_MAX) {
             until = until.max(self.refusals[leaves_room] + WINDOW);
         }
-        self.barred = Some((until, error.clone()));
+        self.open_until = Some((until, error.clone()));
         until - now
     }
 }
 
-/// The turn of one request to try an unproven credential; without a permit when it lost its patience.
-struct Trial {
+/// The slot of one request to try an unproven credential; without a permit when it lost its patience.
+struct Probe {
     _turn: Option<OwnedSemaphorePermit>,
 }
 
-/// Leave for one request. Dropped without a verdict (no answer, or one that says nothing about the sign-in) nothing is learnt.
+/// Slot for one request. Dropped without a is_consistent (no answer, or one that says nothing about the sign-in) nothing is learnt.
 pub(crate) struct Admission {
-    credential: Arc<Credential>,
+    breaker: Arc<CircuitBreaker>,
     since: Instant,
-    trial: Option<Trial>,
+    trial: Option<Probe>,
 }
 
 impl Admission {
     /// The service let the request in.
     pub(crate) fn accepted(self) {
-        let mut state = self.credential.state();
+        let mut state = self.breaker.state();
         // A refusal that came after this request was sent knows better.
         if state.refusals.back().is_none_or(|last| self.since >= *last) {
-            state.proven = true;
+            state.closed = true;
             state.streak = 0;
-            state.barred = None;
+            state.open_until = None;
         }
     }
 
     /// The service refused the sign-in, with `error`, which then says when the credential may be tried again.
     pub(crate) fn refused(self, error: &mut CallError) {
-        error.retry_after = Some(self.credential.state().refused(self.since, error));
+        error.retry_after = Some(self.breaker.state().refused(self.since, error));
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
         if self.trial.is_some() {
-            let mut state = self.credential.state();
+            let mut state = self.breaker.state();
             state.trials = state.trials.saturating_sub(1);
         }
     }
 }
 
-/// Whether `outcome` shows that the service knew the credential, whatever else it said.
-pub(crate) fn proves<T>(outcome: &Result<T, CallError>) -> bool {
+/// Whether `outcome` shows that the service knew the breaker, whatever else it said.
+pub(crate) fn authenticates<T>(outcome: &Result<T, CallError>) -> bool {
     match outcome {
         Ok(_) => true,
         Err(error) => matches!(error.class, Class::Split | Class::SplitOnce) || error.cause == Cause::Forbidden,
@@ -234,5 +235,4 @@ pub(crate) fn proves<T>(outcome: &Result<T, CallError>) -> bool {
 }
 
 #[cfg(test)]
-#[path = "credential_tests.rs"]
 mod tests;

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::fdi::auth::circuit_breaker::Credential;
-use crate::fdi::transport::Reply;
+use crate::fdi::auth::circuit_breaker::CircuitBreaker;
+use crate::fdi::transport::HttpResponse;
 use crate::fdi::{CallError, Class};
 
 const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
@@ -23,7 +23,7 @@ const RENEW_BEFORE: Duration = Duration::from_mins(5);
 const ASSUMED_LIFE: Duration = Duration::from_hours(1);
 const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 
-/// After IAM gave no new token the one at hand is used for this long before IAM is asked again.
+/// After IAM gave no new token the one at hand is used for this long before IAM is context again.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
 
 /// Path and query of the request for a token. The catalogue of all services is not wanted.
@@ -31,7 +31,7 @@ pub(crate) const TOKENS: (&str, &str) = ("/v3/auth/tokens", "nocatalog=true");
 
 /// The token of one user for one project.
 #[derive(Default)]
-pub(crate) struct PasswordSignIn {
+pub(crate) struct TokenCache {
     state: tokio::sync::Mutex<State>,
 }
 
@@ -53,23 +53,23 @@ pub(crate) struct Token {
 }
 
 /// A token, and whether it was obtained for this very request.
-pub(crate) struct Lent {
+pub(crate) struct CachedToken {
     pub(crate) token: Token,
-    pub(crate) fresh: bool,
+    pub(crate) newly_issued: bool,
 }
 
-impl PasswordSignIn {
-    /// The token at hand, or a new one from `ask`, which is a use of `credential`. Whoever asks while one is being got waits
+impl TokenCache {
+    /// The token at hand, or a new one from `request`, which is a use of `credential`. Whoever asks while one is being got waits
     /// for that one.
     pub(crate) async fn token<F>(
         &self,
-        credential: &Arc<Credential>,
-        ask: impl FnOnce() -> F,
-    ) -> Result<Lent, CallError>
+        breaker: &Arc<CircuitBreaker>,
+        request: impl FnOnce() -> F,
+    ) -> Result<CachedToken, CallError>
     where
         F: Future<Output = Result<Token, CallError>>,
     {
-        let asked = Instant::now();
+        let context = Instant::now();
         let mut state = self.state.lock().await;
         let now = Instant::now();
         let paused = |state: &State| state.failure.as_ref().is_some_and(|(at, _)| now < *at + PAUSE_AFTER_FAILURE);
@@ -77,21 +77,21 @@ impl PasswordSignIn {
         if let Some(token) = &at_hand
             && (now < token.renew || paused(&state))
         {
-            return Ok(Lent { token: token.clone(), fresh: false });
+            return Ok(CachedToken { token: token.clone(), newly_issued: false });
         }
         if let Some((at, error)) = &state.failure
-            && *at > asked
+            && *at > context
         {
             return Err(error.clone());
         }
-        let admission = credential.admit().await?;
-        let answer = ask().await;
+        let admission = breaker.admit().await?;
+        let answer = request().await;
         match answer {
             Ok(token) => {
-                // Not yet proven: only FDI says whether it takes the token.
+                // Not yet closed: only FDI says whether it takes the token.
                 drop(admission);
                 *state = State { token: Some(token.clone()), failure: None };
-                Ok(Lent { token, fresh: true })
+                Ok(CachedToken { token, newly_issued: true })
             }
             Err(mut error) => {
                 let refused = error.class == Class::SignIn;
@@ -102,14 +102,14 @@ impl PasswordSignIn {
                 }
                 state.failure = Some((Instant::now(), error.clone()));
                 match at_hand {
-                    Some(token) if !refused => Ok(Lent { token, fresh: false }),
+                    Some(token) if !refused => Ok(CachedToken { token, newly_issued: false }),
                     _ => Err(error),
                 }
             }
         }
     }
 
-    /// Forgets `token`, which was refused, unless another has taken its place.
+    /// Forgets `token`, which was refused, unless another has taken its location.
     pub(crate) async fn forget(&self, token: &Token) {
         let mut state = self.state.lock().await;
         if state.token.as_ref().is_some_and(|known| known.obtained == token.obtained) {
@@ -144,10 +144,10 @@ struct Times {
 }
 
 /// The token in IAM's answer; `None` when there is none.
-pub(crate) fn token_in(reply: &Reply) -> Option<Token> {
-    let value = reply.headers.get(SUBJECT_TOKEN)?.to_str().ok().filter(|value| !value.is_empty())?;
-    let answer: TokenAnswer = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let life = life(&answer.token, reply.received);
+pub(crate) fn token_in(response: &HttpResponse) -> Option<Token> {
+    let value = response.headers.get(SUBJECT_TOKEN)?.to_str().ok().filter(|value| !value.is_empty())?;
+    let answer: TokenAnswer = serde_json::from_slice(&response.body).unwrap_or_default();
+    let life = life(&answer.token, response.received);
     let obtained = Instant::now();
     Some(Token {
         value: value.into(),
@@ -166,5 +166,4 @@ fn life(times: &Times, received: Timestamp) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "password_tests.rs"]
 mod tests;

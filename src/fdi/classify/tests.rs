@@ -1,22 +1,20 @@
-#![allow(clippy::unwrap_used)]
-
 use Cause as C;
 use Class::{Config, SignIn, Split, SplitOnce, Throttled, Unavailable};
 
 use super::*;
 
-fn reply(status: u16, headers: &[(&'static str, &str)], body: &str) -> Reply {
+fn response(status: u16, headers: &[(&'static str, &str)], body: &str) -> HttpResponse {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.insert(HeaderName::from_static(name), value.parse().unwrap());
     }
     let received = "2026-01-02T03:04:05Z".parse().unwrap();
-    Reply { status, headers: map, body: body.as_bytes().to_vec(), received }
+    HttpResponse { status, headers: map, body: body.as_bytes().to_vec(), received }
 }
 
-fn classified(operation: Operation, method: Method, reply: &Reply) -> CallError {
-    let scrub = Scrub::new(vec!["s3cr3t-value".into()]);
-    classify(&Asked { operation, method, scrub: &scrub }, reply)
+fn classified(operation: Operation, method: Method, response: &HttpResponse) -> CallError {
+    let redactor = Redactor::new(vec!["s3cr3t-value".into()]);
+    classify(&RequestContext { operation, method, redactor: &redactor }, response)
 }
 
 fn flat(code: &str) -> String {
@@ -130,7 +128,7 @@ fn every_answer_has_its_class() {
         (Start, 200, flat("NEW.1"), Unavailable, C::Unavailable, "NEW.1"),
     ];
     for (operation, status, body, class, cause, code) in rows {
-        let error = classified(operation, Method::Token, &reply(status, &[], &body));
+        let error = classified(operation, Method::Token, &response(status, &[], &body));
         assert_eq!(
             (error.class, error.cause, error.code.as_str()),
             (class, cause, code),
@@ -142,7 +140,8 @@ fn every_answer_has_its_class() {
 
 #[test]
 fn a_message_says_what_happened_and_what_to_do() {
-    let error = classified(Operation::Start, Method::Token, &reply(404, &[("x-request-id", "r-1")], &flat("FDI.3083")));
+    let error =
+        classified(Operation::Start, Method::Token, &response(404, &[("x-request-id", "r-1")], &flat("FDI.3083")));
     assert_eq!(
         error.message,
         "FDI refused a whole call to start tasks: Words of the service (FDI.3083). Add a schedule plan to the task in ROMA Connect."
@@ -152,15 +151,15 @@ fn a_message_says_what_happened_and_what_to_do() {
 
 #[test]
 fn each_refused_sign_in_has_its_sentence() {
-    let iam = |words: &str| reply(401, &[], &format!(r#"{{"error":{{"code":401,"message":"{words}"}}}}"#));
-    let gateway = |words: &str| reply(401, &[], &format!(r#"{{"error_code":"APIGW.0301","error_msg":"{words}"}}"#));
-    for (method, reply, expected) in [
+    let iam = |words: &str| response(401, &[], &format!(r#"{{"error":{{"code":401,"message":"{words}"}}}}"#));
+    let gateway = |words: &str| response(401, &[], &format!(r#"{{"error_code":"APIGW.0301","error_msg":"{words}"}}"#));
+    for (method, response, expected) in [
         (Method::Password, iam("The username or password is wrong."), "domainName, userName and password"),
         (Method::Password, iam("The account is locked."), "The user is locked"),
         (Method::Password, iam("Please sign in with virtual MFA."), "second factor"),
         (Method::Password, iam("The password has expired."), "The user or its password has expired"),
-        (Method::Password, reply(401, &[], &flat("IAM.0061")), "The user is locked"),
-        (Method::Password, reply(403, &[], &flat("IAM.0081")), "only use the console"),
+        (Method::Password, response(401, &[], &flat("IAM.0061")), "The user is locked"),
+        (Method::Password, response(403, &[], &flat("IAM.0081")), "only use the console"),
         (Method::Token, gateway("decrypt token fail"), "Put a new token into the Secret"),
         (Method::AccessKey, gateway("verify aksk signature fail"), "Check accessKey and secretKey"),
         (Method::AccessKey, gateway("AK access failed to reach the limit,forbidden."), "locked for five minutes"),
@@ -168,7 +167,7 @@ fn each_refused_sign_in_has_its_sentence() {
         (Method::AccessKey, gateway("calc ak sk signature fail:signature expired"), "Check the clock of the node"),
     ] {
         let operation = if method == Method::Password { Operation::SignIn } else { Operation::List };
-        let message = classified(operation, method, &reply).message;
+        let message = classified(operation, method, &response).message;
         assert!(message.contains(expected), "{message}");
     }
 }
@@ -177,7 +176,7 @@ fn each_refused_sign_in_has_its_sentence() {
 fn an_expired_signature_names_the_skew_of_the_clock() {
     let body = r#"{"error_code":"APIGW.0301","error_msg":"signature expired"}"#;
     let error =
-        |date: &str| classified(Operation::List, Method::AccessKey, &reply(401, &[("date", date)], body)).message;
+        |date: &str| classified(Operation::List, Method::AccessKey, &response(401, &[("date", date)], body)).message;
     assert!(error("Fri, 02 Jan 2026 03:26:35 GMT").contains("about 23 minutes behind"));
     assert!(error("Fri, 02 Jan 2026 01:04:05 GMT").contains("about 120 minutes ahead of"));
     assert!(error("Fri, 02 Jan 2026 03:04:00 GMT").contains("Check the clock"));
@@ -195,14 +194,14 @@ fn retry_after_is_read_as_seconds_and_as_date_and_is_bounded() {
         ("", None),
         ("-1", None),
     ] {
-        let error = classified(Operation::List, Method::Token, &reply(429, &[("retry-after", value)], ""));
+        let error = classified(Operation::List, Method::Token, &response(429, &[("retry-after", value)], ""));
         assert_eq!(error.retry_after, expected.map(Duration::from_secs), "{value}");
     }
 }
 
 #[test]
 fn a_redirect_says_that_it_was_not_followed() {
-    let error = classified(Operation::List, Method::Token, &reply(302, &[("location", "https://evil.example")], ""));
+    let error = classified(Operation::List, Method::Token, &response(302, &[("location", "https://evil.example")], ""));
     assert!(error.message.contains("redirects are not followed") && !error.message.contains("evil"));
 }
 
@@ -210,7 +209,7 @@ fn a_redirect_says_that_it_was_not_followed() {
 fn an_echoed_secret_and_endless_words_do_not_reach_the_message() {
     let words = format!("token s3cr3t-value {}", "x".repeat(5000));
     let body = format!(r#"{{"error_code":"s3cr3t-value","error_msg":"{words}"}}"#);
-    let error = classified(Operation::List, Method::Token, &reply(400, &[("x-request-id", "s3cr3t-value")], &body));
+    let error = classified(Operation::List, Method::Token, &response(400, &[("x-request-id", "s3cr3t-value")], &body));
     assert!(!format!("{error:?}").contains("s3cr3t-value"), "{error:?}");
     assert!(error.message.len() <= 512);
 }

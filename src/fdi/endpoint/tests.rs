@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use super::*;
 
 fn list(extra: &[&str], allow_insecure: bool) -> Result<AllowList, InvalidPattern> {
@@ -7,7 +5,7 @@ fn list(extra: &[&str], allow_insecure: bool) -> Result<AllowList, InvalidPatter
 }
 
 fn endpoint(list: &AllowList, text: &str) -> Result<String, String> {
-    list.roma(&Place::Endpoint(text.to_owned())).map(|found| found.to_string()).map_err(|error| error.message)
+    list.roma(&Location::Endpoint(text.to_owned())).map(|found| found.to_string()).map_err(|error| error.message)
 }
 
 #[test]
@@ -19,12 +17,12 @@ fn regions_lead_to_the_documented_endpoints() {
         ("eu-west-101", "https://roma.eu-west-101.myhuaweicloud.com", "https://iam.eu-west-101.myhuaweicloud.eu"),
         ("ru-northwest-2", "https://roma.ru-northwest-2.myhuaweicloud.com", "https://iam.myhuaweicloud.com"),
     ] {
-        let place = Place::Region(region.to_owned());
-        assert_eq!(list.roma(&place).unwrap().as_str(), roma);
-        assert_eq!(list.iam(&place, None).unwrap().as_str(), iam);
+        let location = Location::Region(region.to_owned());
+        assert_eq!(list.roma(&location).unwrap().as_str(), roma);
+        assert_eq!(list.iam(&location, None).unwrap().as_str(), iam);
     }
     for odd in ["", "a.b", "evil.com/", "-a", "a-", "a b", "é", &"a".repeat(64), "a@b", "*"] {
-        let error = list.roma(&Place::Region((*odd).to_owned())).unwrap_err();
+        let error = list.roma(&Location::Region((*odd).to_owned())).unwrap_err();
         assert_eq!(error.cause, Cause::EndpointNotAllowed, "{odd}");
     }
 }
@@ -111,9 +109,9 @@ fn whatever_is_no_bare_origin_is_refused_and_passwords_are_not_repeated() {
 #[test]
 fn iam_follows_from_a_cloud_endpoint_and_must_be_named_for_another() {
     let list = list(&["https://roma.example.com", "https://iam.example.com"], false).unwrap();
-    let cloud = Place::Endpoint("https://roma.ap-southeast-1.myhuaweicloud.com".to_owned());
+    let cloud = Location::Endpoint("https://roma.ap-southeast-1.myhuaweicloud.com".to_owned());
     assert_eq!(list.iam(&cloud, None).unwrap().as_str(), "https://iam.ap-southeast-1.myhuaweicloud.com");
-    let own = Place::Endpoint("https://roma.example.com".to_owned());
+    let own = Location::Endpoint("https://roma.example.com".to_owned());
     assert!(list.iam(&own, None).unwrap_err().message.contains("iamEndpoint must be set"));
     assert_eq!(list.iam(&own, Some("https://iam.example.com/")).unwrap().as_str(), "https://iam.example.com");
     assert!(list.iam(&own, Some("https://evil.example")).unwrap_err().message.starts_with("iamEndpoint"));
@@ -129,7 +127,7 @@ fn a_pattern_that_is_too_wide_or_never_matches_is_refused() {
 #[test]
 fn regions_of_the_cloud_are_one_site_and_every_other_origin_its_own() {
     let list = list(&["https://roma.example.com"], false).unwrap();
-    let site = |place| list.roma(&place).unwrap().site().to_owned();
-    assert_eq!(site(Place::Region("cn-north-4".into())), site(Place::Region("cn-east-3".into())));
-    assert_eq!(site(Place::Endpoint("https://roma.example.com".into())), "https://roma.example.com");
+    let site = |location| list.roma(&location).unwrap().site().to_owned();
+    assert_eq!(site(Location::Region("cn-north-4".into())), site(Location::Region("cn-east-3".into())));
+    assert_eq!(site(Location::Endpoint("https://roma.example.com".into())), "https://roma.example.com");
 }

@@ -1,12 +1,10 @@
-#![allow(clippy::unwrap_used)]
-
 use std::sync::Mutex;
 
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::fdi::test_server::{Does, Server, http};
-use crate::fdi::{Action, Cause, Connection, Fdi, FdiConfig, Outcome, Place, TaskId};
+use crate::fdi::tests::scripted_server::{Does, Server, http};
+use crate::fdi::{Action, Cause, Connection, Fdi, FdiConfig, Location, Outcome, TaskId};
 
 /// A way not to answer: its name, and what the server does.
 type Misdeed = (&'static str, fn() -> Does);
@@ -27,7 +25,7 @@ fn unauthorized(body: &str) -> Does {
 #[derive(Default)]
 struct Told(Mutex<Vec<(Operation, &'static str)>>);
 
-impl Observer for Told {
+impl RequestObserver for Told {
     fn request(&self, operation: Operation, result: &'static str, _: Duration, _: Duration) {
         self.0.lock().unwrap().push((operation, result));
     }
@@ -45,7 +43,7 @@ fn fdi() -> Fdi {
 
 fn connection(server: &Server) -> Connection {
     Connection {
-        place: Place::Endpoint(server.address.clone()),
+        location: Location::Endpoint(server.address.clone()),
         project_id: "p/1".to_owned(),
         instance_id: "i 1".to_owned(),
         iam_endpoint: Some(server.address.clone()),
@@ -54,7 +52,8 @@ fn connection(server: &Server) -> Connection {
 }
 
 fn connect(fdi: &Fdi, server: &Server, sign_in: SignIn) -> Arc<dyn FdiApi> {
-    fdi.connect(&connection(server), sign_in, &Arc::new(Limits::new(1000, 10)), Arc::new(Told::default())).unwrap()
+    fdi.connect(&connection(server), sign_in, &Arc::new(RequestLimiter::new(1000, 10)), Arc::new(Told::default()))
+        .unwrap()
 }
 
 fn token() -> SignIn {
@@ -69,8 +68,8 @@ fn batch(ids: &[&str]) -> Batch {
     Batch::new(Action::Start, ids.iter().map(|&id| TaskId::new(id).unwrap()).collect()).unwrap()
 }
 
-async fn start(api: &Arc<dyn FdiApi>, ids: &[&str]) -> Result<Answer, CallError> {
-    api.start_or_stop(api.turn().await, &batch(ids)).await
+async fn start(api: &Arc<dyn FdiApi>, ids: &[&str]) -> Result<BatchResponse, CallError> {
+    api.start_or_stop(api.acquire().await, &batch(ids)).await
 }
 
 #[tokio::test]
@@ -105,7 +104,7 @@ async fn a_batch_is_posted_and_answered_id_by_id() {
     .await;
     let answer = start(&connect(&fdi(), &server, token()), &["b", "a"]).await.unwrap();
     assert!(
-        matches!(&answer.outcomes[0].1, Outcome::Refused(refusal) if refusal.code == "FDI.3083" && refusal.lasting)
+        matches!(&answer.outcomes[0].1, Outcome::Refused(refusal) if refusal.code == "FDI.3083" && refusal.permanent)
     );
     assert_eq!(answer.outcomes[1].1, Outcome::Accepted);
     assert_eq!(answer.request_id.as_deref(), Some("r-1"));
@@ -258,7 +257,7 @@ async fn a_throttled_iam_is_no_refusal() {
     let error = api.list().await.unwrap_err();
     assert_eq!((error.class, error.retry_after), (Class::Throttled, Some(Duration::from_secs(7))));
     api.list().await.unwrap_err();
-    assert_eq!(server.requests().len(), 2, "the credential is not barred");
+    assert_eq!(server.requests().len(), 2, "the circuit is not open");
 }
 
 #[tokio::test]
@@ -326,7 +325,8 @@ async fn nobody_listening_is_unavailable_and_says_why() {
 async fn every_request_is_told_to_the_observer() {
     let server = iam(|_| true).await;
     let told = Arc::new(Told::default());
-    let api = fdi().connect(&connection(&server), password(), &Arc::new(Limits::new(10, 2)), told.clone()).unwrap();
+    let api =
+        fdi().connect(&connection(&server), password(), &Arc::new(RequestLimiter::new(10, 2)), told.clone()).unwrap();
     api.list().await.unwrap();
     start(&api, &["a"]).await.unwrap();
     assert_eq!(*told.0.lock().unwrap(), [(Operation::SignIn, "ok"), (Operation::List, "ok"), (Operation::Start, "ok")]);
@@ -336,7 +336,7 @@ async fn every_request_is_told_to_the_observer() {
 async fn an_endpoint_that_is_not_allowed_or_an_odd_id_is_refused_before_anything_is_sent() {
     let strict = Fdi::new(FdiConfig::default()).unwrap();
     let server = Server::start(|_, _| ok(NO_TASKS)).await;
-    let limits = Arc::new(Limits::new(1, 1));
+    let limits = Arc::new(RequestLimiter::new(1, 1));
     let error = |connection: &Connection, fdi: &Fdi| {
         fdi.connect(connection, token(), &limits, Arc::new(Told::default())).unwrap_err()
     };
@@ -359,7 +359,7 @@ async fn no_secret_is_in_debug_output_or_errors_even_when_the_server_echoes_it()
     let fdi = fdi();
     let api = connect(&fdi, &server, token());
     let error = api.list().await.unwrap_err();
-    let shown = format!("{fdi:?} {api:?} {error:?} {error} {:?} {:?}", token(), api.turn().await);
+    let shown = format!("{fdi:?} {api:?} {error:?} {error} {:?} {:?}", token(), api.acquire().await);
     assert!(!shown.contains("s3cr3t"), "{shown}");
     assert!(shown.contains("bad token ***"), "{shown}");
 }
@@ -367,12 +367,17 @@ async fn no_secret_is_in_debug_output_or_errors_even_when_the_server_echoes_it()
 #[tokio::test]
 async fn two_spellings_of_one_instance_have_one_identity() {
     let fdi = fdi();
-    let identity = |place: Place| {
-        let connection =
-            Connection { place, project_id: "p".into(), instance_id: "i".into(), iam_endpoint: None, ca_bundle: None };
+    let identity = |location: Location| {
+        let connection = Connection {
+            location,
+            project_id: "p".into(),
+            instance_id: "i".into(),
+            iam_endpoint: None,
+            ca_bundle: None,
+        };
         fdi.identity(&connection).unwrap()
     };
-    let region = identity(Place::Region("cn-north-4".into()));
-    assert_eq!(region, identity(Place::Endpoint("https://ROMA.cn-north-4.myhuaweicloud.com:443/".into())));
+    let region = identity(Location::Region("cn-north-4".into()));
+    assert_eq!(region, identity(Location::Endpoint("https://ROMA.cn-north-4.myhuaweicloud.com:443/".into())));
     assert_eq!(region.to_string(), "instance i of project p at https://roma.cn-north-4.myhuaweicloud.com");
 }

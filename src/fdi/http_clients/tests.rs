@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -9,11 +7,11 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 use super::*;
-use crate::fdi::{Connection, Fdi, FdiConfig, Limits, Observer, Operation, Place, SignIn};
+use crate::fdi::{Connection, Fdi, FdiConfig, Location, Operation, RequestLimiter, RequestObserver, SignIn};
 
 struct Nobody;
 
-impl Observer for Nobody {
+impl RequestObserver for Nobody {
     fn request(&self, _: Operation, _: &'static str, _: Duration, _: Duration) {}
 }
 
@@ -65,13 +63,13 @@ fn serve(authority: &Authority, name: &str, last_year: i32, versions: &[&'static
 async fn list(address: &str, ca_bundle: Option<&str>) -> Result<usize, CallError> {
     let fdi = Fdi::new(FdiConfig { allow_insecure: true, ..FdiConfig::default() }).unwrap();
     let connection = Connection {
-        place: Place::Endpoint(format!("https://{address}")),
+        location: Location::Endpoint(format!("https://{address}")),
         project_id: "p".into(),
         instance_id: "i".into(),
         iam_endpoint: None,
         ca_bundle: ca_bundle.map(Into::into),
     };
-    let limits = Arc::new(Limits::new(10, 2));
+    let limits = Arc::new(RequestLimiter::new(10, 2));
     Ok(fdi.connect(&connection, SignIn::Token("t".into()), &limits, Arc::new(Nobody))?.list().await?.len())
 }
 
@@ -111,7 +109,9 @@ async fn each_certificate_that_is_not_good_has_its_sentence() {
 #[tokio::test]
 async fn a_bundle_that_is_no_certificate_says_so_before_anything_is_sent() {
     let truncated = authority().pem.replace("-----END CERTIFICATE-----", "");
-    for bundle in ["", "nonsense", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", &truncated] {
+    for bundle in
+        ["", "malformed_response", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", &truncated]
+    {
         assert_eq!(refused("127.0.0.1:1", Some(bundle)).await.0, "BadCaBundle", "{bundle}");
     }
     let no_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -140,7 +140,7 @@ fn instances_share_a_client_unless_their_bundles_differ_and_few_are_kept() {
         request_timeout: Duration::from_secs(1),
         user_agent: "test".into(),
     });
-    let made = || clients.made.lock().unwrap().len();
+    let made = || clients.made.lock().len();
     let bundle = authority().pem;
     for _ in 0..3 {
         clients.client(None).unwrap();
@@ -151,5 +151,5 @@ fn instances_share_a_client_unless_their_bundles_differ_and_few_are_kept() {
         clients.client(Some(&format!("{bundle}\n# {index}"))).unwrap();
     }
     assert_eq!(made(), CLIENTS_MAX + 1);
-    assert!(clients.made.lock().unwrap().iter().any(|(bundle, _)| bundle.is_none()), "the shared client stays");
+    assert!(clients.made.lock().iter().any(|(bundle, _)| bundle.is_none()), "the shared client stays");
 }

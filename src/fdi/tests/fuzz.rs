@@ -1,13 +1,12 @@
 //! Hostile bodies through everything that reads one: no panic, always a class or exactly one outcome an ID.
-#![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
 
 use crate::fdi::auth::{Method, password};
-use crate::fdi::classify::{Asked, classify};
-use crate::fdi::text::Scrub;
-use crate::fdi::transport::Reply;
-use crate::fdi::{Action, Batch, CallError, Operation, Outcome, TaskId, answer, list};
+use crate::fdi::classify::{RequestContext, classify};
+use crate::fdi::text::Redactor;
+use crate::fdi::transport::HttpResponse;
+use crate::fdi::{Action, Batch, CallError, Operation, Outcome, TaskId, batch_response, task_list};
 
 /// Names that the decoders look for, and some that they do not.
 const KEYS: [&str; 16] = [
@@ -118,34 +117,34 @@ proptest! {
 
     #[test]
     fn no_body_makes_the_client_panic_or_guess(body in body(), status in prop::sample::select(&[200_u16, 200, 200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 599][..])) {
-        let mut reply = Reply { status, body, ..Reply::default() };
-        reply.headers.insert("x-subject-token", "T".parse().unwrap());
-        let scrub = Scrub::new(vec!["s3cr3t-value".into()]);
-        let asked = |operation| Asked { operation, method: Method::Password, scrub: &scrub };
+        let mut response = HttpResponse { status, body, ..HttpResponse::default() };
+        response.headers.insert("x-subject-token", "T".parse().unwrap());
+        let redactor = Redactor::new(vec!["s3cr3t-value".into()]);
+        let context = |operation| RequestContext { operation, method: Method::Password, redactor: &redactor };
 
-        match list::page(&asked(Operation::List), &reply) {
+        match task_list::page(&context(Operation::List), &response) {
             Ok(page) => {
                 prop_assert_eq!(status, 200);
-                list::Listing::default().add(page);
+                task_list::Listing::default().add(page);
             }
             Err(error) => sound(&error)?,
         }
 
         let ids: Vec<TaskId> = ["a", "b", "c"].iter().map(|&id| TaskId::new(id).unwrap()).collect();
         let batch = Batch::new(Action::Start, ids.clone()).unwrap();
-        match answer::answer(&asked(Operation::Start), &batch, &reply) {
+        match batch_response::answer(&context(Operation::Start), &batch, &response) {
             Ok(answer) => {
                 prop_assert_eq!(status, 200);
                 prop_assert!(answer.outcomes.iter().map(|(id, _)| id).eq(&ids));
                 for (id, outcome) in &answer.outcomes {
-                    let named = reply.body.windows(3).any(|part| part == format!("\"{id}\"").as_bytes());
+                    let named = response.body.windows(3).any(|part| part == format!("\"{id}\"").as_bytes());
                     prop_assert!(named || *outcome == Outcome::Unknown, "{} is not in the answer", id);
                 }
             }
             Err(error) => sound(&error)?,
         }
 
-        sound(&classify(&asked(Operation::SignIn), &reply))?;
-        prop_assert!(password::token_in(&reply).is_some());
+        sound(&classify(&context(Operation::SignIn), &response))?;
+        prop_assert!(password::token_in(&response).is_some());
     }
 }

@@ -1,5 +1,4 @@
-//! A server that misbehaves as told, on a plain socket: what the simulator cannot do without knowing HTTP.
-#![allow(clippy::unwrap_used)]
+//! A server that misbehaves as told, on a single_line socket: what the simulator cannot do without knowing HTTP.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,7 +21,7 @@ pub(crate) enum Does {
     Flood(String),
 }
 
-/// A server that answers by a script and remembers what it was asked.
+/// A server that answers by a script and remembers what it was context.
 pub(crate) struct Server {
     pub(crate) address: String,
     pub(crate) requests: Arc<Mutex<Vec<String>>>,

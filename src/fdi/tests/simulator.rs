@@ -1,5 +1,4 @@
 //! The client against the live service double, which checks signatures and tokens for real.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +6,8 @@ use std::time::Duration;
 use fdi_simulator::{AccessKey, Certificate, Filter, Options, Simulator, User, UserState};
 
 use crate::fdi::{
-    Action, Batch, CallError, Class, Connection, Fdi, FdiApi, FdiConfig, Limits, Observer, Operation, Outcome, Place,
-    SignIn, TaskId,
+    Action, Batch, CallError, Class, Connection, Fdi, FdiApi, FdiConfig, Location, Operation, Outcome, RequestLimiter,
+    RequestObserver, SignIn, TaskId,
 };
 
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
@@ -16,7 +15,7 @@ const INSTANCE: &str = "1d94f3f6-1111-2222-3333-444455556666";
 
 struct Nobody;
 
-impl Observer for Nobody {
+impl RequestObserver for Nobody {
     fn request(&self, _: Operation, _: &'static str, _: Duration, _: Duration) {}
 }
 
@@ -30,13 +29,13 @@ fn fdi() -> Fdi {
 
 fn connect(fdi: &Fdi, sim: &Simulator, sign_in: SignIn) -> Arc<dyn FdiApi> {
     let connection = Connection {
-        place: Place::Endpoint(sim.https_url().unwrap()),
+        location: Location::Endpoint(sim.https_url().unwrap()),
         project_id: PROJECT.into(),
         instance_id: INSTANCE.into(),
         iam_endpoint: sim.https_url(),
         ca_bundle: sim.ca_pem(),
     };
-    fdi.connect(&connection, sign_in, &Arc::new(Limits::new(1000, 10)), Arc::new(Nobody)).unwrap()
+    fdi.connect(&connection, sign_in, &Arc::new(RequestLimiter::new(1000, 10)), Arc::new(Nobody)).unwrap()
 }
 
 fn key(secret: &str, security_token: Option<&str>) -> SignIn {
@@ -74,7 +73,7 @@ async fn every_way_to_sign_in_lists_and_starts_tasks_over_tls_with_a_private_aut
         assert_eq!(tasks.len(), 12, "{way}");
         let ids: Vec<TaskId> = tasks.into_iter().take(10).map(|task| task.id).collect();
         let batch = Batch::new(Action::Start, ids).unwrap();
-        let answer = api.start_or_stop(api.turn().await, &batch).await.unwrap();
+        let answer = api.start_or_stop(api.acquire().await, &batch).await.unwrap();
         assert!(answer.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Accepted), "{way}: {answer:?}");
         assert_eq!(instance.batch_calls().len(), 1);
     }

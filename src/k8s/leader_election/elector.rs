@@ -1,8 +1,6 @@
 //! The loop of one candidate: look, decide, write, wait.
 
-use std::error::Error;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::iter::successors;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -15,17 +13,18 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::permit::Seat;
-use super::view::{Step, View};
+use super::Params;
+use super::permit::LeadershipSender;
+use super::record::{LeaseRecord, NextStep};
+use crate::k8s::error::describe;
 use crate::time::clock::Clock;
-use crate::config::Election;
 
 /// Attempts to give the Lease back are over after this: what remains of the shutdown limit when calls took all of theirs.
 const RELEASE_LIMIT: Duration = Duration::from_millis(1_500);
 
 /// How an election ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
+pub enum ElectionResult {
     /// As asked; a Lease that was held has been given back if the API server could be reached.
     Released,
     /// The leadership is lost and the process must end: others may be acting already.
@@ -41,26 +40,26 @@ pub enum Lost {
     Taken { holder: String },
 }
 
-/// Takes part in the election until `release` is cancelled or the leadership is lost. Permits are granted through `seat` and are
+/// Takes part in the election until `release` is cancelled or the leadership is lost. Permits are granted through `sender` and are
 /// over when this returns. `namespace` is used when the settings name none.
 ///
 /// Cancel `release` only when nothing is in flight any more: it lets the next leader begin at once.
 pub async fn elect(
     client: Client,
     namespace: &str,
-    settings: &Election,
+    settings: &Params,
     clock: Clock,
-    seat: Seat,
+    sender: LeadershipSender,
     release: CancellationToken,
-) -> Ended {
+) -> ElectionResult {
     let namespace = settings.namespace.as_deref().unwrap_or(namespace);
     let seed = BuildHasherDefault::<DefaultHasher>::default().hash_one(&settings.identity);
     let mut candidate = Candidate {
         leases: Api::namespaced(client, namespace),
         settings,
         clock,
-        seat,
-        view: View::new(settings.identity.clone(), settings.lease_duration),
+        sender,
+        view: LeaseRecord::new(settings.identity.clone(), settings.lease_duration),
         jitter: StdRng::seed_from_u64(seed),
         look_first: true,
         wrote: false,
@@ -69,22 +68,22 @@ pub async fn elect(
     let lost = tokio::select! {
         biased;
         () = release.cancelled() => None,
-        lost = candidate.contend() => Some(lost),
+        lost = candidate.campaign() => Some(lost),
     };
-    candidate.seat.end();
+    candidate.sender.end();
     if let Some(lost) = lost {
-        return Ended::Lost(lost);
+        return ElectionResult::Lost(lost);
     }
     candidate.release().await;
-    Ended::Released
+    ElectionResult::Released
 }
 
 struct Candidate<'a> {
     leases: Api<Lease>,
-    settings: &'a Election,
+    settings: &'a Params,
     clock: Clock,
-    seat: Seat,
-    view: View,
+    sender: LeadershipSender,
+    view: LeaseRecord,
     /// Seeded by the identity: differs between processes, repeats in tests.
     jitter: StdRng,
     /// The Lease may have changed since the last look: a write was refused, or its answer did not arrive.
@@ -97,10 +96,10 @@ struct Candidate<'a> {
 
 impl Candidate<'_> {
     /// Returns when the leadership was held and is lost.
-    async fn contend(&mut self) -> Lost {
+    async fn campaign(&mut self) -> Lost {
         loop {
             let began = Instant::now();
-            let deadline = self.seat.deadline();
+            let deadline = self.sender.deadline();
             if deadline.is_some_and(|deadline| began >= deadline) {
                 // Also after the process was stopped and resumed: not even a renewal is sent any more.
                 let last_error = self.last_error.take().unwrap_or_else(|| "this process was held up".to_owned());
@@ -124,8 +123,8 @@ impl Candidate<'_> {
             };
             let next = began + self.settings.retry_period.mul_f64(1.0 + self.jitter.random_range(0.0..0.25));
             let next = wake.map_or(next, |wake| next.min(wake));
-            match deadline.and(self.seat.deadline()) {
-                Some(_) if self.view.holder() != self.view.me => {
+            match deadline.and(self.sender.deadline()) {
+                Some(_) if self.view.holder() != self.view.identity => {
                     return Lost::Taken { holder: self.view.holder().to_owned() };
                 }
                 Some(deadline) => sleep_until(next.min(deadline)).await,
@@ -136,36 +135,36 @@ impl Candidate<'_> {
 
     /// One look and at most one write. `Some`: the moment at which the holder's time is up.
     async fn attempt(&mut self) -> Result<Option<Instant>, String> {
-        if self.look_first || self.seat.deadline().is_none() {
+        if self.look_first || self.sender.deadline().is_none() {
             let before = self.view.holder().to_owned();
-            let lease = self.leases.get_opt(&self.settings.name).await.map_err(|error| told(&error))?;
+            let lease = self.leases.get_opt(&self.settings.name).await.map_err(|error| describe(&error))?;
             self.view.observe(lease, Instant::now());
             let holder = self.view.holder();
-            if holder != before && !holder.is_empty() && holder != self.view.me {
+            if holder != before && !holder.is_empty() && holder != self.view.identity {
                 info!(lease = self.settings.name, holder, "another process is the leader");
             }
         }
         let sent = Instant::now();
         let step = self.view.decide(sent);
-        if let Step::WaitUntil(expires) = step {
+        if let NextStep::WaitUntil(expires) = step {
             return Ok(Some(expires));
         }
         // Until an answer says otherwise: a write that is dropped half-way may still arrive.
         self.look_first = true;
         self.wrote = true;
         let written = match step {
-            Step::WaitUntil(_) => return Ok(None),
-            Step::Create => self.leases.create(&PostParams::default(), &self.created()).await,
-            Step::TakeOver(lease) => self.replace(self.taken_over(*lease)).await,
-            Step::Renew(lease) => self.replace(self.renewed(*lease)).await,
+            NextStep::WaitUntil(_) => return Ok(None),
+            NextStep::Create => self.leases.create(&PostParams::default(), &self.created()).await,
+            NextStep::TakeOver(lease) => self.replace(self.taken_over(*lease)).await,
+            NextStep::Renew(lease) => self.replace(self.renewed(*lease)).await,
         };
         match written {
             Ok(lease) => {
                 self.view.observe(Some(lease), Instant::now());
                 self.look_first = false;
-                let first = self.seat.deadline().is_none();
-                if self.seat.extend(sent, self.settings.renew_deadline) && first {
-                    info!(lease = self.settings.name, identity = self.view.me, "this process is the leader");
+                let first = self.sender.deadline().is_none();
+                if self.sender.renew(sent, self.settings.renew_deadline) && first {
+                    info!(lease = self.settings.name, identity = self.view.identity, "this process is the leader");
                 }
                 Ok(None)
             }
@@ -174,7 +173,7 @@ impl Candidate<'_> {
                 debug!(lease = self.settings.name, "the Lease changed under us");
                 Ok(None)
             }
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(describe(&error)),
         }
     }
 
@@ -199,19 +198,19 @@ impl Candidate<'_> {
     async fn try_release(&mut self) -> Result<(), String> {
         loop {
             // Look first: a renewal that was dropped in flight may have arrived after all.
-            let Some(lease) = self.leases.get_opt(&self.settings.name).await.map_err(|error| told(&error))? else {
+            let Some(lease) = self.leases.get_opt(&self.settings.name).await.map_err(|error| describe(&error))? else {
                 return Ok(());
             };
-            if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) != Some(&self.view.me) {
+            if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) != Some(&self.view.identity) {
                 return Ok(());
             }
-            match self.replace(self.given_back(lease)).await {
+            match self.replace(self.released(lease)).await {
                 Ok(_) => {
                     info!(lease = self.settings.name, "the Lease is given back");
                     return Ok(());
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
-                Err(error) => return Err(told(&error)),
+                Err(error) => return Err(describe(&error)),
             }
         }
     }
@@ -221,7 +220,7 @@ impl Candidate<'_> {
         Lease {
             metadata: ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
             spec: Some(LeaseSpec {
-                holder_identity: Some(self.view.me.clone()),
+                holder_identity: Some(self.view.identity.clone()),
                 lease_duration_seconds: Some(seconds(self.settings.lease_duration)),
                 acquire_time: Some(now.clone()),
                 renew_time: Some(now),
@@ -241,14 +240,14 @@ impl Candidate<'_> {
     fn taken_over(&self, lease: Lease) -> Lease {
         let mut lease = self.renewed(lease);
         let spec = lease.spec.get_or_insert_default();
-        spec.holder_identity = Some(self.view.me.clone());
+        spec.holder_identity = Some(self.view.identity.clone());
         spec.acquire_time = spec.renew_time.clone();
         spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
         lease
     }
 
     /// As client-go does it: nobody holds it, and even one who does not know that waits for a second only.
-    fn given_back(&self, lease: Lease) -> Lease {
+    fn released(&self, lease: Lease) -> Lease {
         let mut lease = self.renewed(lease);
         let spec = lease.spec.get_or_insert_default();
         spec.holder_identity = Some(String::new());
@@ -259,18 +258,4 @@ impl Candidate<'_> {
 
 fn seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
-}
-
-/// An error in one line, down to its cause: `ServiceError: client error (Connect)` alone tells nobody what is wrong.
-fn told(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return format!("{} (HTTP {})", status.message, status.code);
-    }
-    let causes = successors(Some(error as &dyn Error), |error| (*error).source());
-    // Many errors repeat their cause in their own text.
-    causes.map(ToString::to_string).fold(String::new(), |told, cause| match (told.is_empty(), told.contains(&cause)) {
-        (true, _) => cause,
-        (false, true) => told,
-        (false, false) => format!("{told}: {cause}"),
-    })
 }

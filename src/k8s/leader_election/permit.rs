@@ -16,7 +16,7 @@ enum Term {
     /// Without election: always.
     Always,
     /// Over for good: lost or given up.
-    Ended,
+    ElectionResult,
 }
 
 impl Term {
@@ -24,7 +24,7 @@ impl Term {
         match self {
             Self::Always => true,
             Self::Until(deadline) => Instant::now() < deadline,
-            Self::Waiting | Self::Ended => false,
+            Self::Waiting | Self::ElectionResult => false,
         }
     }
 }
@@ -45,7 +45,7 @@ pub struct Expired;
 
 /// The elector's side: grants, extends and ends the term.
 #[derive(Debug, Clone)]
-pub struct Seat(Arc<watch::Sender<Term>>);
+pub struct LeadershipSender(Arc<watch::Sender<Term>>);
 
 impl Leadership {
     /// For a process that runs without election: its permit never expires.
@@ -53,10 +53,10 @@ impl Leadership {
         Self(watch::channel(Term::Always).1)
     }
 
-    /// For a process that takes part in an election; the seat goes to [`elect`](super::elect).
-    pub fn contested() -> (Seat, Self) {
+    /// For a process that takes part in an election; the sender goes to [`elect`](super::elect).
+    pub fn channel() -> (LeadershipSender, Self) {
         let (sender, receiver) = watch::channel(Term::Waiting);
-        (Seat(Arc::new(sender)), Self(receiver))
+        (LeadershipSender(Arc::new(sender)), Self(receiver))
     }
 
     /// Waits until this process is the leader. Never resolves in a process whose term is over: there is no second one.
@@ -96,17 +96,17 @@ impl Permit {
                     }
                 }
                 Term::Always => std::future::pending().await,
-                Term::Until(_) | Term::Waiting | Term::Ended => return,
+                Term::Until(_) | Term::Waiting | Term::ElectionResult => return,
             }
         }
     }
 }
 
-impl Seat {
+impl LeadershipSender {
     /// Grants or extends the term to `length` after `sent`, the moment before the successful request was sent.
     /// `false`: too late, somebody may have seen the term expire already, or the new one has passed as well.
     #[must_use]
-    pub(super) fn extend(&self, sent: Instant, length: Duration) -> bool {
+    pub(super) fn renew(&self, sent: Instant, length: Duration) -> bool {
         let next = Term::Until(sent + length);
         self.0.send_if_modified(|term| {
             let open = *term == Term::Waiting || term.is_valid();
@@ -121,13 +121,13 @@ impl Seat {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match *self.0.borrow() {
             Term::Until(deadline) => Some(deadline),
-            Term::Waiting | Term::Always | Term::Ended => None,
+            Term::Waiting | Term::Always | Term::ElectionResult => None,
         }
     }
 
     /// Ends the term at once and for good.
     pub(super) fn end(&self) {
-        self.0.send_replace(Term::Ended);
+        self.0.send_replace(Term::ElectionResult);
     }
 }
 
@@ -151,61 +151,61 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_permit_expires_by_the_clock_alone_and_cannot_be_revived() {
-        let (seat, leadership) = Leadership::contested();
+        let (sender, leadership) = Leadership::channel();
         assert!(leadership.current().is_none());
-        assert!(seat.extend(Instant::now(), TERM));
+        assert!(sender.renew(Instant::now(), TERM));
         let permit = leadership.acquired().await;
         advance(Duration::from_millis(9_999)).await;
         assert_eq!(permit.check(), Ok(()));
         advance(Duration::from_millis(1)).await;
         assert_eq!(permit.check(), Err(Expired));
         assert!(leadership.current().is_none());
-        assert!(!seat.extend(Instant::now(), TERM), "the term was seen to expire");
+        assert!(!sender.renew(Instant::now(), TERM), "the term was seen to expire");
         assert_eq!(permit.check(), Err(Expired));
     }
 
     #[tokio::test(start_paused = true)]
     async fn expired_resolves_at_the_last_deadline_and_not_at_an_earlier_one() {
-        let (seat, leadership) = Leadership::contested();
+        let (sender, leadership) = Leadership::channel();
         let started = Instant::now();
-        assert!(seat.extend(started, TERM));
+        assert!(sender.renew(started, TERM));
         let permit = leadership.acquired().await;
         let expired = tokio::spawn(async move {
             permit.expired().await;
             Instant::now()
         });
         advance(Duration::from_secs(6)).await;
-        assert!(seat.extend(Instant::now(), TERM));
+        assert!(sender.renew(Instant::now(), TERM));
         assert_eq!(expired.await.ok(), Some(started + Duration::from_secs(16)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn ending_the_term_ends_every_permit_at_once_and_for_good() {
-        let (seat, leadership) = Leadership::contested();
-        assert!(seat.extend(Instant::now(), TERM));
+        let (sender, leadership) = Leadership::channel();
+        assert!(sender.renew(Instant::now(), TERM));
         let permit = leadership.acquired().await;
-        seat.end();
+        sender.end();
         permit.expired().await;
         assert_eq!(permit.check(), Err(Expired));
-        assert!(!seat.extend(Instant::now(), TERM));
+        assert!(!sender.renew(Instant::now(), TERM));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_grant_that_arrives_after_its_own_deadline_is_none() {
-        let (seat, leadership) = Leadership::contested();
+        let (sender, leadership) = Leadership::channel();
         let before = Instant::now();
         advance(TERM).await;
-        assert!(!seat.extend(before, TERM));
+        assert!(!sender.renew(before, TERM));
         assert!(leadership.current().is_none());
-        assert!(seat.extend(Instant::now(), TERM), "the term has not begun yet, so nobody saw it end");
+        assert!(sender.renew(Instant::now(), TERM), "the term has not begun yet, so nobody saw it end");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_dropped_elector_grants_no_eternal_term() {
-        let (seat, leadership) = Leadership::contested();
-        assert!(seat.extend(Instant::now(), TERM));
+        let (sender, leadership) = Leadership::channel();
+        assert!(sender.renew(Instant::now(), TERM));
         let permit = leadership.acquired().await;
-        drop(seat);
+        drop(sender);
         let started = Instant::now();
         permit.expired().await;
         assert_eq!(started.elapsed(), TERM);

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 /// One candidate's view.
 #[derive(Debug)]
-pub(super) struct View {
+pub(super) struct LeaseRecord {
     /// Our own identity, unique for each process.
-    pub me: String,
+    pub identity: String,
     /// What is assumed for a Lease that does not say its duration.
     pub default_duration: Duration,
     /// The Lease as last seen.
@@ -28,7 +28,7 @@ struct Seen {
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Step {
+pub(super) enum NextStep {
     /// There is no Lease, and nobody who was seen holding one can still be acting.
     Create,
     /// The Lease is free or its holder has been silent for its whole duration: replace this version by ours.
@@ -39,9 +39,9 @@ pub(super) enum Step {
     WaitUntil(Instant),
 }
 
-impl View {
-    pub fn new(me: String, default_duration: Duration) -> Self {
-        Self { me, default_duration, seen: None }
+impl LeaseRecord {
+    pub fn new(identity: String, default_duration: Duration) -> Self {
+        Self { identity, default_duration, seen: None }
     }
 
     /// Takes in an answer. `now` is the moment the answer was *received*: the holder renewed before it, so counting from here
@@ -74,21 +74,20 @@ impl View {
         self.seen.as_ref().map_or("", |seen| &seen.holder)
     }
 
-    pub fn decide(&self, now: Instant) -> Step {
-        let Some(seen) = &self.seen else { return Step::Create };
-        let ours = seen.holder == self.me;
+    pub fn decide(&self, now: Instant) -> NextStep {
+        let Some(seen) = &self.seen else { return NextStep::Create };
+        let ours = seen.holder == self.identity;
         let free = seen.holder.is_empty() || now >= seen.expires;
         match (ours || free, seen.exists) {
-            (false, _) => Step::WaitUntil(seen.expires),
-            (true, false) => Step::Create,
-            (true, true) if ours => Step::Renew(Box::new(seen.lease.clone())),
-            (true, true) => Step::TakeOver(Box::new(seen.lease.clone())),
+            (false, _) => NextStep::WaitUntil(seen.expires),
+            (true, false) => NextStep::Create,
+            (true, true) if ours => NextStep::Renew(Box::new(seen.lease.clone())),
+            (true, true) => NextStep::TakeOver(Box::new(seen.lease.clone())),
         }
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use k8s_openapi::api::coordination::v1::LeaseSpec;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -113,22 +112,22 @@ mod tests {
     fn decided(looks: &[Look], after: u64) -> String {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut view = View::new("me".to_owned(), Duration::from_secs(15));
+        let mut view = LeaseRecord::new("identity".to_owned(), Duration::from_secs(15));
         for (moment, answer) in looks {
             view.observe(answer.clone(), at(*moment));
         }
         match view.decide(at(after)) {
-            Step::Create => "create".to_owned(),
-            Step::TakeOver(lease) => format!("take over {}", lease.metadata.resource_version.unwrap()),
-            Step::Renew(lease) => format!("renew {}", lease.metadata.resource_version.unwrap()),
-            Step::WaitUntil(moment) => format!("wait until {}", moment.duration_since(start).as_secs()),
+            NextStep::Create => "create".to_owned(),
+            NextStep::TakeOver(lease) => format!("take over {}", lease.metadata.resource_version.unwrap()),
+            NextStep::Renew(lease) => format!("renew {}", lease.metadata.resource_version.unwrap()),
+            NextStep::WaitUntil(moment) => format!("wait until {}", moment.duration_since(start).as_secs()),
         }
     }
 
     #[test]
     fn what_a_candidate_does_follows_from_what_it_saw_and_when() {
         let other = |version| Some(lease(version, "other", Some(15)));
-        let mine = |version| Some(lease(version, "me", Some(15)));
+        let mine = |version| Some(lease(version, "identity", Some(15)));
         let table: Vec<(&str, Vec<Look>, u64, &str)> = vec![
             ("nothing there", vec![(0, None)], 0, "create"),
             ("held by another", vec![(0, other("1"))], 14, "wait until 15"),

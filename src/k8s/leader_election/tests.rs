@@ -1,5 +1,4 @@
 //! The election against a simulated API server on a paused clock: delays, lost requests, lost answers, partitions, ends.
-#![allow(clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,9 +16,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
-use super::{Ended, Leadership, Lost, elect};
+use super::{ElectionResult, Leadership, Lost, Params, elect};
 use crate::time::clock::Clock;
-use crate::config::Election;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -128,7 +126,7 @@ impl Link {
 struct Candidate {
     leadership: Leadership,
     release: CancellationToken,
-    ended: JoinHandle<Ended>,
+    ended: JoinHandle<ElectionResult>,
 }
 
 impl Candidate {
@@ -137,7 +135,7 @@ impl Candidate {
     }
 
     fn with_clock(name: &str, link: &Link, seed: u64, clock: Clock) -> Self {
-        let settings = Election {
+        let settings = Params {
             name: "fdi-operator".to_owned(),
             namespace: None,
             identity: format!("{name}_{seed}"),
@@ -145,10 +143,10 @@ impl Candidate {
             renew_deadline: SECOND * 10,
             retry_period: SECOND * 2,
         };
-        let (seat, leadership) = Leadership::contested();
+        let (sender, leadership) = Leadership::channel();
         let release = CancellationToken::new();
         let (client, token) = (link.client(seed), release.clone());
-        let ended = tokio::spawn(async move { elect(client, "operators", &settings, clock, seat, token).await });
+        let ended = tokio::spawn(async move { elect(client, "operators", &settings, clock, sender, token).await });
         Self { leadership, release, ended }
     }
 
@@ -211,7 +209,7 @@ async fn a_released_lease_is_taken_within_3_seconds() {
         sleep(SECOND * 30 + Duration::from_millis(seed * 137)).await;
         let permit = leader.leadership.current().unwrap();
         leader.release.cancel();
-        assert_eq!(leader.ended.await.unwrap(), Ended::Released);
+        assert_eq!(leader.ended.await.unwrap(), ElectionResult::Released);
         assert!(permit.check().is_err());
         follower.wins_within(SECOND * 3).await;
     }
@@ -237,7 +235,7 @@ async fn a_follower_that_ends_does_not_touch_the_lease() {
     let follower = Candidate::start("b", &other, 2);
     sleep(SECOND * 10).await;
     follower.release.cancel();
-    assert_eq!(follower.ended.await.unwrap(), Ended::Released);
+    assert_eq!(follower.ended.await.unwrap(), ElectionResult::Released);
     assert!(other.requests.lock().unwrap().iter().all(|(_, method)| method == Method::GET));
     assert!(leader.leads());
 }
@@ -255,7 +253,7 @@ async fn when_the_api_server_goes_away_the_permit_ends_ten_seconds_after_the_las
         let permit = leader.leadership.current().unwrap();
         permit.expired().await;
         assert_eq!(Instant::now(), renewed + SECOND * 10);
-        assert!(matches!(leader.ended.await.unwrap(), Ended::Lost(Lost::NotRenewed { .. })));
+        assert!(matches!(leader.ended.await.unwrap(), ElectionResult::Lost(Lost::NotRenewed { .. })));
     }
 }
 
@@ -285,10 +283,10 @@ async fn ending_is_quick_when_the_api_server_is_away_and_when_it_never_was_there
     sleep(SECOND * 5).await;
     let started = Instant::now();
     never.release.cancel();
-    assert_eq!(never.ended.await.unwrap(), Ended::Released);
+    assert_eq!(never.ended.await.unwrap(), ElectionResult::Released);
     assert!(started.elapsed() < Duration::from_millis(10));
     leader.release.cancel();
-    assert_eq!(leader.ended.await.unwrap(), Ended::Released);
+    assert_eq!(leader.ended.await.unwrap(), ElectionResult::Released);
     assert!(started.elapsed() <= Duration::from_millis(1_510));
 }
 
@@ -331,7 +329,7 @@ async fn a_lease_taken_by_force_ends_the_leader_at_its_next_renewal() {
     server.lease.lock().unwrap().as_mut().unwrap().spec.as_mut().unwrap().holder_identity = Some("thief".to_owned());
     server.lease.lock().unwrap().as_mut().unwrap().metadata.resource_version = Some("stolen".to_owned());
     let ended = timeout(SECOND * 6, leader.ended).await.unwrap().unwrap();
-    assert_eq!(ended, Ended::Lost(Lost::Taken { holder: "thief".to_owned() }));
+    assert_eq!(ended, ElectionResult::Lost(Lost::Taken { holder: "thief".to_owned() }));
 }
 
 /// Three processes for three minutes, each behind a link that changes at random; processes die, end cleanly and come back.

@@ -1,55 +1,53 @@
-//! Where one task stands: what the status says of it, whether a call is due, and when to look again. One judgement for
-//! `plan`, `status` and `wake`, so that they cannot disagree.
+//! The phase of one task: what the status says of it, whether a call is due, and when to list again. One
+//! assessment for `plan`, `status` and `schedule`, so that they cannot disagree.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::codes;
-use super::memory::{Failure, LastCall, Memory, Missing};
-use crate::time::backoff::after;
 use crate::fdi::{RunState, TaskId};
-use crate::reconcile::observation::View;
+use crate::reconcile::ledger::task::{Failure, FailureCode, Missing, TaskRecord, UnsettledCall};
+use crate::reconcile::observation::TaskList;
 use crate::reconcile::timings::Timings;
+use crate::time::backoff::add;
 
-/// The judgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    pub bucket: Bucket,
+pub struct Assessment {
+    pub phase: Phase,
     /// A call for it is due now.
-    pub due: Option<Urgency>,
-    /// When it is to be looked at again, beside the regular poll.
-    pub look: Option<Timestamp>,
+    pub due: Option<Priority>,
+    /// When it is to be listed again, beside the regular poll.
+    pub check_at: Option<Timestamp>,
 }
 
-/// The bucket of `status.tasks` in which an owned task is counted.
+/// The count of `status.tasks` that an owned task belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bucket {
+pub enum Phase {
     Ready,
-    Pending(PendingFor),
-    Failed(FailedFor),
+    Pending(PendingReason),
+    Failed(FailedReason),
 }
 
-/// What a pending task waits for.
+/// What a pending task needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PendingFor {
-    /// The first look.
-    Look,
+pub enum PendingReason {
+    /// The first observation.
+    Observation,
     /// Its call.
     Call,
-    /// Its switch-over.
+    /// The effect of its call.
     Settling,
-    /// The end of the time in which a call against today's wish may still act.
-    ContraryCall,
+    /// The end of the time in which a call in the opposite direction may still act.
+    OpposingCall,
     /// The next attempt.
     Retry,
     /// Its appearance in the list.
-    Appearance,
+    Listing,
 }
 
 /// Why a task counts as failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailedFor {
+pub enum FailedReason {
     Refused,
     Contested,
     NotFound,
@@ -57,99 +55,106 @@ pub enum FailedFor {
 
 /// The order of calls: groups just edited, then drift, then retries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Urgency {
+pub enum Priority {
     Edit,
     Drift,
     Retry,
 }
 
-impl Standing {
-    fn rests(bucket: Bucket) -> Self {
-        Self { bucket, due: None, look: None }
+impl Assessment {
+    fn settled(phase: Phase) -> Self {
+        Self { phase, due: None, check_at: None }
     }
 
-    fn waits(bucket: Bucket, look: Timestamp) -> Self {
-        Self { bucket, due: None, look: Some(look) }
+    fn until(phase: Phase, check_at: Timestamp) -> Self {
+        Self { phase, due: None, check_at: Some(check_at) }
     }
 }
 
-impl Memory {
-    pub(super) fn standing(
-        &self,
-        id: &TaskId,
-        wish: RunState,
-        edited: bool,
-        view: Option<&View>,
-        now: Timestamp,
-        timings: &Timings,
-    ) -> Standing {
-        let Some(view) = view else { return Standing::rests(Bucket::Pending(PendingFor::Look)) };
-        let Some(task) = view.task(id) else { return self.absent(now, timings) };
+/// What an assessment is made from beside the record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Basis<'a> {
+    pub id: &'a TaskId,
+    pub desired: RunState,
+    /// Its group has an edit that has not converged.
+    pub edited: bool,
+    pub list: Option<&'a TaskList>,
+    pub now: Timestamp,
+}
+
+impl TaskRecord {
+    pub(super) fn assess(&self, basis: Basis<'_>, timings: &Timings) -> Assessment {
+        let Basis { id, desired, edited, list, now } = basis;
+        let Some(list) = list else { return Assessment::settled(Phase::Pending(PendingReason::Observation)) };
+        let Some(task) = list.task(id) else { return self.absent(now, timings) };
         if let Some(call) = &self.call {
-            let bucket = match &self.failure {
-                _ if call.action.target() != wish => Bucket::Pending(PendingFor::ContraryCall),
+            let phase = match &self.failure {
+                _ if call.action.target() != desired => Phase::Pending(PendingReason::OpposingCall),
                 // The slow retry of a failed task changes nothing until it is accepted.
-                Some(failure) if !call.accepted => Self::failed_bucket(failure, timings),
-                _ => Bucket::Pending(PendingFor::Settling),
+                Some(failure) if !call.accepted => failure.phase(timings),
+                _ => Phase::Pending(PendingReason::Settling),
             };
-            return Standing::waits(bucket, next_look(call, view.requested, timings));
+            return Assessment::until(phase, next_check(call, list.requested_at, timings));
         }
-        if task.state == wish {
-            return Standing::rests(Bucket::Ready);
+        if task.state == desired {
+            return Assessment::settled(Phase::Ready);
         }
         match &self.failure {
             None => {
-                let urgency = match (edited, self.drifting) {
-                    (_, true) => Urgency::Drift,
-                    (true, _) => Urgency::Edit,
-                    (false, false) => Urgency::Retry,
+                let priority = match (edited, self.drifting) {
+                    (_, true) => Priority::Drift,
+                    (true, _) => Priority::Edit,
+                    (false, false) => Priority::Retry,
                 };
-                Standing { bucket: Bucket::Pending(PendingFor::Call), due: Some(urgency), look: None }
+                Assessment { phase: Phase::Pending(PendingReason::Call), due: Some(priority), check_at: None }
             }
-            Some(failure) => {
-                let bucket = Self::failed_bucket(failure, timings);
-                let due = (now >= failure.next).then_some(Urgency::Retry);
-                Standing { bucket, due, look: Some(failure.next).filter(|&next| next > now) }
-            }
+            Some(failure) => Assessment {
+                phase: failure.phase(timings),
+                due: (now >= failure.next_attempt).then_some(Priority::Retry),
+                check_at: Some(failure.next_attempt).filter(|&next| next > now),
+            },
         }
     }
 
-    fn absent(&self, now: Timestamp, timings: &Timings) -> Standing {
+    fn absent(&self, now: Timestamp, timings: &Timings) -> Assessment {
         let Some(Missing { since, lists, .. }) = &self.missing else {
-            return Standing::rests(Bucket::Pending(PendingFor::Appearance));
+            return Assessment::settled(Phase::Pending(PendingReason::Listing));
         };
-        let alarm = after(*since, timings.missing_grace);
-        match (*lists >= 2, now >= alarm) {
-            (true, true) => Standing::rests(Bucket::Failed(FailedFor::NotFound)),
-            (false, true) => Standing::waits(Bucket::Pending(PendingFor::Appearance), now),
-            (_, false) => Standing::waits(Bucket::Pending(PendingFor::Appearance), alarm),
-        }
-    }
-
-    fn failed_bucket(failure: &Failure, timings: &Timings) -> Bucket {
-        match (failure.code == codes::CONTESTED, failure.is_spent(timings)) {
-            (true, _) => Bucket::Failed(FailedFor::Contested),
-            (_, true) => Bucket::Failed(FailedFor::Refused),
-            _ => Bucket::Pending(PendingFor::Retry),
+        let grace_ends = add(*since, timings.missing_grace);
+        match (*lists >= 2, now >= grace_ends) {
+            (true, true) => Assessment::settled(Phase::Failed(FailedReason::NotFound)),
+            (false, true) => Assessment::until(Phase::Pending(PendingReason::Listing), now),
+            (_, false) => Assessment::until(Phase::Pending(PendingReason::Listing), grace_ends),
         }
     }
 }
 
-/// When to look for what came of a call: at once when its answer was lost, else 1, 2, 4, 8, 8 … seconds after it (the first
-/// of these that the present view is older than), at the latest when the settle window ends.
-fn next_look(call: &LastCall, viewed: Timestamp, timings: &Timings) -> Timestamp {
-    if !call.accepted && viewed < call.ended {
+impl Failure {
+    fn phase(&self, timings: &Timings) -> Phase {
+        match (self.code == FailureCode::Contested, self.is_exhausted(timings)) {
+            (true, _) => Phase::Failed(FailedReason::Contested),
+            (_, true) => Phase::Failed(FailedReason::Refused),
+            _ => Phase::Pending(PendingReason::Retry),
+        }
+    }
+}
+
+/// When to list for the effect of a call: at once when its response was lost, else 1, 2, 4, 8, 8 …
+/// seconds after it (the first of these that the list at hand is older than), at the latest when the
+/// settle window ends.
+fn next_check(call: &UnsettledCall, listed_at: Timestamp, timings: &Timings) -> Timestamp {
+    if !call.accepted && listed_at < call.ended {
         return call.ended;
     }
-    let end = after(call.ended, timings.settle_window);
-    let mut look = call.ended;
-    let mut waits = timings.look_again.iter();
+    let end = add(call.ended, timings.settle_window);
+    let mut check = call.ended;
+    let mut waits = timings.settle_polls.iter();
     let mut wait = timings.settle_window;
     loop {
         wait = waits.next().copied().unwrap_or(wait).max(Duration::from_millis(1));
-        look = after(look, wait);
-        if look > viewed || look >= end {
-            return look.min(end);
+        check = add(check, wait);
+        if check > listed_at || check >= end {
+            return check.min(end);
         }
     }
 }

@@ -1,59 +1,126 @@
-//! The memory of one task and the rules by which an observation or an outcome changes it.
+//! The record of one task, and the rules by which an observation or an outcome changes it.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{codes, next_attempt};
-use crate::time::backoff::after;
-use crate::crd::TaskFailure;
+use crate::crd::{TaskFailure, failure_codes};
 use crate::fdi::{Action, RunState, Task};
 use crate::reconcile::timings::Timings;
+use crate::time::backoff::{add, jittered};
 
-/// With whom a task may share a batch.
+/// With which tasks a task may share a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Cohort {
-    /// With anybody.
+pub enum Isolation {
+    /// With any.
     #[default]
-    Any,
+    None,
     /// Only with the others of this half of a refused batch.
-    Half(u64),
-    /// With nobody: it was, or may have been, the cause of a refused batch.
-    Alone,
+    Bisected(u64),
+    /// With none: it was, or may have been, the cause of a refused batch.
+    Quarantined,
+}
+
+/// Why an attempt failed, in a word that users read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureCode {
+    /// The service's own code.
+    Service(String),
+    NotSettled,
+    OutcomeUnknown,
+    Contested,
+}
+
+impl FailureCode {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Service(code) => code,
+            Self::NotSettled => failure_codes::NOT_SETTLED,
+            Self::OutcomeUnknown => failure_codes::OUTCOME_UNKNOWN,
+            Self::Contested => failure_codes::CONTESTED,
+        }
+    }
+
+    /// Reads what a status stores.
+    fn parse(text: &str) -> Self {
+        match text {
+            failure_codes::NOT_SETTLED => Self::NotSettled,
+            failure_codes::OUTCOME_UNKNOWN => Self::OutcomeUnknown,
+            failure_codes::CONTESTED => Self::Contested,
+            code => Self::Service(code.to_owned()),
+        }
+    }
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedAttempt {
+    pub action: Action,
+    pub code: FailureCode,
+    pub message: String,
+    /// A further attempt fails too until a person has changed something.
+    pub permanent: bool,
+    pub at: Timestamp,
 }
 
 /// Failed attempts in a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The task's name as the status had it before a restart, else empty: the list knows it.
+    /// The task's name as the status had it before a restart, else empty: the list has it.
     pub name: String,
-    /// `start` or `stop`.
-    pub action: String,
-    pub code: String,
+    pub action: Action,
+    pub code: FailureCode,
     pub message: String,
     pub attempts: u32,
     /// Since when it fails: the longest comes first in the status.
     pub since: Timestamp,
-    pub next: Timestamp,
-    pub lasting: bool,
+    pub next_attempt: Timestamp,
+    pub permanent: bool,
 }
 
 impl Failure {
-    /// Failed for good until something changes: lasting cause, or all quick attempts spent.
-    pub fn is_spent(&self, timings: &Timings) -> bool {
-        self.lasting || self.attempts >= timings.attempts
+    /// Counts as failed until something changes: permanent cause, or all quick attempts used up.
+    pub fn is_exhausted(&self, timings: &Timings) -> bool {
+        self.permanent || self.attempts >= timings.max_attempts
+    }
+
+    /// One more failed attempt. Once the task counts as failed the same failure changes nothing but
+    /// the next attempt, so that slow retries write no status.
+    fn after(previous: Option<Self>, attempt: FailedAttempt, timings: &Timings) -> Self {
+        let FailedAttempt { action, code, message, permanent, at } = attempt;
+        let exhausted = previous
+            .as_ref()
+            .filter(|before| before.code == code && before.action == action && before.is_exhausted(timings));
+        let attempts = match (&previous, exhausted) {
+            (_, Some(same)) => same.attempts,
+            (Some(previous), None) => previous.attempts.saturating_add(1),
+            (None, None) => 1,
+        };
+        let slow = permanent || attempts >= timings.max_attempts;
+        let wait = if slow { timings.slow_retry } else { timings.backoff.exponential(attempts) };
+        Self {
+            message: exhausted.map_or(message, |same| same.message.clone()),
+            since: previous.as_ref().map_or(at, |before| before.since),
+            name: previous.map(|before| before.name).unwrap_or_default(),
+            action,
+            code,
+            attempts,
+            next_attempt: add(at, jittered(wait)),
+            permanent,
+        }
     }
 }
 
-/// The last call that named the task, while what came of it has not been observed.
+/// The last call that named the task, while its effect has not been observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LastCall {
+pub struct UnsettledCall {
     pub action: Action,
     pub ended: Timestamp,
+    /// The service accepted it; otherwise its outcome is unknown.
     pub accepted: bool,
 }
 
-impl LastCall {
+impl UnsettledCall {
     pub fn accepted(action: Action, ended: Timestamp) -> Self {
         Self { action, ended, accepted: true }
     }
@@ -64,121 +131,119 @@ impl LastCall {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Missing {
+pub struct Missing {
     pub since: Timestamp,
     pub lists: u32,
-    pub last: Option<Timestamp>,
+    last: Option<Timestamp>,
+}
+
+/// What a list shows of a task, and what is wanted of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sighting<'a> {
+    pub task: Option<&'a Task>,
+    /// When the list was requested.
+    pub requested_at: Timestamp,
+    pub desired: RunState,
+    /// No call is sent for the task at present.
+    pub suspended: bool,
+    pub now: Timestamp,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Memory {
-    pub call: Option<LastCall>,
-    /// Last observed in this state as wished, with no call outstanding: leaving it again is drift.
+pub struct TaskRecord {
+    pub call: Option<UnsettledCall>,
+    /// Last observed in this state as desired, with no call unsettled: leaving it again is drift.
     pub settled: Option<RunState>,
     pub failure: Option<Failure>,
     pub missing: Option<Missing>,
     /// When it was found to have been switched by somebody else, within the contest window.
-    pub drifts: Vec<Timestamp>,
+    drifts: Vec<Timestamp>,
     pub drifting: bool,
-    pub cohort: Cohort,
+    pub isolation: Isolation,
     pub due_since: Option<Timestamp>,
 }
 
-impl Memory {
-    /// Of a task of which nothing else is to be remembered.
+impl TaskRecord {
+    /// The record of a task of which nothing else is known.
     pub fn settled(settled: Option<RunState>) -> Self {
         Self { settled, ..Self::default() }
     }
 
-    /// An edit or a request: everything that waits is tried now, counters start anew. A call that may still act stays.
-    pub fn clear_waits(&mut self) {
+    /// An edit or a request: everything that waits is tried now, counters restart. A call that may
+    /// still act stays.
+    pub fn clear_backoff(&mut self) {
         self.failure = None;
         self.drifts.clear();
         self.missing = None;
-        self.cohort = Cohort::Any;
+        self.isolation = Isolation::None;
         self.due_since = None;
     }
 
-    /// After a restart: a call against `wish` may have been under way.
-    pub fn lost_call(&mut self, wish: RunState, now: Timestamp) {
-        let contrary = match wish {
-            RunState::Running => Action::Stop,
-            RunState::Stopped => Action::Start,
-        };
-        self.call = Some(LastCall::unknown(contrary, now));
+    /// After a restart: a call against the desired state may have been in flight.
+    pub fn assume_lost_call(&mut self, desired: RunState, now: Timestamp) {
+        self.call = Some(UnsettledCall::unknown(desired.opposite().action(), now));
     }
 
-    pub fn restore_failure(
-        &mut self,
-        stored: &TaskFailure,
-        attempts: u32,
-        lasting: bool,
-        next: Timestamp,
-        now: Timestamp,
-    ) {
-        if stored.code == codes::TASK_NOT_FOUND {
+    /// Takes over what a status stores about a failure. A task that was missing is counted anew.
+    pub fn restore_failure(&mut self, stored: &TaskFailure, now: Timestamp, timings: &Timings) {
+        if stored.code == failure_codes::TASK_NOT_FOUND {
             return;
         }
+        let Some(action) = Action::parse(&stored.action) else { return };
+        let next_attempt = stored.next_attempt_time.as_ref().map(|time| time.0);
         self.failure = Some(Failure {
             name: stored.task_name.clone(),
-            action: stored.action.clone(),
-            code: stored.code.clone(),
+            action,
+            code: FailureCode::parse(&stored.code),
             message: stored.message.clone(),
-            attempts,
+            attempts: u32::try_from(stored.attempts).unwrap_or(0),
             since: now,
-            next,
-            lasting,
+            next_attempt: next_attempt.unwrap_or_else(|| add(now, jittered(timings.slow_retry))),
+            permanent: next_attempt.is_none(),
         });
     }
 
-    /// Takes in what a list that was asked for at `requested` shows of the task. `at_will`: nothing is sent at present.
-    pub fn observe(
-        &mut self,
-        task: Option<&Task>,
-        requested: Timestamp,
-        wish: RunState,
-        at_will: bool,
-        now: Timestamp,
-        timings: &Timings,
-    ) {
+    /// Takes in what a list shows of the task.
+    pub fn observe(&mut self, sighting: Sighting<'_>, timings: &Timings) {
+        let Sighting { task, requested_at, desired, suspended, now } = sighting;
         let Some(task) = task else {
             self.settled = None;
             let missing = self.missing.get_or_insert(Missing { since: now, lists: 0, last: None });
-            if missing.last != Some(requested) {
+            if missing.last != Some(requested_at) {
                 missing.lists += 1;
-                missing.last = Some(requested);
+                missing.last = Some(requested_at);
             }
             return;
         };
         self.missing = None;
-        if self.call.as_ref().is_some_and(|call| requested < call.ended) {
+        if self.call.as_ref().is_some_and(|call| requested_at < call.ended) {
             return;
         }
-        self.resolve_call(task.state, wish, now, timings);
-        if at_will {
-            // People may switch at will while nothing is sent: that is no drift, and no contest.
+        self.resolve_call(task.state, desired, now, timings);
+        if suspended {
+            // People may switch the task while nothing is sent: that is no drift, and no contest.
             self.settled = None;
         }
         if self.call.is_none() {
-            self.compare(task.state, wish, now, timings);
+            self.compare(task.state, desired, now, timings);
         }
     }
 
     /// Whether a call may still act.
-    pub fn outstanding(&self, now: Timestamp, window: Duration) -> bool {
-        self.call.as_ref().is_some_and(|call| now < after(call.ended, window))
+    pub fn may_still_act(&self, now: Timestamp, window: Duration) -> bool {
+        self.call.as_ref().is_some_and(|call| now < add(call.ended, window))
     }
 
-    /// What an observation that was asked for after the last call says about that call.
-    fn resolve_call(&mut self, state: RunState, wish: RunState, now: Timestamp, timings: &Timings) {
+    /// What an observation that was requested after the last call says about that call.
+    fn resolve_call(&mut self, state: RunState, desired: RunState, now: Timestamp, timings: &Timings) {
         let Some(call) = &self.call else { return };
         if call.action.target() == state {
             self.call = None;
             return;
         }
-        let expired = now >= after(call.ended, timings.settle_window);
-        let contrary = call.action.target() != wish;
-        if expired && call.accepted && !contrary {
+        let expired = now >= add(call.ended, timings.settle_window);
+        let opposing = call.action.target() != desired;
+        if expired && call.accepted && !opposing {
             let action = call.action;
             self.call = None;
             let message = format!(
@@ -186,68 +251,47 @@ impl Memory {
                 action.target(),
                 timings.settle_window.as_secs()
             );
-            self.failed(action, codes::NOT_SETTLED, &message, false, now, timings);
-        } else if expired || (!call.accepted && !contrary) {
-            // A lost call in the wished direction may be repeated: starting twice is starting once. A lost or accepted call
-            // against the wish is waited out: it may still act, and nothing contrary is sent into it.
+            let code = FailureCode::NotSettled;
+            self.record_failure(FailedAttempt { action, code, message, permanent: false, at: now }, timings);
+        } else if expired || (!call.accepted && !opposing) {
+            // A lost call in the desired direction may be repeated: starting twice is starting once. A
+            // lost or accepted call in the opposite direction may still act, so nothing is sent against
+            // it before its window has ended.
             self.call = None;
         }
     }
 
-    /// Compares the observed state with the wish when no call is outstanding.
-    fn compare(&mut self, state: RunState, wish: RunState, now: Timestamp, timings: &Timings) {
-        if state == wish {
-            self.settled = Some(wish);
+    /// Compares the observed state with the desired one when no call is unsettled.
+    fn compare(&mut self, state: RunState, desired: RunState, now: Timestamp, timings: &Timings) {
+        if state == desired {
+            self.settled = Some(desired);
             self.failure = None;
             self.drifting = false;
             self.due_since = None;
             return;
         }
-        if self.settled.take() == Some(wish) {
+        if self.settled.take() == Some(desired) {
             self.drifting = true;
-            self.drifts.retain(|&drift| now < after(drift, timings.contest_window));
+            self.drifts.retain(|&drift| now < add(drift, timings.contest_window));
             self.drifts.push(now);
-            if self.drifts.len() >= usize::try_from(timings.contest_corrections).unwrap_or(usize::MAX) {
+            let contested = usize::try_from(timings.contest_corrections).unwrap_or(usize::MAX);
+            if self.drifts.len() >= contested {
                 let message = format!(
-                    "somebody else switched the task back {} times within {} min; find out who, or drop it from the group",
+                    "somebody else switched the task back {} times within {} min: find out who, or remove it from the group",
                     self.drifts.len(),
                     timings.contest_window.as_secs() / 60
                 );
-                self.failed(wish.action(), codes::CONTESTED, &message, true, now, timings);
-                // The count in the message stands still while the contest goes on.
-                self.drifts.truncate(usize::try_from(timings.contest_corrections).unwrap_or(usize::MAX));
+                let (action, code) = (desired.action(), FailureCode::Contested);
+                self.record_failure(FailedAttempt { action, code, message, permanent: true, at: now }, timings);
+                // The count in the message stays the same while the contest goes on.
+                self.drifts.truncate(contested);
             }
         }
         self.due_since.get_or_insert(now);
     }
 
-    /// One more failed attempt. Once the task counts as failed the same failure changes nothing but the next attempt, so that
-    /// slow retries write no status.
-    pub fn failed(
-        &mut self,
-        action: Action,
-        code: &str,
-        message: &str,
-        lasting: bool,
-        now: Timestamp,
-        timings: &Timings,
-    ) {
-        let previous = self.failure.take();
-        let same = previous.as_ref().filter(|f| f.code == code && f.action == action.as_str());
-        let attempts = match (&previous, same) {
-            (_, Some(same)) if same.is_spent(timings) => same.attempts,
-            (Some(previous), _) => previous.attempts.saturating_add(1),
-            (None, _) => 1,
-        };
-        self.failure = Some(Failure {
-            name: previous.as_ref().map(|f| f.name.clone()).unwrap_or_default(),
-            action: action.as_str().to_owned(),
-            code: code.to_owned(),
-            message: same.filter(|f| f.is_spent(timings)).map_or_else(|| message.to_owned(), |f| f.message.clone()),
-            attempts,
-            since: previous.as_ref().map_or(now, |f| f.since),
-            next: next_attempt(attempts, lasting, now, timings),
-            lasting,
-        });
+    /// One more failed attempt.
+    pub fn record_failure(&mut self, attempt: FailedAttempt, timings: &Timings) {
+        self.failure = Some(Failure::after(self.failure.take(), attempt, timings));
     }
 }

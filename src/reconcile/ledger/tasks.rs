@@ -1,69 +1,69 @@
-//! The memories of all tasks of an instance.
+//! The records of all tasks of an instance.
 
 use std::collections::HashMap;
 
-use super::memory::Memory;
 use crate::fdi::{RunState, TaskId};
+use crate::reconcile::ledger::task::TaskRecord;
 
-/// Of most tasks there is nothing to remember but that they are as wished. Those take no more room than an entry of a map,
-/// for there may be a hundred thousand of them. Boxed, because a map keeps the room that it once needed.
+/// Of most tasks nothing is to be remembered but that they are as desired. Those take no more memory than
+/// a map entry, for there may be a hundred thousand of them. The others are boxed, because a map keeps
+/// the capacity that it once needed.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     settled: HashMap<TaskId, RunState>,
-    others: HashMap<TaskId, Box<Memory>>,
+    others: HashMap<TaskId, Box<TaskRecord>>,
 }
 
 impl Tasks {
     /// What is remembered of a task beside that it is settled.
-    pub fn get(&self, id: &TaskId) -> Option<&Memory> {
-        self.others.get(id).map(|memory| &**memory)
+    pub fn get(&self, id: &TaskId) -> Option<&TaskRecord> {
+        self.others.get(id).map(|record| &**record)
     }
 
-    /// True when there is nothing to remember but that the task was observed in this state as wished.
+    /// True when all that is remembered is that the task was observed in this state as desired.
     pub fn settled_in(&self, id: &TaskId, state: RunState) -> bool {
         self.settled.get(id) == Some(&state)
     }
 
-    /// Changes what is remembered of one task.
-    pub fn change<R>(&mut self, id: &TaskId, change: impl FnOnce(&mut Memory) -> R) -> R {
-        let mut memory = match self.others.remove(id) {
-            Some(memory) => *memory,
-            None => Memory::settled(self.settled.remove(id)),
+    /// Changes the record of one task.
+    pub fn update<R>(&mut self, id: &TaskId, change: impl FnOnce(&mut TaskRecord) -> R) -> R {
+        let mut record = match self.others.remove(id) {
+            Some(record) => *record,
+            None => TaskRecord::settled(self.settled.remove(id)),
         };
-        let result = change(&mut memory);
-        if memory != Memory::settled(memory.settled) {
-            self.others.insert(id.clone(), Box::new(memory));
-        } else if let Some(state) = memory.settled {
+        let result = change(&mut record);
+        if record != TaskRecord::settled(record.settled) {
+            self.others.insert(id.clone(), Box::new(record));
+        } else if let Some(state) = record.settled {
             self.settled.insert(id.clone(), state);
         }
         result
     }
 
     /// Forgets tasks.
-    pub fn retain(&mut self, keep: impl Fn(&TaskId, Option<&Memory>) -> bool) {
+    pub fn retain(&mut self, keep: impl Fn(&TaskId, Option<&TaskRecord>) -> bool) {
         self.settled.retain(|id, _| keep(id, None));
-        self.others.retain(|id, memory| keep(id, Some(&**memory)));
+        self.others.retain(|id, record| keep(id, Some(&**record)));
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::reconcile::ledger::Cohort;
+    use crate::reconcile::ledger::task::Isolation;
 
     #[test]
     fn a_task_with_nothing_but_its_state_takes_little_room_and_gets_more_when_there_is_more() {
         let id = TaskId::new("t1").unwrap();
         let mut tasks = Tasks::default();
-        tasks.change(&id, |memory| memory.settled = Some(RunState::Running));
+        tasks.update(&id, |record| record.settled = Some(RunState::Running));
         assert!(tasks.get(&id).is_none() && tasks.settled_in(&id, RunState::Running));
-        tasks.change(&id, |memory| memory.cohort = Cohort::Alone);
+        tasks.update(&id, |record| record.isolation = Isolation::Quarantined);
         assert!(!tasks.settled_in(&id, RunState::Running));
         assert_eq!(tasks.get(&id).unwrap().settled, Some(RunState::Running), "it is carried over");
-        tasks.change(&id, |memory| memory.cohort = Cohort::Any);
+        tasks.update(&id, |record| record.isolation = Isolation::None);
         assert!(tasks.settled_in(&id, RunState::Running), "and back");
-        tasks.retain(|_, memory| memory.is_some());
+        tasks.retain(|_, record| record.is_some());
         assert!(!tasks.settled_in(&id, RunState::Running));
     }
 }

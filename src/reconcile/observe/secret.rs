@@ -5,19 +5,21 @@ use secrecy::SecretString;
 
 use crate::crd::{Auth, SecretRef};
 use crate::fdi::SignIn;
-use crate::reconcile::observation::Problem;
+use crate::reconcile::observation::failure::InstanceError;
 
 /// Which Secret signs in.
-pub(super) fn reference(auth: &Auth) -> Result<&SecretRef, Problem> {
+pub(super) fn reference(auth: &Auth) -> Result<&SecretRef, InstanceError> {
     let given: Vec<_> = [&auth.access_key, &auth.password, &auth.token].into_iter().flatten().collect();
     match given[..] {
         [one] => Ok(&one.secret_ref),
-        _ => Err(Problem::SpecInvalid("spec.auth must set exactly one of accessKey, password and token".to_owned())),
+        _ => Err(InstanceError::SpecInvalid(
+            "spec.auth must set exactly one of accessKey, password and token".to_owned(),
+        )),
     }
 }
 
 /// Reads the keys that the sign-in method needs.
-pub(super) fn sign_in(auth: &Auth, name: &str, secret: Secret) -> Result<SignIn, Problem> {
+pub(super) fn sign_in(auth: &Auth, name: &str, secret: Secret) -> Result<SignIn, InstanceError> {
     let data = Data { name, secret };
     if auth.access_key.is_some() {
         Ok(SignIn::AccessKey {
@@ -55,7 +57,7 @@ struct Data<'a> {
 }
 
 impl Data<'_> {
-    fn optional(&self, key: &str) -> Result<Option<SecretString>, Problem> {
+    fn optional(&self, key: &str) -> Result<Option<SecretString>, InstanceError> {
         let Some(bytes) = self.secret.data.as_ref().and_then(|data| data.get(key)) else { return Ok(None) };
         let text = std::str::from_utf8(&bytes.0).ok().map(|text| text.trim_matches(['\n', '\r', ' ', '\t']));
         match text {
@@ -67,22 +69,21 @@ impl Data<'_> {
         }
     }
 
-    fn value(&self, key: &str) -> Result<SecretString, Problem> {
+    fn value(&self, key: &str) -> Result<SecretString, InstanceError> {
         self.optional(key)?.ok_or_else(|| self.wrong(key, "is missing"))
     }
 
-    fn text(&self, key: &str) -> Result<String, Problem> {
+    fn text(&self, key: &str) -> Result<String, InstanceError> {
         use secrecy::ExposeSecret as _;
         Ok(self.value(key)?.expose_secret().to_owned())
     }
 
-    fn wrong(&self, key: &str, how: &str) -> Problem {
-        Problem::SecretInvalid(format!("the key {key} of the Secret {} {how}: set it", self.name))
+    fn wrong(&self, key: &str, how: &str) -> InstanceError {
+        InstanceError::SecretInvalid(format!("the key {key} of the Secret {} {how}: set it", self.name))
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use k8s_openapi::ByteString;
 

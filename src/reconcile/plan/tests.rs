@@ -1,4 +1,4 @@
-//! What every plan must be, whatever the wishes and the observed states.
+//! What every plan must be, whatever the desired_of and the observed states.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::crd::{
     DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, InstanceRef,
 };
 use crate::fdi::{LastRun, RunState, Task};
-use crate::reconcile::{Snapshot, desired};
-use crate::reconcile::observation::View;
+use crate::reconcile::desired::{Snapshot, resolve};
+use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::timings::Timings;
 
 const TASKS: usize = 60;
@@ -42,8 +42,8 @@ fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
-/// The wishes, acknowledged long ago so that no batch is held back.
-fn wishes(groups: &[Group]) -> Desired {
+/// The desired_of, acknowledged long ago so that no batch is held back.
+fn desired_of(groups: &[Group]) -> Desired {
     let groups = groups.iter().enumerate().map(|(n, group)| {
         let state = if group.running { DesiredState::Running } else { DesiredState::Stopped };
         let spec = FdiTaskGroupSpec {
@@ -60,10 +60,10 @@ fn wishes(groups: &[Group]) -> Desired {
         (Arc::new(object), status)
     });
     let instance = (Arc::new(FdiInstance::new("roma", FdiInstanceSpec::default())), FdiInstanceStatus::default());
-    desired(Snapshot { instance: Some(instance), groups: groups.collect() })
+    resolve(Snapshot { instance: Some(instance), groups: groups.collect() })
 }
 
-fn look(states: &[Option<bool>]) -> Vec<Task> {
+fn listed(states: &[Option<bool>]) -> Vec<Task> {
     let task = |(n, state): (usize, &Option<bool>)| {
         let state = if (*state)? { RunState::Running } else { RunState::Stopped };
         Some(Task { id: id(n), name: "".into(), state, last_run: LastRun::Unknown })
@@ -71,12 +71,15 @@ fn look(states: &[Option<bool>]) -> Vec<Task> {
     states.iter().enumerate().filter_map(task).collect()
 }
 
+fn observed_now(tasks: Vec<Task>) -> Observed {
+    Observed { credential: None, list: Some(Ok(TaskList::new(now(), tasks))) }
+}
+
 fn planned(desired: &Desired, tasks: Vec<Task>) -> Plan {
-    let (mut sight, mut ledger) = (Sight::default(), Ledger::new(Timings::default()));
-    sight.saw(View::new(now(), tasks));
-    ledger.greet(desired, now());
-    ledger.observe(desired, sight.view(), now());
-    plan(desired, &sight, &ledger, now())
+    let mut state = InstanceState::new(Arc::new(Timings::default()));
+    state.sync(desired, now());
+    state.record_list(desired, observed_now(tasks), now());
+    plan(desired, &state, now())
 }
 
 proptest! {
@@ -84,40 +87,40 @@ proptest! {
     fn a_plan_names_exactly_the_tasks_that_need_a_call_once_each_in_the_fewest_batches(
         groups in prop::collection::vec(group(), 0..8), states in observed()
     ) {
-        let desired = wishes(&groups);
-        let plan = planned(&desired, look(&states));
-        let mut told = BTreeMap::new();
+        let desired = desired_of(&groups);
+        let plan = planned(&desired, listed(&states));
+        let mut called = BTreeMap::new();
         for call in plan.calls() {
             prop_assert!((1..=10).contains(&call.ids().len()));
             for id in call.ids() {
-                prop_assert_eq!(told.insert(id.clone(), call.action()), None, "{} is named twice", id);
+                prop_assert_eq!(called.insert(id.clone(), call.action()), None, "{} is named twice", id);
             }
         }
         let mut needed = BTreeMap::new();
         for (group, id) in desired.owned().filter(|(group, _)| !group.suspended) {
             let n: usize = id.as_str()[1..].parse().unwrap();
-            if states[n].is_some_and(|running| running != (group.wish == RunState::Running)) {
-                needed.insert(id.clone(), group.wish.action());
+            if states[n].is_some_and(|running| running != (group.run_state == RunState::Running)) {
+                needed.insert(id.clone(), group.run_state.action());
             }
         }
         let count = |action| needed.values().filter(|&&a| a == action).count();
         let fewest = count(Action::Start).div_ceil(10) + count(Action::Stop).div_ceil(10);
         prop_assert_eq!(plan.calls().len(), fewest);
-        prop_assert_eq!(told, needed);
-        prop_assert_eq!(plan.hold(), None);
+        prop_assert_eq!(called, needed);
+        prop_assert_eq!(plan.linger_until(), None);
     }
 
     #[test]
     fn when_a_plan_has_been_carried_out_nothing_is_left_to_do(
         groups in prop::collection::vec(group(), 0..8), mut states in observed()
     ) {
-        let desired = wishes(&groups);
-        for call in planned(&desired, look(&states)).calls() {
+        let desired = desired_of(&groups);
+        for call in planned(&desired, listed(&states)).calls() {
             for id in call.ids() {
                 states[id.as_str()[1..].parse::<usize>().unwrap()] = Some(call.action() == Action::Start);
             }
         }
-        prop_assert_eq!(planned(&desired, look(&states)).calls().len(), 0);
+        prop_assert_eq!(planned(&desired, listed(&states)).calls().len(), 0);
     }
 
     #[test]
@@ -126,17 +129,17 @@ proptest! {
     ) {
         let backwards: Vec<Group> =
             groups.iter().map(|g| Group { tasks: g.tasks.iter().rev().copied().collect(), ..g.clone() }).collect();
-        let mut tasks = look(&states);
-        let plan = planned(&wishes(&groups), tasks.clone());
+        let mut tasks = listed(&states);
+        let plan = planned(&desired_of(&groups), tasks.clone());
         tasks.reverse();
-        prop_assert_eq!(planned(&wishes(&backwards), tasks), plan);
+        prop_assert_eq!(planned(&desired_of(&backwards), tasks), plan);
     }
 
     #[test]
     fn stops_come_before_starts_and_ids_are_in_order_but_for_every_third_call(
         groups in prop::collection::vec(group(), 0..8), states in observed()
     ) {
-        let plan = planned(&wishes(&groups), look(&states));
+        let plan = planned(&desired_of(&groups), listed(&states));
         let usual: Vec<_> = plan.calls().iter().enumerate().filter(|(n, _)| n % 3 != 2).map(|(_, call)| call).collect();
         let keys: Vec<_> = usual.iter().map(|call| (call.action(), call.ids()[0].clone())).collect();
         let mut sorted = keys.clone();
@@ -150,16 +153,15 @@ fn every_third_call_goes_to_what_has_waited_longest() {
     // Eleven tasks that drifted a while ago, then a flood of edits.
     let mut groups = vec![Group { tasks: vec![59], running: true, suspended: false }];
     groups.push(Group { tasks: (0..50).collect(), running: true, suspended: false });
-    let old = wishes(&groups[..1]);
-    let (mut sight, mut ledger) = (Sight::default(), Ledger::new(Timings::default()));
-    sight.saw(View::new(now(), look(&[Some(false); TASKS])));
-    ledger.greet(&old, now());
-    ledger.observe(&old, sight.view(), now());
-    let later = after(now(), std::time::Duration::from_secs(1));
-    let both = wishes(&groups);
-    ledger.greet(&both, later);
-    ledger.observe(&both, sight.view(), later);
-    let plan = plan(&both, &sight, &ledger, later);
+    let old = desired_of(&groups[..1]);
+    let mut state = InstanceState::new(Arc::new(Timings::default()));
+    state.sync(&old, now());
+    state.record_list(&old, observed_now(listed(&[Some(false); TASKS])), now());
+    let later = add(now(), std::time::Duration::from_secs(1));
+    let both = desired_of(&groups);
+    state.sync(&both, later);
+    state.record_list(&both, Observed::default(), later);
+    let plan = plan(&both, &state, later);
     let position = plan.calls().iter().position(|call| call.ids().contains(&id(59)));
     assert!(position.is_some_and(|position| position <= 2), "{position:?}");
     let all: BTreeSet<_> = plan.calls().iter().flat_map(Batch::ids).collect();

@@ -1,28 +1,28 @@
-//! What is said of an edit before its calls are sent, as soon as it is known that there will be calls.
+//! What is reported of an edit before its calls are sent, as soon as it is known that there will be calls.
 
 use jiff::Timestamp;
 
 use super::{Facts, GroupReport, group};
-use crate::reconcile::ledger::Ledger;
-use crate::reconcile::{Desired, Finalizer, Outcomes};
-use crate::reconcile::observation::Sight;
+use crate::reconcile::desired::{Desired, FinalizerAction};
+use crate::reconcile::instance_state::InstanceState;
+use crate::reconcile::outcome::Outcomes;
 
-/// Acknowledges the edits for which the last list already shows calls to be due, so that saying so and the next list take
-/// place side by side. All others are acknowledged with what the next list shows: most often that is the only write.
-pub fn acknowledgements<'a>(
-    desired: &'a Desired,
-    sight: &Sight,
-    ledger: &Ledger,
-    now: Timestamp,
-) -> Vec<GroupReport<'a>> {
-    if desired.instance().is_none() || desired.instance_suspended() || sight.view().is_none() || sight.calls_barred(now)
+/// Acknowledges the edits for which the last list already shows calls to be due, so that this write and
+/// the next list run concurrently. All others are acknowledged with what the next list shows: most often
+/// that is the only write.
+pub fn acknowledgements<'a>(desired: &'a Desired, state: &InstanceState, now: Timestamp) -> Vec<GroupReport<'a>> {
+    let observation = &state.observation;
+    if desired.instance().is_none()
+        || desired.instance_suspended()
+        || observation.list().is_none()
+        || observation.calls_blocked(now)
     {
         return Vec::new();
     }
     // Without its finalizer a group could be gone before its calls are answered.
-    let edited = desired.unacknowledged().filter(|group| group.finalizer != Finalizer::Add);
+    let edited = desired.unacknowledged().filter(|group| group.finalizer != FinalizerAction::Add);
     let reports = edited.filter_map(|edited| {
-        let facts = Facts::gather(desired, edited, sight, ledger, now);
+        let facts = Facts::gather(desired, edited, state, now);
         (facts.tally.calls_due > 0).then(|| {
             let mut report = group::report(facts, &Outcomes::default());
             // A request is answered by the list that is still to come.
@@ -30,5 +30,5 @@ pub fn acknowledgements<'a>(
             report
         })
     });
-    reports.filter(|report| report.letting_go.is_none()).collect()
+    reports.filter(|report| report.release.is_none()).collect()
 }

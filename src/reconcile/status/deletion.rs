@@ -1,73 +1,71 @@
-//! When a group with `deletionPolicy: Stop` that is being deleted lets go of its finalizer.
+//! When the finalizer of a group with `deletionPolicy: Stop` that is being deleted is removed.
 
 use jiff::Timestamp;
 
 use super::Facts;
-use crate::time::backoff::after;
-use crate::reconcile::ledger::Bucket;
-use crate::reconcile::Finalizer;
-use crate::reconcile::observation::{Severity, Trouble};
+use crate::reconcile::desired::FinalizerAction;
+use crate::reconcile::ledger::phase::Phase;
+use crate::reconcile::observation::failure::{FailureStreak, Severity};
+use crate::time::backoff::add;
 
-/// Why the finalizer goes.
+/// Why the finalizer is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LettingGo {
-    /// Its tasks are stopped, or there is nothing to stop.
-    Done,
-    /// It goes with tasks that may still run: what happened, for the event, the log and the metric.
-    GivenUp(String),
+pub enum FinalizerRelease {
+    /// The tasks are stopped, or there is nothing to stop.
+    Completed,
+    /// Tasks may still run: what happened, for the event, the log and the metric.
+    Abandoned(String),
 }
 
-pub(super) fn letting_go(facts: &Facts<'_, '_>) -> Option<LettingGo> {
+pub(super) fn release(facts: &Facts<'_, '_>) -> Option<FinalizerRelease> {
     match facts.group.finalizer {
-        Finalizer::Remove => return Some(LettingGo::Done),
-        Finalizer::Held => {}
-        Finalizer::Fine | Finalizer::Add => return None,
+        FinalizerAction::Remove => return Some(FinalizerRelease::Completed),
+        FinalizerAction::Hold => {}
+        FinalizerAction::None | FinalizerAction::Add => return None,
     }
-    let deleting = facts.group.deleting?;
-    let stopped = facts.tally.ready + facts.tally.missing + facts.tally.not_found;
-    let left = facts.group.owned.len() - stopped;
-    // A view from before the deletion counts too: what it shows stopped and nobody called since is stopped.
-    if facts.group.owned.is_empty() || facts.desired.instance_suspended() || (facts.sight.view().is_some() && left == 0)
+    let deleted_at = facts.group.deletion_timestamp?;
+    let observation = &facts.state.observation;
+    let left = facts.group.owned.len() - facts.tally.stopped_or_missing();
+    // A list from before the deletion counts too: what it shows stopped and nobody called since is stopped.
+    if facts.group.owned.is_empty() || facts.desired.instance_suspended() || (observation.list().is_some() && left == 0)
     {
-        return Some(LettingGo::Done);
+        return Some(FinalizerRelease::Completed);
     }
-    if let Some(trouble) = gone(facts) {
-        let seen = trouble.first.max(deleting.since);
-        if facts.now >= after(seen, facts.ledger.timings().deletion_gone) {
-            let why = trouble.problem.message();
-            return Some(LettingGo::GivenUp(format!("{left} tasks were not seen stopped: {why}")));
+    let abandoned = |why: &str| FinalizerRelease::Abandoned(format!("{left} tasks were not observed stopped: {why}"));
+    if let Some(failure) = missing_reference(facts) {
+        let since = failure.started.max(deleted_at);
+        if facts.now >= add(since, facts.state.timings.deletion_orphan_timeout) {
+            return Some(abandoned(failure.error.message()));
         }
     }
-    let late = facts.now >= after(deleting.since, facts.ledger.timings().deletion_give_up);
-    (late && tried(facts)).then(|| {
-        let why = facts
-            .sight
-            .trouble()
-            .or(facts.sight.call_trouble())
-            .map_or("they did not stop in time", |t| t.problem.message());
-        LettingGo::GivenUp(format!("{left} tasks were not seen stopped: {why}"))
+    let timed_out = facts.now >= add(deleted_at, facts.state.timings.deletion_timeout);
+    (timed_out && attempted(facts)).then(|| {
+        let failure = observation.list_failure().or(observation.call_failure());
+        abandoned(failure.map_or("they did not stop in time", |failure| failure.error.message()))
     })
 }
 
 /// When time alone changes the answer.
-pub(super) fn next_step(facts: &Facts<'_, '_>) -> Option<Timestamp> {
-    let deleting = facts.group.deleting.filter(|_| facts.group.finalizer == Finalizer::Held)?;
-    let timings = facts.ledger.timings();
-    let gone = gone(facts).map(|trouble| after(trouble.first.max(deleting.since), timings.deletion_gone));
-    let late = after(deleting.since, timings.deletion_give_up);
-    Some(gone.map_or(late, |gone| gone.min(late)))
+pub(super) fn next_transition(facts: &Facts<'_, '_>) -> Option<Timestamp> {
+    let deleted_at = facts.group.deletion_timestamp.filter(|_| facts.group.finalizer == FinalizerAction::Hold)?;
+    let timings = &facts.state.timings;
+    let orphaned =
+        missing_reference(facts).map(|failure| add(failure.started.max(deleted_at), timings.deletion_orphan_timeout));
+    orphaned.into_iter().chain([add(deleted_at, timings.deletion_timeout)]).min()
 }
 
 /// The instance or its Secret is gone: nothing can be stopped any more.
-fn gone<'a>(facts: &Facts<'_, 'a>) -> Option<&'a Trouble> {
-    facts.sight.trouble().filter(|trouble| trouble.problem.severity() == Severity::Missing)
+fn missing_reference<'m>(facts: &Facts<'_, 'm>) -> Option<&'m FailureStreak> {
+    let failure = facts.state.observation.list_failure();
+    failure.filter(|failure| failure.error.severity() == Severity::MissingReference)
 }
 
-/// At least one full attempt was made: the service failed us, or each task that still runs was tried.
-fn tried(facts: &Facts<'_, '_>) -> bool {
-    let troubled = facts.sight.trouble().is_some() || facts.sight.call_trouble().is_some();
-    troubled
-        || facts.standings.iter().all(|(id, standing)| {
-            standing.bucket == Bucket::Ready || (facts.ledger.failure(id).is_some() && standing.due.is_none())
+/// At least one full attempt was made: the service failed, or a call for each task that still runs did.
+fn attempted(facts: &Facts<'_, '_>) -> bool {
+    let observation = &facts.state.observation;
+    observation.list_failure().is_some()
+        || observation.call_failure().is_some()
+        || facts.assessments.iter().all(|(id, assessment)| {
+            assessment.phase == Phase::Ready || (facts.state.ledger.failure(id).is_some() && assessment.due.is_none())
         })
 }

@@ -1,21 +1,26 @@
-//! `status.failures`: the tasks that could not be moved, failed longest first, bounded in number and size.
+//! `status.failures`: the tasks that could not be started or stopped, failed longest first, bounded in number and size.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Facts;
-use crate::crd::{TaskFailure, cut, whole_seconds};
-use crate::reconcile::ledger::{Bucket, FailedFor, PendingFor, codes};
+use crate::crd::{TaskFailure, failure_codes, whole_seconds};
+use crate::fdi::text::truncate;
+use crate::reconcile::ledger::phase::{FailedReason, PendingReason, Phase};
+use crate::reconcile::ledger::task::Failure;
 
 /// Most failures in a status.
-pub(super) const FAILURES_MAX: usize = 100;
+const FAILURES_MAX: usize = 100;
 /// Most bytes of JSON for them, so that a whole status stays under 96 KiB whatever the texts are made of.
 const BYTES_MAX: usize = 80 * 1024;
 const MESSAGE_MAX: usize = 256;
 const NAME_MAX: usize = 128;
 const CODE_MAX: usize = 64;
+/// Most codes that the condition's message names.
+const CODES_NAMED: usize = 4;
 
 /// The failures to show, and how many more there are.
 pub(super) fn list(facts: &Facts<'_, '_>) -> (Vec<TaskFailure>, usize) {
@@ -38,66 +43,70 @@ pub(super) fn list(facts: &Facts<'_, '_>) -> (Vec<TaskFailure>, usize) {
 
 /// The codes of failed tasks with how often each occurs, most frequent first, for the condition's message.
 pub(super) fn codes(facts: &Facts<'_, '_>) -> String {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     if facts.tally.not_found > 0 {
-        counts.insert(codes::TASK_NOT_FOUND.to_owned(), facts.tally.not_found);
+        counts.insert(failure_codes::TASK_NOT_FOUND, facts.tally.not_found);
     }
-    for (id, _) in facts.standings.iter().filter(|(_, s)| s.bucket == Bucket::Failed(FailedFor::Refused)) {
-        if let Some(failure) = facts.ledger.failure(id) {
-            *counts.entry(failure.code.clone()).or_default() += 1;
-        }
+    let refused = facts.assessments.iter().filter(|(_, a)| a.phase == Phase::Failed(FailedReason::Refused));
+    for failure in refused.filter_map(|(id, _)| facts.state.ledger.failure(id)) {
+        *counts.entry(failure.code.as_str()).or_default() += 1;
     }
     if !facts.group.invalid.is_empty() {
-        counts.insert(codes::INVALID_TASK_ID.to_owned(), facts.group.invalid.len());
+        counts.insert(failure_codes::INVALID_TASK_ID, facts.group.invalid.len());
     }
-    let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
-    counts.sort_by_key(|(code, n)| (std::cmp::Reverse(*n), code.clone()));
-    let shown: Vec<String> = counts.iter().take(4).map(|(code, n)| format!("{n}× {code}")).collect();
-    if counts.len() > 4 { format!("{} …", shown.join(", ")) } else { shown.join(", ") }
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|&(code, n)| (Reverse(n), code));
+    let shown: Vec<String> = counts.iter().take(CODES_NAMED).map(|(code, n)| format!("{n}× {code}")).collect();
+    if counts.len() > CODES_NAMED { format!("{} …", shown.join(", ")) } else { shown.join(", ") }
 }
 
+/// Every failure with since when it fails.
 fn every(facts: &Facts<'_, '_>) -> Vec<(Timestamp, TaskFailure)> {
-    let timings = facts.ledger.timings();
-    let action = facts.group.wish.action().as_str();
+    let action = facts.group.run_state.action().as_str();
     let mut all = Vec::new();
     for text in &facts.group.invalid {
         let message = "must have 1 to 64 characters out of A-Z, a-z, 0-9, '_' and '-': correct or remove it";
-        all.push((Timestamp::MIN, failure(text, "", action, codes::INVALID_TASK_ID, message, 0, None)));
+        all.push((Timestamp::MIN, untried(text, action, failure_codes::INVALID_TASK_ID, message)));
     }
-    for (id, standing) in &facts.standings {
-        if standing.bucket == Bucket::Failed(FailedFor::NotFound) {
+    for (id, assessment) in &facts.assessments {
+        if assessment.phase == Phase::Failed(FailedReason::NotFound) {
             let message =
                 "the instance does not list this task: correct the ID, create the task, or remove it from taskIds";
-            let since = facts.ledger.missing_since(id).unwrap_or(facts.now);
-            all.push((since, failure(id.as_str(), "", action, codes::TASK_NOT_FOUND, message, 0, None)));
+            let since = facts.state.ledger.missing_since(id).unwrap_or(facts.now);
+            all.push((since, untried(id.as_str(), action, failure_codes::TASK_NOT_FOUND, message)));
             continue;
         }
-        let waits_unseen = matches!(standing.bucket, Bucket::Ready | Bucket::Pending(PendingFor::Appearance));
-        let Some(found) = facts.ledger.failure(id).filter(|_| !waits_unseen) else { continue };
-        let name = facts.sight.view().and_then(|view| view.task(id)).map_or(found.name.as_str(), |task| &*task.name);
-        let next = (!found.is_spent(timings)).then_some(found.next);
-        let entry = failure(id.as_str(), name, &found.action, &found.code, &found.message, found.attempts, next);
-        all.push((found.since, entry));
+        let hidden = matches!(assessment.phase, Phase::Ready | Phase::Pending(PendingReason::Listing));
+        let Some(failure) = facts.state.ledger.failure(id).filter(|_| !hidden) else { continue };
+        let listed = facts.state.observation.list().and_then(|list| list.task(id));
+        let name = listed.map_or(failure.name.as_str(), |task| &*task.name);
+        all.push((failure.since, tried(facts, id.as_str(), name, failure)));
     }
     all
 }
 
-fn failure(
-    id: &str,
-    name: &str,
-    action: &str,
-    code: &str,
-    message: &str,
-    attempts: u32,
-    next: Option<Timestamp>,
-) -> TaskFailure {
+/// A failure for which no call was sent.
+fn untried(id: &str, action: &str, code: &str, message: &str) -> TaskFailure {
     TaskFailure {
-        task_id: cut(id, 64),
-        task_name: cut(name, NAME_MAX),
-        action: cut(action, 16),
-        code: cut(code, CODE_MAX),
-        message: cut(message, MESSAGE_MAX),
-        attempts: i32::try_from(attempts).unwrap_or(i32::MAX).min(1_000_000),
+        task_id: truncate(id, 64),
+        task_name: String::new(),
+        action: action.to_owned(),
+        code: code.to_owned(),
+        message: message.to_owned(),
+        attempts: 0,
+        next_attempt_time: None,
+    }
+}
+
+fn tried(facts: &Facts<'_, '_>, id: &str, name: &str, failure: &Failure) -> TaskFailure {
+    let next = (!failure.is_exhausted(&facts.state.timings)).then_some(failure.next_attempt);
+    TaskFailure {
+        task_id: truncate(id, 64),
+        task_name: truncate(name, NAME_MAX),
+        action: failure.action.as_str().to_owned(),
+        code: truncate(failure.code.as_str(), CODE_MAX),
+        message: truncate(&failure.message, MESSAGE_MAX),
+        attempts: i32::try_from(failure.attempts).unwrap_or(i32::MAX).min(1_000_000),
         next_attempt_time: next.map(|time| Time(whole_seconds(time))),
     }
 }

@@ -1,19 +1,27 @@
-//! The status of one group: its row as conditions, counts, failures, and the events that the change makes.
+//! The status of one group: its condition row, counts, failures, and the events that the change makes.
 
-use super::row::{Motion, Row, blocked, row};
-use super::{Facts, GroupReport, Note, Tally, deletion, failures};
-use crate::crd::{Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, event_reasons, reasons, types};
-use crate::fdi::TaskId;
-use crate::reconcile::Outcomes;
-use crate::reconcile::observation::Severity;
+use super::ready::{self, Progress, Row, blocked};
+use super::{Facts, GroupReport, StatusEvent, Tally, count, deletion, failures};
+use crate::crd::{
+    Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, condition_types, event_actions, event_reasons,
+    find_condition, reasons,
+};
+use crate::fdi::text::listed;
+use crate::fdi::{Action, TaskId};
+use crate::k8s::events::EventType;
+use crate::reconcile::observation::failure::Severity;
+use crate::reconcile::outcome::Outcomes;
+
+/// Most tasks that an event names.
+const TASKS_NAMED: usize = 5;
 
 pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupReport<'a> {
-    let letting_go = deletion::letting_go(&facts);
+    let release = deletion::release(&facts);
     let group = facts.group;
-    let Some(row) = row(&facts) else {
-        let mut status = group.status.clone();
-        status.last_handled_reconcile_at = handled(&facts);
-        return GroupReport { group, status, notes: Vec::new(), letting_go, tally: facts.tally };
+    let handled = group.requested_at.clone().or_else(|| group.status.last_handled_reconcile_at.clone());
+    let Some(row) = ready::row(&facts) else {
+        let status = FdiTaskGroupStatus { last_handled_reconcile_at: handled, ..group.status.clone() };
+        return GroupReport { group, status, events: Vec::new(), release, tally: facts.tally };
     };
     let (failures, omitted) = failures::list(&facts);
     let status = FdiTaskGroupStatus {
@@ -22,95 +30,87 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
         tasks: Some(counts(&facts.tally)),
         ready_tasks: Some(format!("{}/{}", facts.tally.ready, facts.tally.total)),
         failures,
-        failures_omitted: (omitted > 0).then(|| int(omitted)),
-        last_handled_reconcile_at: handled(&facts),
+        failures_omitted: (omitted > 0).then(|| count(omitted)),
+        last_handled_reconcile_at: handled,
     };
-    let notes = notes(&facts, &row, outcomes);
-    GroupReport { group, status, notes, letting_go, tally: facts.tally }
-}
-
-/// The request that this pass answers.
-fn handled(facts: &Facts<'_, '_>) -> Option<String> {
-    facts.group.requested_at.clone().or_else(|| facts.group.status.last_handled_reconcile_at.clone())
+    let events = events(&facts, &row, outcomes);
+    GroupReport { group, status, events, release, tally: facts.tally }
 }
 
 fn counts(tally: &Tally) -> TaskCounts {
     TaskCounts {
-        total: int(tally.total),
-        ready: int(tally.ready),
-        pending: int(tally.pending()),
-        failed: int(tally.failed),
-        conflicting: int(tally.conflicting),
-        last_run_failed: int(tally.last_run_failed),
+        total: count(tally.total),
+        ready: count(tally.ready),
+        pending: count(tally.pending()),
+        failed: count(tally.failed),
+        conflicting: count(tally.conflicting),
+        last_run_failed: count(tally.last_run_failed),
     }
 }
 
 fn conditions(facts: &Facts<'_, '_>, row: &Row) -> Vec<Condition> {
-    let condition = |type_: &str, status, reason: &str, message: &str| {
-        let generation = facts.group.generation;
-        Condition::new(type_, status, reason, message, generation, &facts.group.status.conditions, facts.now)
+    let mut conditions =
+        vec![Condition::new(condition_types::READY, row.ready, row.reason, &row.message), synced(facts, row)];
+    let progress = match row.progress {
+        Progress::Reconciling => Some(condition_types::RECONCILING),
+        Progress::Stalled => Some(condition_types::STALLED),
+        Progress::Settled => None,
     };
-    let (synced, why, what) = synced(facts, row);
-    let mut conditions = vec![
-        condition(types::READY, row.ready, row.reason, &row.message),
-        condition(types::SYNCED, synced, why, &what),
-    ];
-    match row.motion {
-        Motion::Reconciling => {
-            conditions.push(condition(types::RECONCILING, ConditionStatus::True, row.reason, &row.message));
-        }
-        Motion::Stalled => conditions.push(condition(types::STALLED, ConditionStatus::True, row.reason, &row.message)),
-        Motion::Resting => {}
-    }
-    conditions
+    conditions.extend(progress.map(|type_| Condition::new(type_, ConditionStatus::True, row.reason, &row.message)));
+    let finish = |condition: Condition| Condition {
+        observed_generation: facts.group.generation,
+        ..condition.following(&facts.group.status.conditions, facts.now)
+    };
+    conditions.into_iter().map(finish).collect()
 }
 
-/// Whether the last exchange with FDI that this group needed worked. A single failed look that no work waits for is told on
-/// the `FdiInstance` only.
-fn synced(facts: &Facts<'_, '_>, row: &Row) -> (ConditionStatus, &'static str, String) {
-    let trouble = facts.sight.trouble();
-    let told = row.ready == ConditionStatus::Unknown || facts.sight.view().is_none();
-    let cause = trouble.filter(|trouble| told || trouble.problem.severity() == Severity::Missing);
-    match (cause.or_else(|| blocked(facts)), facts.sight.view()) {
-        (Some(trouble), _) => (ConditionStatus::False, trouble.problem.reason(), trouble.problem.message().to_owned()),
-        (None, None) => (ConditionStatus::Unknown, reasons::NOT_OBSERVED, "FDI has not been asked yet".to_owned()),
-        (None, Some(_)) => (ConditionStatus::True, reasons::SYNCED, "the last exchange with FDI worked".to_owned()),
-    }
+/// Whether the last exchange with FDI that this group needed succeeded. A single failed list that no work
+/// depends on is reported on the `FdiInstance` only.
+fn synced(facts: &Facts<'_, '_>, row: &Row) -> Condition {
+    let observation = &facts.state.observation;
+    let needed = row.ready == ConditionStatus::Unknown || observation.list().is_none();
+    let failure =
+        observation.list_failure().filter(|failure| needed || failure.error.severity() == Severity::MissingReference);
+    let (status, reason, message) = match (failure.or_else(|| blocked(facts)), observation.list()) {
+        (Some(failure), _) => (ConditionStatus::False, failure.error.reason(), failure.error.message()),
+        (None, None) => (ConditionStatus::Unknown, reasons::NOT_OBSERVED, "FDI has not been asked yet"),
+        (None, Some(_)) => (ConditionStatus::True, reasons::SYNCED, "the last exchange with FDI succeeded"),
+    };
+    Condition::new(condition_types::SYNCED, status, reason, message)
 }
 
-fn notes(facts: &Facts<'_, '_>, row: &Row, outcomes: &Outcomes) -> Vec<Note> {
-    let before = facts.group.status.conditions.iter().find(|c| c.type_ == types::READY);
-    let mut notes = Vec::new();
+fn events(facts: &Facts<'_, '_>, row: &Row, outcomes: &Outcomes) -> Vec<StatusEvent> {
+    let mut events = Vec::new();
     let corrected: Vec<&str> =
-        outcomes.corrected().iter().filter(|id| facts.group.owned.contains(id)).map(TaskId::as_str).collect();
+        outcomes.drift_corrected().iter().filter(|id| facts.group.owned.contains(id)).map(TaskId::as_str).collect();
     if !corrected.is_empty() {
-        let action = facts.group.wish.action();
-        let shown = corrected.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-        let more = corrected.len().saturating_sub(5);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        notes.push(Note {
-            warning: false,
+        let (action, done) = match facts.group.run_state.action() {
+            Action::Start => (event_actions::START, "started"),
+            Action::Stop => (event_actions::STOP, "stopped"),
+        };
+        events.push(StatusEvent {
+            kind: EventType::Normal,
             reason: event_reasons::DRIFT_CORRECTED,
-            action: if action == crate::fdi::Action::Start { "Start" } else { "Stop" },
-            text: format!("somebody else had switched tasks; told to {action} again: {shown}{more}"),
+            action,
+            message: format!("drift corrected, {done} again: {}", listed(corrected, TASKS_NAMED)),
         });
     }
+    let before = find_condition(&facts.group.status.conditions, condition_types::READY);
     if before.is_some_and(|before| before.reason == row.reason && before.status == row.ready) {
-        return notes;
+        return events;
     }
-    let told = match row.reason {
-        reasons::TASKS_IN_DESIRED_STATE => Some((false, event_reasons::READY)),
-        reasons::TASKS_FAILED => Some((true, event_reasons::FAILED)),
-        reasons::TASKS_CONFLICT => Some((true, event_reasons::CONFLICT)),
-        reasons::TASKS_CONTESTED => Some((true, event_reasons::CONTESTED)),
+    let transition = match row.reason {
+        reasons::TASKS_IN_DESIRED_STATE => Some((EventType::Normal, event_reasons::READY)),
+        reasons::TASKS_FAILED => Some((EventType::Warning, event_reasons::FAILED)),
+        reasons::TASKS_CONFLICT => Some((EventType::Warning, event_reasons::CONFLICT)),
+        reasons::TASKS_CONTESTED => Some((EventType::Warning, event_reasons::CONTESTED)),
         _ => None,
     };
-    if let Some((warning, reason)) = told {
-        notes.push(Note { warning, reason, action: "Observe", text: row.message.clone() });
-    }
-    notes
-}
-
-pub(super) fn int(n: usize) -> i32 {
-    i32::try_from(n).unwrap_or(i32::MAX)
+    events.extend(transition.map(|(kind, reason)| StatusEvent {
+        kind,
+        reason,
+        action: event_actions::OBSERVE,
+        message: row.message.clone(),
+    }));
+    events
 }

@@ -1,101 +1,103 @@
-//! The status of the `FdiInstance` itself: signed in and listed, and every failed look at once.
+//! The status of the `FdiInstance` itself: signed in and listed, and every failed list at once.
 
 use jiff::Timestamp;
 
-use super::Note;
-use super::group::int;
-use crate::time::backoff::after;
-use crate::crd::{Condition, ConditionStatus, FdiInstanceStatus, InstanceTasks, event_reasons, reasons, types};
-use crate::reconcile::{Desired, InstanceWish};
-use crate::reconcile::observation::{Severity, Sight};
-use crate::reconcile::timings::Timings;
+use super::{InstanceReport, StatusEvent, count};
+use crate::crd::{
+    Condition, ConditionStatus, FdiInstanceStatus, InstanceTasks, condition_types, event_actions, event_reasons,
+    find_condition, reasons,
+};
+use crate::k8s::events::EventType;
+use crate::reconcile::desired::{Desired, DesiredInstance};
+use crate::reconcile::instance_state::InstanceState;
+use crate::reconcile::observation::failure::Severity;
+use crate::time::backoff::add;
 
 pub(super) fn report(
-    instance: &InstanceWish,
+    instance: &DesiredInstance,
     desired: &Desired,
-    sight: &Sight,
+    state: &InstanceState,
     managed: usize,
-    timings: &Timings,
     now: Timestamp,
-) -> (FdiInstanceStatus, Vec<Note>) {
+) -> InstanceReport {
     let before = &instance.status;
-    let condition = |type_: &str, status, reason: &str, message: &str| {
-        Condition::new(type_, status, reason, message, instance.generation, &before.conditions, now)
+    let finish = |condition: Condition| Condition {
+        observed_generation: instance.generation,
+        ..condition.following(&before.conditions, now)
     };
-    let mut conditions = Vec::with_capacity(3);
-    match (sight.trouble(), sight.view()) {
-        (Some(trouble), _) => {
-            let (reason, message) = (trouble.problem.reason(), trouble.problem.message());
-            let stalled =
-                trouble.problem.severity() == Severity::Refused && now >= after(trouble.since, timings.refused_grace);
-            conditions.push(condition(types::READY, ConditionStatus::False, reason, message));
-            conditions.push(condition(types::SYNCED, ConditionStatus::False, reason, message));
-            let motion = if stalled { types::STALLED } else { types::RECONCILING };
-            conditions.push(condition(motion, ConditionStatus::True, reason, message));
-        }
-        (None, None) => {
-            let message = "the instance has not been looked at yet";
-            conditions.push(condition(types::READY, ConditionStatus::Unknown, reasons::NOT_OBSERVED, message));
-            conditions.push(condition(types::SYNCED, ConditionStatus::Unknown, reasons::NOT_OBSERVED, message));
-            conditions.push(condition(types::RECONCILING, ConditionStatus::True, reasons::NOT_OBSERVED, message));
-        }
-        (None, Some(_)) => {
-            let message = if desired.instance_suspended() {
-                "signed in and listed; suspended, so no call is sent"
-            } else {
-                "signed in and listed"
-            };
-            conditions.push(condition(types::READY, ConditionStatus::True, reasons::SIGNED_IN, message));
-            conditions.push(match sight.call_trouble() {
-                Some(trouble) => condition(
-                    types::SYNCED,
-                    ConditionStatus::False,
-                    trouble.problem.reason(),
-                    trouble.problem.message(),
-                ),
-                None => condition(
-                    types::SYNCED,
-                    ConditionStatus::True,
-                    reasons::SYNCED,
-                    "the last exchange with FDI worked",
-                ),
-            });
-        }
-    }
-    let tasks = sight.view().map(|view| InstanceTasks {
-        total: int(view.total()),
-        running: int(view.running()),
-        managed: int(managed),
+    let conditions: Vec<Condition> = conditions(desired, state, now).into_iter().map(finish).collect();
+    let tasks = state.observation.list().map(|list| InstanceTasks {
+        total: count(list.total()),
+        running: count(list.running()),
+        managed: count(managed),
     });
-    let notes = notes(&before.conditions, &conditions[0]);
+    let events = events(&before.conditions, &conditions[0]).into_iter().collect();
     let status = FdiInstanceStatus {
         observed_generation: instance.generation,
         conditions,
         tasks: tasks.or(before.tasks),
-        groups: Some(int(desired.groups().len())),
+        groups: Some(count(desired.groups().len())),
         last_handled_reconcile_at: instance.requested_at.clone().or_else(|| before.last_handled_reconcile_at.clone()),
     };
-    (status, notes)
+    InstanceReport { status, events }
 }
 
-/// When time alone makes the trouble a stall.
-pub(super) fn next_row(sight: &Sight, timings: &Timings, now: Timestamp) -> Option<Timestamp> {
-    [sight.trouble(), sight.call_trouble()]
+/// Ready first.
+fn conditions(desired: &Desired, state: &InstanceState, now: Timestamp) -> Vec<Condition> {
+    use ConditionStatus::{False, True, Unknown};
+    use condition_types::{READY, RECONCILING, STALLED, SYNCED};
+    let observation = &state.observation;
+    if let Some(failure) = observation.list_failure() {
+        let (reason, message) = (failure.error.reason(), failure.error.message());
+        let stalled = failure.error.severity() == Severity::Rejected
+            && now >= add(failure.reason_since, state.timings.rejected_grace);
+        let progress = if stalled { STALLED } else { RECONCILING };
+        return vec![
+            Condition::new(READY, False, reason, message),
+            Condition::new(SYNCED, False, reason, message),
+            Condition::new(progress, True, reason, message),
+        ];
+    }
+    if observation.list().is_none() {
+        let not_observed = |type_, status| {
+            Condition::new(type_, status, reasons::NOT_OBSERVED, "the instance has not been listed yet")
+        };
+        return vec![not_observed(READY, Unknown), not_observed(SYNCED, Unknown), not_observed(RECONCILING, True)];
+    }
+    let message = if desired.instance_suspended() {
+        "signed in and listed; suspended, so no call is sent"
+    } else {
+        "signed in and listed"
+    };
+    let synced = match observation.call_failure() {
+        Some(failure) => Condition::new(SYNCED, False, failure.error.reason(), failure.error.message()),
+        None => Condition::new(SYNCED, True, reasons::SYNCED, "the last exchange with FDI succeeded"),
+    };
+    vec![Condition::new(READY, True, reasons::SIGNED_IN, message), synced]
+}
+
+/// When time alone turns the failure into a stall.
+pub(super) fn next_transition(state: &InstanceState, now: Timestamp) -> Option<Timestamp> {
+    let timings = &state.timings;
+    [state.observation.list_failure(), state.observation.call_failure()]
         .into_iter()
         .flatten()
-        .flat_map(|trouble| [after(trouble.since, timings.refused_grace), after(trouble.first, timings.stale_grace)])
+        .flat_map(|failure| {
+            [add(failure.reason_since, timings.rejected_grace), add(failure.started, timings.stale_grace)]
+        })
         .filter(|&time| time > now)
         .min()
 }
 
-fn notes(before: &[Condition], ready: &Condition) -> Vec<Note> {
-    let unchanged =
-        before.iter().any(|c| c.type_ == types::READY && c.status == ready.status && c.reason == ready.reason);
-    let (warning, reason) = match ready.status {
-        _ if unchanged => return Vec::new(),
-        ConditionStatus::True => (false, event_reasons::INSTANCE_READY),
-        ConditionStatus::False => (true, event_reasons::INSTANCE_TROUBLE),
-        ConditionStatus::Unknown => return Vec::new(),
+fn events(before: &[Condition], ready: &Condition) -> Option<StatusEvent> {
+    let before = find_condition(before, condition_types::READY);
+    if before.is_some_and(|before| before.status == ready.status && before.reason == ready.reason) {
+        return None;
+    }
+    let (kind, reason) = match ready.status {
+        ConditionStatus::True => (EventType::Normal, event_reasons::INSTANCE_READY),
+        ConditionStatus::False => (EventType::Warning, event_reasons::INSTANCE_NOT_READY),
+        ConditionStatus::Unknown => return None,
     };
-    vec![Note { warning, reason, action: "Observe", text: ready.message.clone() }]
+    Some(StatusEvent { kind, reason, action: event_actions::OBSERVE, message: ready.message.clone() })
 }

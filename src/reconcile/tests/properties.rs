@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::world::{Act, Manner, World, error, id};
+use super::simulation::{Fault, Simulation, TaskBehavior, error, id};
 use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, reasons};
 use crate::fdi::{Cause, Class, Outcome, Refusal, RunState};
 
@@ -22,7 +22,7 @@ enum Happening {
     LoseList,
     Throttle,
     Partly { place: usize, refused: bool },
-    Manner { task: usize, kind: u8 },
+    TaskBehavior { task: usize, kind: u8 },
     Lag(u64),
     Restart,
     Wait(u64),
@@ -42,7 +42,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => Just(H::LoseList),
         1 => Just(H::Throttle),
         2 => (0..10_usize, any::<bool>()).prop_map(|(place, refused)| H::Partly { place, refused }),
-        2 => (1..=TASKS, 0..5_u8).prop_map(|(task, kind)| H::Manner { task, kind }),
+        2 => (1..=TASKS, 0..5_u8).prop_map(|(task, kind)| H::TaskBehavior { task, kind }),
         1 => (0..20_u64).prop_map(H::Lag),
         1 => Just(H::Restart),
         6 => prop_oneof![0..2_000_u64, 0..90_000_u64, 0..700_000_u64].prop_map(H::Wait),
@@ -50,56 +50,55 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 #[allow(clippy::needless_pass_by_value, clippy::collapsible_match)]
-fn happen(world: &mut World, happening: Happening) {
+fn happen(sim: &mut Simulation, happening: Happening) {
     use Happening as H;
     let name = |n: u8| format!("g{n}");
-    let exists = |world: &World, n: u8| {
-        world
-            .groups
+    let exists = |sim: &Simulation, n: u8| {
+        sim.groups
             .iter()
             .any(|g| g.metadata.name.as_deref() == Some(&name(n)) && g.metadata.deletion_timestamp.is_none())
     };
     let state = |running| if running { DesiredState::Running } else { DesiredState::Stopped };
     match happening {
         H::Apply { name: n, running, from, n: count, stop } => {
-            if !world.groups.iter().any(|g| g.metadata.name.as_deref() == Some(&name(n))) {
-                let group = world.group(&name(n), state(running), from..from + count);
+            if !sim.groups.iter().any(|g| g.metadata.name.as_deref() == Some(&name(n))) {
+                let group = sim.group(&name(n), state(running), from..from + count);
                 group.spec.deletion_policy = if stop { DeletionPolicy::Stop } else { DeletionPolicy::Orphan };
             }
         }
-        H::Flip(n) if exists(world, n) => world.edit(&name(n), |spec| {
+        H::Flip(n) if exists(sim, n) => sim.edit(&name(n), |spec| {
             spec.desired_state = state(spec.desired_state == DesiredState::Stopped);
         }),
-        H::Retask { name: n, from, n: count } if exists(world, n) => {
-            world.edit(&name(n), |spec| spec.task_ids = (from..from + count).map(|n| id(n).as_str().into()).collect());
+        H::Retask { name: n, from, n: count } if exists(sim, n) => {
+            sim.edit(&name(n), |spec| spec.task_ids = (from..from + count).map(|n| id(n).as_str().into()).collect());
         }
-        H::Suspend(n, on) if exists(world, n) => world.edit(&name(n), |spec| spec.suspend = on),
-        H::Delete(n) if exists(world, n) => world.delete(&name(n)),
+        H::Suspend(n, on) if exists(sim, n) => sim.edit(&name(n), |spec| spec.suspend = on),
+        H::Delete(n) if exists(sim, n) => sim.delete(&name(n)),
         H::Drift(n) => {
-            if let Some(task) = world.service.tasks.get_mut(&id(n)) {
+            if let Some(task) = sim.service.tasks.get_mut(&id(n)) {
                 *task = if *task == RunState::Running { RunState::Stopped } else { RunState::Running };
             }
         }
         H::LoseCall { applied } => {
             let error = error(Class::Unavailable, Cause::Unavailable, "Timeout");
-            world.service.batches.push_back(Act::Fail { error, applied });
+            sim.service.batch_faults.push_back(Fault::Fail { error, applied });
         }
         H::LoseList => {
             let error = error(Class::Unavailable, Cause::Unavailable, "HTTP 502");
-            world.service.lists.push_back(Act::Fail { error, applied: 0 });
+            sim.service.list_faults.push_back(Fault::Fail { error, applied: 0 });
         }
         H::Throttle => {
             let error = error(Class::Throttled, Cause::Throttled, "APIGW.0308");
-            world.service.batches.push_back(Act::Fail { error, applied: 0 });
+            sim.service.batch_faults.push_back(Fault::Fail { error, applied: 0 });
         }
         H::Partly { place, refused } => {
-            let refusal = Refusal { code: "FDI.3026".into(), message: "try again".into(), lasting: false };
+            let refusal = Refusal { code: "FDI.3026".into(), message: "try again".into(), permanent: false };
             let outcome = if refused { Outcome::Refused(refusal) } else { Outcome::Unknown };
-            world.service.batches.push_back(Act::Partly(vec![(place, outcome)]));
+            sim.service.batch_faults.push_back(Fault::Partly(vec![(place, outcome)]));
         }
-        H::Manner { task, kind } => {
+        H::TaskBehavior { task, kind } => {
             let refusal =
-                |lasting| Outcome::Refused(Refusal { code: "FDI.3083".into(), message: "no".into(), lasting });
+                |permanent| Outcome::Refused(Refusal { code: "FDI.3083".into(), message: "no".into(), permanent });
             let poison = |class| Some(error(class, Cause::BatchRefused, "FDI.3021"));
             let (settles_after, refuses, poison) = match kind {
                 0 => (Some(Duration::from_secs(15)), None, None),
@@ -108,11 +107,11 @@ fn happen(world: &mut World, happening: Happening) {
                 3 => (Some(Duration::ZERO), None, poison(Class::Split)),
                 _ => (Some(Duration::ZERO), None, poison(Class::SplitOnce)),
             };
-            world.service.manners.insert(id(task), Manner { settles_after, refuses, poison });
+            sim.service.behaviors.insert(id(task), TaskBehavior { settles_after, refuses, poison });
         }
-        H::Lag(seconds) => world.service.lag = Duration::from_secs(seconds),
-        H::Restart => world.restart(),
-        H::Wait(milliseconds) => world.pass_for(Duration::from_millis(milliseconds)),
+        H::Lag(seconds) => sim.service.lag = Duration::from_secs(seconds),
+        H::Restart => sim.restart(),
+        H::Wait(milliseconds) => sim.run_for(Duration::from_millis(milliseconds)),
         _ => {}
     }
 }
@@ -124,21 +123,21 @@ proptest! {
     fn once_trouble_ends_everything_ends_as_wanted_and_then_there_is_silence(
         life in prop::collection::vec(happening(), 1..40)
     ) {
-        let mut world = World::new(TASKS);
+        let mut sim = Simulation::new(TASKS);
         for happening in life {
-            happen(&mut world, happening);
+            happen(&mut sim, happening);
         }
-        // The trouble ends: the service does as it is told again.
-        world.service.manners.clear();
-        world.service.batches.clear();
-        world.service.lists.clear();
-        world.service.lag = Duration::ZERO;
-        world.pass_for(Duration::from_secs(45 * 60));
-        let (calls, writes) = (world.service.calls.len(), world.writes);
-        for group in world.groups.clone() {
+        // The failure ends: the service does as it is told again.
+        sim.service.behaviors.clear();
+        sim.service.batch_faults.clear();
+        sim.service.list_faults.clear();
+        sim.service.lag = Duration::ZERO;
+        sim.run_for(Duration::from_secs(45 * 60));
+        let (calls, writes) = (sim.service.calls.len(), sim.writes);
+        for group in sim.groups.clone() {
             let name = group.metadata.name.clone().unwrap();
-            let (ready, reason, _) = world.says(&name);
-            let status = world.status(&name);
+            let (ready, reason, _) = sim.conditions(&name);
+            let status = sim.status(&name);
             let missing = group.spec.task_ids.iter().any(|task| **task > *"task-0024");
             let counts = status.tasks.unwrap();
             match reason.as_str() {
@@ -153,7 +152,7 @@ proptest! {
             }
             prop_assert_eq!(status.observed_generation, group.metadata.generation.unwrap());
         }
-        world.pass_for(Duration::from_secs(20 * 60));
-        prop_assert_eq!((world.service.calls.len(), world.writes), (calls, writes), "silence");
+        sim.run_for(Duration::from_secs(20 * 60));
+        prop_assert_eq!((sim.service.calls.len(), sim.writes), (calls, writes), "silence");
     }
 }

@@ -1,7 +1,8 @@
-//! A small world for tests of the pure steps: groups, a service, a clock. No Kubernetes, no network, no real time.
+//! A simulation for tests of the pure steps: groups, a service, a clock. No Kubernetes, no network, no real time.
 //!
-//! `World::pass` is `pass.rs` with the I/O steps replaced by a model of the service; statuses are "stored" into the objects
-//! as the API server would. After every pass the invariants of a truthful status are checked.
+//! `Simulation::reconcile` is `reconcile.rs` with the I/O steps replaced by a model of the service; statuses
+//! are stored in the objects as the API server would. After every reconcile the invariants of a truthful
+//! status are checked.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,17 +11,25 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Desired, GroupReport, Outcomes, Plan, Snapshot, acknowledgements, desired, plan, status, wake};
-use crate::time::backoff::after;
 use crate::crd::{
-    ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec, FdiTaskGroup,
-    FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, types,
+    Condition, ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec, FdiTaskGroup,
+    FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, condition_types, find_condition,
 };
-use crate::fdi::{Action, Answer, Batch, CallError, Cause, Class, LastRun, Outcome, Refusal, RunState, Task, TaskId};
-use crate::reconcile::ledger::Ledger;
-use crate::reconcile::LettingGo;
-use crate::reconcile::observation::{Problem, Sight, View};
+use crate::fdi::{
+    Action, Batch, BatchResponse, CallError, Cause, Class, LastRun, Outcome, Refusal, RunState, Task, TaskId,
+};
+use crate::reconcile::desired::{Desired, Snapshot, resolve};
+use crate::reconcile::instance_state::InstanceState;
+use crate::reconcile::observation::failure::InstanceError;
+use crate::reconcile::observation::{Observation, Observed, TaskList};
+use crate::reconcile::outcome::{CompletedCall, Outcomes};
+use crate::reconcile::plan::{Plan, plan};
+use crate::reconcile::schedule::schedule;
+use crate::reconcile::status::acknowledgement::acknowledgements;
+use crate::reconcile::status::deletion::FinalizerRelease;
+use crate::reconcile::status::{GroupReport, status};
 use crate::reconcile::timings::Timings;
+use crate::time::backoff::add;
 
 pub const START: &str = "2026-01-01T00:00:00Z";
 
@@ -35,6 +44,7 @@ pub fn error(class: Class, cause: Cause, code: &str) -> CallError {
         code: code.into(),
         message: format!("{code} happened"),
         request_id: None,
+        permanent: matches!(code, "FDI.3083" | "FDI.3021" | "FDI.3002"),
         retry_after: None,
     }
 }
@@ -44,19 +54,19 @@ pub const fn seconds(n: u64) -> Duration {
 }
 
 /// A request that the service fails without acting.
-pub fn unavailable() -> Act {
-    Act::Fail { error: error(Class::Unavailable, Cause::Unavailable, "HTTP 500"), applied: 0 }
+pub fn unavailable() -> Fault {
+    Fault::Fail { error: error(Class::Unavailable, Cause::Unavailable, "HTTP 500"), applied: 0 }
 }
 
 /// A task that is refused with this code.
-pub fn refusing(code: &str, lasting: bool) -> Manner {
-    let refusal = Refusal { code: code.into(), message: format!("{code}: do something"), lasting };
-    Manner { settles_after: Some(Duration::ZERO), refuses: Some(Outcome::Refused(refusal)), poison: None }
+pub fn refusing(code: &str, permanent: bool) -> TaskBehavior {
+    let refusal = Refusal { code: code.into(), message: format!("{code}: do something"), permanent };
+    TaskBehavior { settles_after: Some(Duration::ZERO), refuses: Some(Outcome::Refused(refusal)), poison: None }
 }
 
 /// How the service treats the next request of a kind; the queue's default is to do as asked.
 #[derive(Debug, Clone)]
-pub enum Act {
+pub enum Fault {
     Do,
     /// The request fails; for a batch, the first `applied` tasks are acted upon all the same.
     Fail {
@@ -68,7 +78,7 @@ pub enum Act {
 }
 
 #[derive(Debug, Clone)]
-pub struct Manner {
+pub struct TaskBehavior {
     pub settles_after: Option<Duration>,
     pub refuses: Option<Outcome>,
     pub poison: Option<CallError>,
@@ -85,18 +95,18 @@ struct Switching {
 pub struct Service {
     pub tasks: BTreeMap<TaskId, RunState>,
     switching: Vec<(TaskId, Switching)>,
-    pub manners: BTreeMap<TaskId, Manner>,
-    pub lists: VecDeque<Act>,
-    pub batches: VecDeque<Act>,
+    pub behaviors: BTreeMap<TaskId, TaskBehavior>,
+    pub list_faults: VecDeque<Fault>,
+    pub batch_faults: VecDeque<Fault>,
     /// Every list answers as of this long ago.
     pub lag: Duration,
     history: Vec<(Timestamp, BTreeMap<TaskId, RunState>)>,
     pub calls: Vec<(Timestamp, Action, Vec<TaskId>)>,
-    pub looks: usize,
+    pub lists: usize,
 }
 
 impl Service {
-    pub fn now_is(&mut self, now: Timestamp) {
+    pub fn advance(&mut self, now: Timestamp) {
         let due: Vec<_> = self.switching.extract_if(.., |(_, switching)| switching.at <= now).collect();
         for (id, switching) in due {
             if let Some(state) = self.tasks.get_mut(&id) {
@@ -109,13 +119,12 @@ impl Service {
     }
 
     fn list(&mut self, now: Timestamp) -> Result<Vec<Task>, CallError> {
-        self.now_is(now);
-        self.looks += 1;
-        if let Some(Act::Fail { error, .. }) = self.lists.pop_front() {
+        self.advance(now);
+        self.lists += 1;
+        if let Some(Fault::Fail { error, .. }) = self.list_faults.pop_front() {
             return Err(error);
         }
-        let seen =
-            self.history.iter().rev().find(|(at, _)| after(*at, self.lag) <= now).map_or(&self.tasks, |(_, t)| t);
+        let seen = self.history.iter().rev().find(|(at, _)| add(*at, self.lag) <= now).map_or(&self.tasks, |(_, t)| t);
         Ok(seen
             .iter()
             .map(|(id, &state)| Task {
@@ -127,18 +136,18 @@ impl Service {
             .collect())
     }
 
-    fn batch(&mut self, batch: &Batch, now: Timestamp) -> Result<Answer, CallError> {
+    fn batch(&mut self, batch: &Batch, now: Timestamp) -> Result<BatchResponse, CallError> {
         self.calls.push((now, batch.action(), batch.ids().to_vec()));
-        let act = self.batches.pop_front().unwrap_or(Act::Do);
-        let poison = batch.ids().iter().find_map(|id| self.manners.get(id).and_then(|m| m.poison.clone()));
+        let act = self.batch_faults.pop_front().unwrap_or(Fault::Do);
+        let poison = batch.ids().iter().find_map(|id| self.behaviors.get(id).and_then(|m| m.poison.clone()));
         if let Some(error) = poison {
             return Err(error);
         }
         let mut outcomes = Vec::new();
         for (place, id) in batch.ids().iter().enumerate() {
-            let refused = self.manners.get(id).and_then(|m| m.refuses.clone());
+            let refused = self.behaviors.get(id).and_then(|m| m.refuses.clone());
             let told = match &act {
-                Act::Partly(places) => places.iter().find(|(p, _)| *p == place).map(|(_, o)| o.clone()),
+                Fault::Partly(places) => places.iter().find(|(p, _)| *p == place).map(|(_, o)| o.clone()),
                 _ => None,
             };
             let outcome = if self.tasks.contains_key(id) {
@@ -147,45 +156,44 @@ impl Service {
                 Outcome::Unknown
             };
             let acted = match &act {
-                Act::Fail { applied, .. } => place < *applied,
+                Fault::Fail { applied, .. } => place < *applied,
                 _ => outcome == Outcome::Accepted,
             };
             if acted {
-                let delay = self.manners.get(id).map_or(Some(Duration::ZERO), |m| m.settles_after);
+                let delay = self.behaviors.get(id).map_or(Some(Duration::ZERO), |m| m.settles_after);
                 self.switching.retain(|(other, _)| other != id);
                 if let Some(delay) = delay {
                     self.switching
-                        .push((id.clone(), Switching { state: batch.action().target(), at: after(now, delay) }));
+                        .push((id.clone(), Switching { state: batch.action().target(), at: add(now, delay) }));
                 }
             }
             outcomes.push((id.clone(), outcome));
         }
-        self.now_is(now);
+        self.advance(now);
         match act {
-            Act::Fail { error, .. } => Err(error),
-            _ => Ok(Answer { outcomes, request_id: None }),
+            Fault::Fail { error, .. } => Err(error),
+            _ => Ok(BatchResponse { outcomes, request_id: None }),
         }
     }
 }
 
 #[derive(Debug)]
-pub struct World {
+pub struct Simulation {
     pub now: Timestamp,
     pub groups: Vec<FdiTaskGroup>,
     pub instance: Option<FdiInstance>,
     pub service: Service,
-    pub sight: Sight,
-    pub ledger: Ledger,
-    pub wake: Timestamp,
-    pub notes: Vec<(String, String)>,
+    pub state: InstanceState,
+    pub next: Timestamp,
+    pub events: Vec<(String, String)>,
     pub writes: usize,
-    pub let_go: Vec<(String, LettingGo)>,
+    pub released: Vec<(String, FinalizerRelease)>,
     /// What a look finds before it reaches the service.
-    pub problem: Option<Problem>,
+    pub problem: Option<InstanceError>,
     next_uid: usize,
 }
 
-impl World {
+impl Simulation {
     /// An instance with tasks 1 to `tasks`, all stopped.
     pub fn new(tasks: usize) -> Self {
         let now: Timestamp = START.parse().unwrap();
@@ -199,12 +207,11 @@ impl World {
             groups: Vec::new(),
             instance: Some(instance),
             service,
-            sight: Sight::default(),
-            ledger: Ledger::new(Timings::default()),
-            wake: now,
-            notes: Vec::new(),
+            state: InstanceState::new(Arc::new(Timings::default())),
+            next: now,
+            events: Vec::new(),
             writes: 0,
-            let_go: Vec::new(),
+            released: Vec::new(),
             problem: None,
             next_uid: 0,
         }
@@ -229,7 +236,7 @@ impl World {
         group.metadata.generation = Some(1);
         group.metadata.creation_timestamp = Some(Time(self.now));
         group.status = Some(FdiTaskGroupStatus::default());
-        self.wake = self.now;
+        self.next = self.now;
         self.groups.push(group);
         self.groups.last_mut().unwrap()
     }
@@ -241,13 +248,13 @@ impl World {
         if group.spec != before {
             *group.metadata.generation.as_mut().unwrap() += 1;
         }
-        self.wake = self.now;
+        self.next = self.now;
     }
 
     pub fn request(&mut self, name: &str, token: &str) {
         let group = self.groups.iter_mut().find(|g| g.metadata.name.as_deref() == Some(name)).unwrap();
         group.metadata.annotations.get_or_insert_default().insert(REQUESTED_AT.into(), token.into());
-        self.wake = self.now;
+        self.next = self.now;
     }
 
     pub fn delete(&mut self, name: &str) {
@@ -260,14 +267,13 @@ impl World {
                 self.groups.retain(|g| g.metadata.name.as_deref() != Some(name));
             }
         }
-        self.wake = self.now;
+        self.next = self.now;
     }
 
     /// The process is killed and started again: only what is stored is left.
     pub fn restart(&mut self) {
-        self.sight = Sight::default();
-        self.ledger = Ledger::new(Timings::default());
-        self.wake = self.now;
+        self.state = InstanceState::new(Arc::new(Timings::default()));
+        self.next = self.now;
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -278,78 +284,79 @@ impl World {
         }
     }
 
-    /// One pass at the present moment.
-    pub fn pass(&mut self) {
-        let timings = self.ledger.timings().clone();
-        let snapshot = self.snapshot();
-        let mut desired = desired(snapshot);
-        self.sight.greet(&desired, self.now);
-        self.ledger.greet(&desired, self.now);
-        let edits = check(&self.sight, &acknowledgements(&desired, &self.sight, &self.ledger, self.now));
+    /// One reconcile at the present moment.
+    pub fn reconcile(&mut self) {
+        let mut desired = resolve(self.snapshot());
+        self.state.sync(&desired, self.now);
+        let edits = check(&self.state.observation, &acknowledgements(&desired, &self.state, self.now));
         let acknowledged = edits.iter().map(|edit| (edit.uid.clone(), edit.status.clone())).collect();
         self.store(edits);
         desired.acknowledge(acknowledged);
-        self.look(&timings);
-        self.ledger.observe(&desired, self.sight.view(), self.now);
-        self.ledger.settle_calls(&desired, &mut self.sight, self.now);
-        let plan = plan(&desired, &self.sight, &self.ledger, self.now);
-        let outcomes = self.run(&desired, &plan).record(&mut self.ledger, &mut self.sight, &timings);
-        let statuses = status(&desired, &self.sight, &outcomes, &self.ledger, self.now);
-        self.wake = wake(&desired, &plan, &outcomes, &statuses, &self.sight, &self.ledger, self.now);
-        let stored = check(&self.sight, statuses.groups());
-        if let (Some(instance), Some((status, _))) = (&mut self.instance, statuses.instance())
-            && instance.status.as_ref() != Some(status)
+        let observed = self.observe();
+        self.state.record_list(&desired, observed, self.now);
+        let plan = plan(&desired, &self.state, self.now);
+        let outcomes = self.execute(&desired, &plan);
+        let outcomes = self.state.record_calls(outcomes);
+        let statuses = status(&desired, &self.state, &outcomes, self.now);
+        self.next = schedule(&desired, &plan, &outcomes, &statuses, &self.state);
+        let stored = check(&self.state.observation, statuses.groups());
+        if let (Some(instance), Some(report)) = (&mut self.instance, statuses.instance())
+            && instance.status.as_ref() != Some(&report.status)
         {
             self.writes += 1;
-            instance.status = Some(status.clone());
+            instance.status = Some(report.status.clone());
         }
         self.store(stored);
     }
 
-    fn look(&mut self, timings: &Timings) {
-        if self.instance.is_none() {
-            self.sight.look_failed(Problem::InstanceNotFound, self.now, timings);
+    fn observe(&mut self) -> Observed {
+        let observation = &self.state.observation;
+        let list = if self.instance.is_none() {
+            Some(Err(InstanceError::InstanceNotFound))
         } else if let Some(problem) = self.problem.clone() {
-            self.sight.look_failed(problem, self.now, timings);
-        } else if !self.sight.fresh(self.now, timings) && self.sight.look_barred(self.now).is_none() {
-            let now = self.now;
-            match self.service.list(now) {
-                Ok(tasks) => self.sight.saw(View::new(now, tasks)),
-                Err(error) => self.sight.look_failed(Problem::Call(error), now, timings),
-            }
-        }
+            Some(Err(problem))
+        } else if observation.is_fresh(self.now)
+            || observation.list_failure().is_some_and(|failure| self.now < failure.retry_at)
+        {
+            None
+        } else {
+            let tasks = self.service.list(self.now);
+            Some(tasks.map(|tasks| TaskList::new(self.now, tasks)).map_err(InstanceError::Call))
+        };
+        Observed { credential: None, list }
     }
 
-    /// As `run` does, one call after the other, each taking a millisecond.
-    fn run(&mut self, desired: &Desired, plan: &Plan) -> Outcomes {
-        let mut outcomes = Outcomes::default();
+    /// As `execute` does, one call after the other, each taking a millisecond.
+    fn execute(&mut self, desired: &Desired, plan: &Plan) -> Outcomes {
+        let mut calls = Vec::new();
         for batch in plan.calls() {
             for id in batch.ids() {
                 let owner = desired.owner(id).expect("only owned tasks are in calls");
-                assert_eq!(owner.wish.action(), batch.action(), "{id} is told the opposite of what is wanted");
+                assert_eq!(owner.run_state.action(), batch.action(), "{id} gets the opposite of what is desired");
                 assert!(!owner.suspended && owner.acknowledged());
             }
             let began = self.now;
-            self.now = after(self.now, Duration::from_millis(1));
+            self.now = add(self.now, Duration::from_millis(1));
             let result = self.service.batch(batch, began);
-            let stop = result.as_ref().is_err_and(|error| error.class != Class::Split);
-            outcomes.push(batch.clone(), result, self.now);
+            let call = CompletedCall { batch: batch.clone(), result, ended: self.now };
+            let stop = call.stops_plan();
+            calls.push(call);
             if stop {
                 break;
             }
         }
-        outcomes
+        Outcomes::new(calls, false)
     }
 
     fn store(&mut self, stored: Vec<Stored>) {
-        for Stored { uid, status, notes, letting_go } in stored {
+        for Stored { uid, status, events, release } in stored {
             let Some(group) = self.groups.iter_mut().find(|g| g.metadata.uid.as_deref() == Some(&uid)) else {
                 continue;
             };
             let name = group.metadata.name.clone().unwrap();
-            if let Some(why) = letting_go {
+            if let Some(why) = release {
                 group.metadata.finalizers = None;
-                self.let_go.push((name.clone(), why));
+                self.released.push((name.clone(), why));
                 if group.metadata.deletion_timestamp.is_some() {
                     self.groups.retain(|g| g.metadata.uid.as_deref() != Some(&uid));
                 }
@@ -357,30 +364,30 @@ impl World {
             }
             if group.spec.deletion_policy == DeletionPolicy::Stop && group.metadata.finalizers.is_none() {
                 group.metadata.finalizers = Some(vec![FINALIZER.into()]);
-                self.wake = self.now;
+                self.next = self.now;
             }
             if group.status.as_ref() != Some(&status) {
                 self.writes += 1;
                 group.status = Some(status);
             }
-            self.notes.extend(notes);
+            self.events.extend(events);
         }
     }
 
-    /// Passes as they become due, until `span` has gone by.
-    pub fn pass_for(&mut self, span: Duration) {
-        let end = after(self.now, span);
-        let mut passes = 0;
-        while self.wake <= end {
-            self.now = self.now.max(self.wake);
+    /// Reconciles as they become due, until `span` has gone by.
+    pub fn run_for(&mut self, span: Duration) {
+        let end = add(self.now, span);
+        let mut reconciles = 0;
+        while self.next <= end {
+            self.now = self.now.max(self.next);
             let began = self.now;
-            self.pass();
-            self.now = after(self.now, Duration::from_millis(1));
-            if self.wake < self.now {
-                self.wake = self.now;
+            self.reconcile();
+            self.now = add(self.now, Duration::from_millis(1));
+            if self.next < self.now {
+                self.next = self.now;
             }
-            passes = if self.now.duration_since(began).as_millis() < 10 { passes + 1 } else { 0 };
-            assert!(passes < 20_000, "the worker spins at {}: {:#?}", self.now, self.groups);
+            reconciles = if self.now.duration_since(began).as_millis() < 10 { reconciles + 1 } else { 0 };
+            assert!(reconciles < 20_000, "the worker spins at {}: {:#?}", self.now, self.groups);
         }
         self.now = self.now.max(end);
     }
@@ -391,16 +398,18 @@ impl World {
     }
 
     /// Status and reason of Ready, and the condition beside it.
-    pub fn says(&self, name: &str) -> (ConditionStatus, String, Option<String>) {
+    pub fn conditions(&self, name: &str) -> (ConditionStatus, String, Option<String>) {
         let status = self.status(name);
-        let ready = status.conditions.iter().find(|c| c.type_ == types::READY).expect("a Ready condition");
-        let beside =
-            status.conditions.iter().find(|c| [types::RECONCILING, types::STALLED].contains(&c.type_.as_str()));
+        let ready = status.conditions.iter().find(|c| c.type_ == condition_types::READY).expect("a Ready condition");
+        let beside = status
+            .conditions
+            .iter()
+            .find(|c| [condition_types::RECONCILING, condition_types::STALLED].contains(&c.type_.as_str()));
         (ready.status, ready.reason.clone(), beside.map(|c| c.type_.clone()))
     }
 
     pub fn reason(&self, name: &str) -> String {
-        self.says(name).1
+        self.conditions(name).1
     }
 
     /// IDs called so far, each with its action.
@@ -410,28 +419,29 @@ impl World {
 }
 
 /// What must hold at every moment, whatever happens.
-fn check(sight: &Sight, reports: &[GroupReport<'_>]) -> Vec<Stored> {
+fn check(observation: &Observation, reports: &[GroupReport<'_>]) -> Vec<Stored> {
     let mut stored = Vec::new();
     for report in reports {
         let status = &report.status;
-        let condition = |type_: &str| status.conditions.iter().find(|c| c.type_ == type_);
+        let condition = |type_: &str| find_condition(&status.conditions, type_);
         let counts = status.tasks.unwrap_or_default();
         assert_eq!(counts.total, counts.ready + counts.pending + counts.failed + counts.conflicting);
-        assert!(condition(types::RECONCILING).is_none() || condition(types::STALLED).is_none());
+        assert!(condition(condition_types::RECONCILING).is_none() || condition(condition_types::STALLED).is_none());
         assert!(status.conditions.iter().all(|c| c.observed_generation == status.observed_generation));
         assert!(serde_json::to_vec(status).unwrap().len() <= 96 * 1024);
-        let ready = condition(types::READY).is_some_and(|c| c.status == ConditionStatus::True);
-        if let (true, Some(view)) = (ready && status.observed_generation == report.group.generation, sight.view()) {
+        let ready = condition(condition_types::READY).is_some_and(Condition::is_true);
+        if let (true, Some(list)) = (ready && status.observed_generation == report.group.generation, observation.list())
+        {
             for id in &report.group.owned {
-                assert_eq!(view.task(id).map(|t| t.state), Some(report.group.wish), "Ready, but {id} is not");
+                assert_eq!(list.task(id).map(|t| t.state), Some(report.group.run_state), "Ready, but {id} is not");
             }
-            assert!(report.group.conflicting.is_empty());
+            assert!(report.group.conflicts.is_empty());
         }
         stored.push(Stored {
             uid: report.group.uid.clone(),
             status: status.clone(),
-            notes: report.notes.iter().map(|n| (n.reason.to_owned(), n.text.clone())).collect(),
-            letting_go: report.letting_go.clone(),
+            events: report.events.iter().map(|event| (event.reason.to_owned(), event.message.clone())).collect(),
+            release: report.release.clone(),
         });
     }
     stored
@@ -440,6 +450,6 @@ fn check(sight: &Sight, reports: &[GroupReport<'_>]) -> Vec<Stored> {
 struct Stored {
     uid: String,
     status: FdiTaskGroupStatus,
-    notes: Vec<(String, String)>,
-    letting_go: Option<LettingGo>,
+    events: Vec<(String, String)>,
+    release: Option<FinalizerRelease>,
 }

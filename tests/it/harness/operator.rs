@@ -3,39 +3,35 @@
 use std::time::Duration;
 
 use clap::Parser;
-use fdi_operator::clients::Clients;
-use fdi_operator::config::{Config, Flags};
-use fdi_operator::fdi::{Fdi, FdiConfig};
-use fdi_operator::operator;
-use fdi_operator::process::{Parts, operate};
-use fdi_operator::timings::Timings;
+use fdi_operator::config::Config;
+use fdi_operator::config::flags::Flags;
+use fdi_operator::testing::{Backoff, FdiConfig, KubeClients, Runtime, Timings, control, run};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::Stage;
 
-/// The design's figures a fiftieth as long, but for those that are about people and machines rather than the service.
+/// The design's times a fiftieth as long, except for those that are about people and machines rather than the service.
 pub fn fast() -> Timings {
     let usual = Timings::default();
     let quick = |usual: Duration| usual / 50;
     Timings {
         settle_window: quick(usual.settle_window),
-        look_again: usual.look_again.iter().map(|wait| quick(*wait)).collect(),
-        backoff_base: quick(usual.backoff_base),
-        backoff_max: quick(usual.backoff_max),
+        settle_polls: usual.settle_polls.iter().map(|wait| quick(*wait)).collect(),
+        backoff: Backoff { base: quick(usual.backoff.base), max: quick(usual.backoff.max) },
         slow_retry: quick(usual.slow_retry),
         contest_window: quick(usual.contest_window),
         missing_grace: quick(usual.missing_grace),
-        refused_grace: quick(usual.refused_grace),
+        rejected_grace: quick(usual.rejected_grace),
         stale_grace: quick(usual.stale_grace),
-        deletion_give_up: quick(usual.deletion_give_up),
-        deletion_gone: quick(usual.deletion_gone),
-        secret_reread: quick(usual.secret_reread),
-        run_slice: Duration::from_millis(500),
-        fresh_list: quick(usual.fresh_list),
-        poll_second: quick(usual.poll_second),
-        start_spread: Duration::ZERO,
+        deletion_timeout: quick(usual.deletion_timeout),
+        deletion_orphan_timeout: quick(usual.deletion_orphan_timeout),
+        secret_refresh: quick(usual.secret_refresh),
+        execute_slice: Duration::from_millis(500),
+        list_ttl: quick(usual.list_ttl),
+        poll_interval_unit: quick(usual.poll_interval_unit),
+        start_jitter: Duration::ZERO,
         ..usual
     }
 }
@@ -69,22 +65,22 @@ impl Operator {
             connect_timeout: Duration::from_millis(1000),
             ..FdiConfig::default()
         };
-        let config = Config { timings, fdi: Fdi::new(fdi).unwrap(), ..flags.check().unwrap() };
-        let clients = Clients::new(&stage.cluster.operator_config().await).unwrap();
+        let config = Config { timings, fdi, ..flags.validate().unwrap() };
+        let clients = KubeClients::new(&stage.cluster.operator_config().await).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (end, asked) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
-            let asked_to_end = async {
-                if asked.await.is_err() {
+            let shutdown_signal = async {
+                if ended.await.is_err() {
                     std::future::pending::<()>().await;
                 }
             };
-            let work = |parts: Parts| async move {
-                if let Err(ended) = operator::work(parts).await {
-                    panic!("the operator's work ended: {ended}");
+            let controller = |runtime: Runtime| async move {
+                if let Err(error) = control(runtime).await {
+                    panic!("the controller failed: {error}");
                 }
             };
-            operate(config, clients, listener, asked_to_end, work).await.unwrap();
+            run(config, clients, listener, shutdown_signal, controller).await.unwrap();
         });
         Self { end: Some(end), running }
     }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fdi_operator::crd::{ConditionStatus, DesiredState, FdiTaskGroup, types};
+use fdi_operator::crd::{ConditionStatus, DesiredState, FdiTaskGroup, condition_types};
 use fdi_simulator::{InstanceHandle, Millis};
 use futures::StreamExt as _;
 use kube::runtime::WatchStreamExt as _;
@@ -99,7 +99,7 @@ fn check(group: &FdiTaskGroup, service: &InstanceHandle) -> Result<(), String> {
     if status.conditions.iter().any(|c| c.observed_generation != status.observed_generation) {
         return wrong("a condition is of another generation");
     }
-    if condition(types::RECONCILING).is_some() && condition(types::STALLED).is_some() {
+    if condition(condition_types::RECONCILING).is_some() && condition(condition_types::STALLED).is_some() {
         return wrong("both Reconciling and Stalled");
     }
     let Some(counts) = status.tasks else { return wrong("no counts") };
@@ -109,7 +109,7 @@ fn check(group: &FdiTaskGroup, service: &InstanceHandle) -> Result<(), String> {
     if serde_json::to_vec(status).unwrap().len() > 96 * 1024 {
         return wrong("larger than 96 KiB");
     }
-    let ready = condition(types::READY).is_some_and(|c| c.status == ConditionStatus::True);
+    let ready = condition(condition_types::READY).is_some_and(|c| c.status == ConditionStatus::True);
     let today = Some(status.observed_generation) == group.metadata.generation;
     if ready && today && !backed_by_a_list(group, service) {
         return wrong("Ready, but no recent list shows it");

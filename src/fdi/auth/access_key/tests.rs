@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use super::*;
 
 const ACCESS_KEY: &str = "AKIDEXAMPLEROMA00001";

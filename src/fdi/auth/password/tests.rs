@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -7,14 +5,14 @@ use crate::fdi::Cause;
 
 /// A sign-in of a credential that nobody else has.
 #[derive(Default)]
-struct Alone(PasswordSignIn, Arc<Credential>);
+struct Alone(TokenCache, Arc<CircuitBreaker>);
 
 impl Alone {
     async fn token<F: Future<Output = Result<Token, CallError>>>(
         &self,
-        ask: impl FnOnce() -> F,
-    ) -> Result<Lent, CallError> {
-        self.0.token(&self.1, ask).await
+        request: impl FnOnce() -> F,
+    ) -> Result<CachedToken, CallError> {
+        self.0.token(&self.1, request).await
     }
 }
 
@@ -22,10 +20,10 @@ fn sign_in() -> Alone {
     Alone::default()
 }
 
-fn reply(token: &str, body: &str) -> Reply {
-    let mut reply = Reply { status: 201, body: body.as_bytes().to_vec(), ..Reply::default() };
-    reply.headers.insert(SUBJECT_TOKEN, token.parse().unwrap());
-    reply
+fn response(token: &str, body: &str) -> HttpResponse {
+    let mut response = HttpResponse { status: 201, body: body.as_bytes().to_vec(), ..HttpResponse::default() };
+    response.headers.insert(SUBJECT_TOKEN, token.parse().unwrap());
+    response
 }
 
 fn token(value: &str, seconds: u64) -> Token {
@@ -35,38 +33,38 @@ fn token(value: &str, seconds: u64) -> Token {
         seconds / 60 % 60,
         seconds % 60
     );
-    token_in(&reply(value, &body)).unwrap()
+    token_in(&response(value, &body)).unwrap()
 }
 
-fn value(lent: &Lent) -> &str {
-    lent.token.value.expose_secret()
+fn value(cached: &CachedToken) -> &str {
+    cached.token.value.expose_secret()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_kept_until_shortly_before_its_end() {
     let sign_in = sign_in();
     let first = sign_in.token(|| async { Ok(token("one", 7200)) }).await.unwrap();
-    assert!(first.fresh);
+    assert!(first.newly_issued);
     tokio::time::advance(Duration::from_secs(7200 - 301)).await;
     let kept = sign_in.token(|| async { Ok(token("two", 7200)) }).await.unwrap();
-    assert_eq!((value(&kept), kept.fresh), ("one", false));
+    assert_eq!((value(&kept), kept.newly_issued), ("one", false));
     tokio::time::advance(Duration::from_secs(2)).await;
     let renewed = sign_in.token(|| async { Ok(token("two", 7200)) }).await.unwrap();
-    assert_eq!((value(&renewed), renewed.fresh), ("two", true));
+    assert_eq!((value(&renewed), renewed.newly_issued), ("two", true));
 }
 
 #[tokio::test(start_paused = true)]
 async fn many_who_ask_together_cause_one_request_and_share_its_failure() {
     let sign_in = sign_in();
-    let asked = AtomicUsize::new(0);
-    let ask = || async {
-        asked.fetch_add(1, Ordering::Relaxed);
+    let context = AtomicUsize::new(0);
+    let request = || async {
+        context.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(1)).await;
         Err(CallError::unavailable("Timeout", "No answer."))
     };
-    let results = futures::future::join_all((0..50).map(|_| sign_in.token(ask))).await;
+    let results = futures::future::join_all((0..50).map(|_| sign_in.token(request))).await;
     assert!(results.iter().all(Result::is_err));
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(context.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,13 +74,13 @@ async fn while_iam_is_away_the_token_at_hand_serves_until_its_end() {
     sign_in.token(|| async { Ok(token("one", 7200)) }).await.unwrap();
     tokio::time::advance(Duration::from_secs(7000)).await;
     assert_eq!(value(&sign_in.token(away).await.unwrap()), "one");
-    let asked = AtomicUsize::new(0);
+    let context = AtomicUsize::new(0);
     let counted = || {
-        asked.fetch_add(1, Ordering::Relaxed);
+        context.fetch_add(1, Ordering::Relaxed);
         away()
     };
     sign_in.token(counted).await.unwrap();
-    assert_eq!(asked.load(Ordering::Relaxed), 0, "IAM is not asked again at once");
+    assert_eq!(context.load(Ordering::Relaxed), 0, "IAM is not asked again at once");
     tokio::time::advance(Duration::from_secs(201)).await;
     assert!(sign_in.token(away).await.is_err());
 }
@@ -92,13 +90,13 @@ async fn a_refused_password_bars_the_credential() {
     let sign_in = sign_in();
     let refuse = || async { Err(CallError::new(Class::SignIn, Cause::SignInRefused, "401", "Wrong password.")) };
     assert!(sign_in.token(refuse).await.is_err());
-    let asked = AtomicUsize::new(0);
+    let context = AtomicUsize::new(0);
     let error = sign_in.token(|| async {
-        asked.fetch_add(1, Ordering::Relaxed);
+        context.fetch_add(1, Ordering::Relaxed);
         Ok(token("one", 60))
     });
     let error = error.await.err().unwrap();
-    assert_eq!((error.message.as_str(), asked.load(Ordering::Relaxed)), ("Wrong password.", 0));
+    assert_eq!((error.message.as_str(), context.load(Ordering::Relaxed)), ("Wrong password.", 0));
     assert!(error.retry_after.is_some());
 }
 
@@ -138,6 +136,6 @@ fn the_request_is_scoped_to_the_project_by_id() {
 
 #[test]
 fn an_answer_without_a_token_is_none() {
-    assert!(token_in(&Reply::default()).is_none());
-    assert!(token_in(&reply("t", "<html>")).is_some(), "the body only says until when");
+    assert!(token_in(&HttpResponse::default()).is_none());
+    assert!(token_in(&response("t", "<html>")).is_some(), "the body only says until when");
 }

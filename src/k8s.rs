@@ -1,0 +1,10 @@
+//! Everything that talks to the Kubernetes API server.
+
+pub mod clients;
+pub mod crd_check;
+pub mod error;
+pub mod events;
+pub mod leader_election;
+pub mod reflector;
+pub mod store;
+pub mod watcher;

@@ -1,0 +1,7 @@
+//! The engine over time, against a model of the service with a clock of its own.
+
+mod condition_table;
+mod convergence;
+mod properties;
+mod regressions;
+mod simulation;
