@@ -2,6 +2,7 @@
 //!
 //! Pure steps decide, I/O steps act; what is remembered between reconciles is in the [`InstanceState`].
 
+pub mod context;
 pub mod desired;
 pub mod duplicates;
 pub mod execute;
@@ -24,10 +25,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::join;
-use tokio::sync::Semaphore;
 
+use self::context::Context;
 use self::desired::{Snapshot, resolve};
-use self::duplicates::Duplicates;
 use self::execute::{Cancellation, execute};
 use self::instance_state::InstanceState;
 use self::observe::{Session, observe};
@@ -37,27 +37,6 @@ use self::status::acknowledgement::acknowledgements;
 use self::status::status;
 use self::timings::Timings;
 use self::write::{Mutations, acknowledge, write};
-use crate::crd::InstanceKey;
-use crate::fdi::Fdi;
-use crate::k8s::events::EventRecorder;
-use crate::k8s::leader_election::Permit;
-use crate::metrics::InstanceMetrics;
-use crate::time::clock::Clock;
-
-/// What the reconciles of one instance need from outside.
-pub struct Context {
-    pub key: InstanceKey,
-    pub client: kube::Client,
-    pub fdi: Fdi,
-    pub clock: Clock,
-    pub timings: Arc<Timings>,
-    pub duplicates: Duplicates,
-    pub events: EventRecorder,
-    pub metrics: Arc<InstanceMetrics>,
-    pub permit: Permit,
-    /// Requests to the API server in flight over all instances.
-    pub api_requests: Arc<Semaphore>,
-}
 
 /// One reconcile. Returns when the next one is due.
 pub async fn reconcile(ctx: &Context, memory: &mut Memory, snapshot: Snapshot, cancel: Cancellation<'_>) -> Timestamp {

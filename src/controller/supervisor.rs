@@ -14,7 +14,7 @@ use super::worker::Worker;
 use crate::crd::InstanceKey;
 use crate::k8s::leader_election::Permit;
 use crate::k8s::store::Store;
-use crate::reconcile::Context;
+use crate::reconcile::context::Context;
 use crate::reconcile::duplicates::Duplicates;
 use crate::reconcile::timings::Timings;
 use crate::runtime::process::Runtime;

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::crd::InstanceKey;
 use crate::k8s::store::Store;
+use crate::reconcile::context::Context;
 use crate::reconcile::execute::Cancellation;
-use crate::reconcile::{Context, Memory, reconcile};
+use crate::reconcile::{Memory, reconcile};
 use crate::runtime::health::Health;
 use crate::time::backoff::{add, elapsed};
 

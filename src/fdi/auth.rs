@@ -10,8 +10,8 @@ use http::header::{HeaderName, HeaderValue};
 use ring::digest::{Context, SHA256};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::text::Redactor;
-use crate::fdi::{CallError, Cause, Class};
 
 pub(crate) use password::TokenCache;
 

@@ -1,6 +1,6 @@
 //! One batch: an action and the 1–10 distinct tasks it is for. Nothing else can be sent.
 
-use crate::fdi::{Action, TaskId};
+use crate::fdi::task::{Action, TaskId};
 
 /// Most IDs the service takes in one call (API page "Starting or Stopping Tasks in Batches": at most 10;
 /// the older API definition says 9999 and is wrong).

@@ -1,11 +1,13 @@
 //! From the body of a batch call to exactly one outcome for each ID.
 
+use crate::fdi::api::{BatchResponse, Outcome, Refusal};
+use crate::fdi::batch::Batch;
 use crate::fdi::classify::{RequestContext, classify, malformed_response, request_id};
+use crate::fdi::error::CallError;
 use crate::fdi::error_codes;
 use crate::fdi::text::{Redactor, single_line};
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::{BatchEntry, BatchResult, ErrorBody, Malformed};
-use crate::fdi::{Batch, BatchResponse, CallError, Outcome, Refusal};
 
 const CODE_MAX: usize = 64;
 const MESSAGE_MAX: usize = 256;

@@ -7,11 +7,12 @@ use http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
 
 use crate::fdi::auth::Method;
+use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::error_codes::{self, Meaning};
+use crate::fdi::observer::Operation;
 use crate::fdi::text::{Redactor, single_line};
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::ErrorBody;
-use crate::fdi::{CallError, Cause, Class, Operation};
 
 /// The service's number for a request (`X-Request-Id`), named in support tickets.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

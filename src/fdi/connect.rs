@@ -4,11 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fdi::api::FdiApi;
+use crate::fdi::auth::SignIn;
 use crate::fdi::auth::circuit_breaker::{CircuitBreakers, CircuitKey};
 use crate::fdi::endpoint::{AllowList, Endpoint, InvalidPattern, Location};
+use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::http::HttpFdi;
 use crate::fdi::http_clients::{ClientSettings, Clients};
-use crate::fdi::{CallError, Cause, Class, FdiApi, RequestLimiter, RequestObserver, SignIn};
+use crate::fdi::observer::RequestObserver;
+use crate::fdi::rate_limit::RequestLimiter;
 
 /// How the process talks to FDI and IAM.
 #[derive(Debug, Clone)]

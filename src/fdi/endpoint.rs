@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use url::{Host, Url};
 
-use crate::fdi::{CallError, Cause, Class};
+use crate::fdi::error::{CallError, Cause, Class};
 
 /// Hosts that are allowed without configuration. `*` is exactly one DNS label: a wider pattern would cover names that
 /// customers of the cloud can choose.

@@ -12,20 +12,24 @@ use reqwest::Method as Verb;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
+use crate::fdi::api::{BatchResponse, FdiApi};
+use crate::fdi::auth::SignIn;
 use crate::fdi::auth::access_key::{Parts, encoded};
 use crate::fdi::auth::circuit_breaker::{CircuitBreaker, authenticates};
 use crate::fdi::auth::password::{self, Token, TokenCache};
 use crate::fdi::auth::{AUTH_TOKEN, secret_header};
+use crate::fdi::batch::Batch;
 use crate::fdi::batch_response::answer;
 use crate::fdi::classify::{RequestContext, classify, malformed_response, request_id};
 use crate::fdi::endpoint::Endpoint;
+use crate::fdi::error::{CallError, Class};
+use crate::fdi::observer::{Operation, RequestObserver};
+use crate::fdi::rate_limit::{RequestLimiter, Slot};
+use crate::fdi::task::Task;
 use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, Page, page};
 use crate::fdi::text::Redactor;
 use crate::fdi::transport::{HttpResponse, exchange};
 use crate::fdi::wire::operate_tasks;
-use crate::fdi::{
-    Batch, BatchResponse, CallError, Class, FdiApi, Operation, RequestLimiter, RequestObserver, SignIn, Slot, Task,
-};
 
 /// As the official SDK sends it: with a character set where there is a body.
 const JSON: &str = "application/json";

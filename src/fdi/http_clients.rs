@@ -12,7 +12,7 @@ use reqwest::{Certificate, Client, redirect};
 use ring::digest::{SHA256, digest};
 use rustls::CertificateError;
 
-use crate::fdi::{CallError, Cause, Class};
+use crate::fdi::error::{CallError, Cause, Class};
 
 /// Most clients with an own bundle that are kept for the next who asks; those in use live on without this.
 const CLIENTS_MAX: usize = 64;

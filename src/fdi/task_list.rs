@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::fdi::classify::{RequestContext, classify, malformed_response};
+use crate::fdi::error::CallError;
+use crate::fdi::task::{Task, TaskId};
 use crate::fdi::text::single_line;
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::{ErrorBody, ListPage};
-use crate::fdi::{CallError, Task, TaskId};
 
 /// What is context for. The pages of the API disagree whether 999 or 1000 is the most.
 pub(crate) const PAGE_LIMIT: usize = 999;

@@ -5,8 +5,9 @@ use std::error::Error;
 use http::HeaderMap;
 use jiff::Timestamp;
 
+use crate::fdi::error::CallError;
 use crate::fdi::http_clients::tls_failure;
-use crate::fdi::{CallError, text};
+use crate::fdi::text;
 
 /// Most bytes of a good answer that are read. A full page of 999 tasks with all fields at their longest has 1.5 MB.
 const BODY_MAX: usize = 4 * 1024 * 1024;

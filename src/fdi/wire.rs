@@ -10,7 +10,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::fdi::{Batch, LastRun, RunState};
+use crate::fdi::batch::Batch;
+use crate::fdi::task::{LastRun, RunState};
 
 /// Longest list that is read from one body. A page has 999 entries at most; the bound keeps four megabytes of `{},{},…`
 /// from becoming hundreds of megabytes of entries.

@@ -23,7 +23,7 @@ enum Served {
     /// Paths in the schema that are not as in ours.
     Differs(Vec<String>),
     /// Our version is not served at all.
-    VersionNotServed,
+    OtherVersion,
     NotFound,
 }
 
@@ -79,7 +79,7 @@ fn log(name: &str, served: &Served) {
                 named.join(", ")
             );
         }
-        Served::VersionNotServed => error!(
+        Served::OtherVersion => error!(
             definition = name,
             "the API server does not serve the version that this operator works with: install the matching definition with \
              'fdi-operator crds | kubectl apply --server-side -f -'"
@@ -93,7 +93,7 @@ fn compare(ours: &CustomResourceDefinition, served: Option<&CustomResourceDefini
     let mut paths = BTreeSet::new();
     for version in &ours.spec.versions {
         let Some(their) = served.spec.versions.iter().find(|their| their.name == version.name && their.served) else {
-            return Served::VersionNotServed;
+            return Served::OtherVersion;
         };
         if version.subresources != their.subresources {
             paths.insert("subresources".to_owned());
@@ -166,6 +166,6 @@ mod tests {
         assert_eq!(compare(&ours, None), Served::NotFound);
         let mut served = ours.clone();
         served.spec.versions[0].name = "v1".into();
-        assert_eq!(compare(&ours, Some(&served)), Served::VersionNotServed);
+        assert_eq!(compare(&ours, Some(&served)), Served::OtherVersion);
     }
 }

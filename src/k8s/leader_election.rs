@@ -17,20 +17,5 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
-pub use elector::{ElectionResult, Lost, elect};
+pub use elector::{ElectionResult, Lost, Params, elect};
 pub use permit::{Leadership, Permit};
-
-/// The Lease and its times.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Params {
-    pub name: String,
-    /// `None`: the namespace of the Kubernetes client's configuration, in a pod the pod's.
-    pub namespace: Option<String>,
-    /// Unique for each process.
-    pub identity: String,
-    pub lease_duration: Duration,
-    pub renew_deadline: Duration,
-    pub retry_period: Duration,
-}

@@ -66,7 +66,9 @@ impl<K: Stored> Reflector<K> {
 
     fn apply(&self, mut object: K) {
         strip_metadata(object.meta_mut());
-        object.apply(&self.store).iter().for_each(|key| self.store.enqueue(key));
+        for key in object.apply(&self.store) {
+            self.store.enqueue(&key);
+        }
     }
 
     fn delete(&self, namespace: &str, name: &str) {

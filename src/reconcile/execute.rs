@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::reconcile::Context;
+use crate::reconcile::context::Context;
 use crate::reconcile::observe::Session;
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
 use crate::reconcile::plan::Plan;

@@ -9,7 +9,7 @@ use kube::Api;
 
 use crate::crd::RateLimit;
 use crate::fdi::{FdiApi, Fingerprint, RequestLimiter};
-use crate::reconcile::Context;
+use crate::reconcile::context::Context;
 use crate::reconcile::desired::Desired;
 use crate::reconcile::observation::failure::{InstanceError, Severity};
 use crate::reconcile::observation::{Observation, Observed, TaskList};

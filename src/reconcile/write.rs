@@ -20,11 +20,12 @@ use crate::crd::{
 };
 use crate::k8s::error::describe;
 use crate::k8s::events::{Event, EventType};
-use crate::reconcile::Context;
+use crate::reconcile::context::Context;
 use crate::reconcile::desired::{Desired, FinalizerAction, Snapshot};
 use crate::reconcile::mutation_cache::MutationCache;
+use crate::reconcile::status::Statuses;
 use crate::reconcile::status::deletion::FinalizerRelease;
-use crate::reconcile::status::{GroupReport, StatusEvent, Statuses};
+use crate::reconcile::status::report::{GroupReport, StatusEvent};
 use crate::time::backoff::{Backoff, add};
 
 /// Writes of one reconcile that may be in flight at once, so that a cold start of thousands of groups

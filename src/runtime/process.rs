@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Api;
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
@@ -134,8 +135,9 @@ fn start_election(
         return (Leadership::always(), spawn(released));
     };
     let (sender, leadership) = Leadership::channel();
-    let (client, namespace) = (clients.lease.clone(), clients.namespace.clone());
-    let election = spawn(async move { elect(client, &namespace, &params, clock, sender, release).await });
+    let namespace = params.namespace.as_deref().unwrap_or(&clients.namespace);
+    let leases = Api::namespaced(clients.lease.clone(), namespace);
+    let election = spawn(async move { elect(leases, &params, clock, sender, release).await });
     (leadership, election)
 }
 

@@ -202,7 +202,7 @@ async fn a_watch_that_dies_silently_is_begun_anew_from_where_it_was() {
     scene.stop(1);
     let took = scene.stopped(1).await;
     assert_eq!(scene.lists(), lists, "the version is still good");
-    assert!(scene.log().contains("not even its end: the connection is dead"), "{}", scene.log());
+    assert!(scene.log().contains("not even the end of the watch: the connection is dead"), "{}", scene.log());
     assert!(took < Duration::from_secs(6), "{took:?}");
     faults::row(
         "a watch says nothing any more, its connection stays open (a watch lasts 2 s here, 60 s by default)",
@@ -219,7 +219,7 @@ async fn a_list_that_is_never_answered_is_asked_for_again() {
     let began = Instant::now();
     scene.all_ready().await;
     let took = began.elapsed();
-    assert!(scene.log().contains("no answer within 2s"), "{}", scene.log());
+    assert!(scene.log().contains("no response within 2s"), "{}", scene.log());
     faults::row("the first list is never answered (2 s allowed here, 60 s by default)", "asked again", took);
 }
 

@@ -59,7 +59,7 @@ async fn a_second_signal_ends_it_at_once() {
     let mut process = Process::start(&stage, &[ALONE]);
     stage.wait_log("a call", |log| log.iter().any(|entry| entry.operation == Operation::Batch)).await;
     process.signal(Signal::TERM);
-    process.logged("ending: no new calls").await;
+    process.logged("shutting down: waiting for in-flight calls").await;
     process.signal(Signal::TERM);
     let (status, took) = process.ended(LIMIT).await;
     assert_eq!(status.code(), Some(1), "{}", process.log());

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::fdi::auth::{Fingerprint, TokenCache};
-use crate::fdi::{CallError, Cause, Class};
+use crate::fdi::error::{CallError, Cause, Class};
 
 pub(crate) const REFUSALS_MAX: usize = 3;
 pub(crate) const WINDOW: Duration = Duration::from_mins(5);

@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::fdi::auth::circuit_breaker::CircuitBreaker;
+use crate::fdi::error::{CallError, Class};
 use crate::fdi::transport::HttpResponse;
-use crate::fdi::{CallError, Class};
 
 const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 

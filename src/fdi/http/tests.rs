@@ -3,8 +3,12 @@ use std::sync::Mutex;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::fdi::api::Outcome;
+use crate::fdi::connect::{Connection, Fdi, FdiConfig};
+use crate::fdi::endpoint::Location;
+use crate::fdi::error::Cause;
+use crate::fdi::task::{Action, TaskId};
 use crate::fdi::tests::scripted_server::{Does, Server, http};
-use crate::fdi::{Action, Cause, Connection, Fdi, FdiConfig, Location, Outcome, TaskId};
 
 /// A way not to answer: its name, and what the server does.
 type Misdeed = (&'static str, fn() -> Does);

@@ -7,7 +7,11 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 use super::*;
-use crate::fdi::{Connection, Fdi, FdiConfig, Location, Operation, RequestLimiter, RequestObserver, SignIn};
+use crate::fdi::auth::SignIn;
+use crate::fdi::connect::{Connection, Fdi, FdiConfig};
+use crate::fdi::endpoint::Location;
+use crate::fdi::observer::{Operation, RequestObserver};
+use crate::fdi::rate_limit::RequestLimiter;
 
 struct Nobody;
 

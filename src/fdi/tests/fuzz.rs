@@ -2,11 +2,16 @@
 
 use proptest::prelude::*;
 
+use crate::fdi::api::Outcome;
 use crate::fdi::auth::{Method, password};
+use crate::fdi::batch::Batch;
 use crate::fdi::classify::{RequestContext, classify};
+use crate::fdi::error::CallError;
+use crate::fdi::observer::Operation;
+use crate::fdi::task::{Action, TaskId};
 use crate::fdi::text::Redactor;
 use crate::fdi::transport::HttpResponse;
-use crate::fdi::{Action, Batch, CallError, Operation, Outcome, TaskId, batch_response, task_list};
+use crate::fdi::{batch_response, task_list};
 
 /// Names that the decoders look for, and some that they do not.
 const KEYS: [&str; 16] = [

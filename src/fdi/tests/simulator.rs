@@ -5,10 +5,15 @@ use std::time::Duration;
 
 use fdi_simulator::{AccessKey, Certificate, Filter, Options, Simulator, User, UserState};
 
-use crate::fdi::{
-    Action, Batch, CallError, Class, Connection, Fdi, FdiApi, FdiConfig, Location, Operation, Outcome, RequestLimiter,
-    RequestObserver, SignIn, TaskId,
-};
+use crate::fdi::api::{FdiApi, Outcome};
+use crate::fdi::auth::SignIn;
+use crate::fdi::batch::Batch;
+use crate::fdi::connect::{Connection, Fdi, FdiConfig};
+use crate::fdi::endpoint::Location;
+use crate::fdi::error::{CallError, Class};
+use crate::fdi::observer::{Operation, RequestObserver};
+use crate::fdi::rate_limit::RequestLimiter;
+use crate::fdi::task::{Action, TaskId};
 
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 const INSTANCE: &str = "1d94f3f6-1111-2222-3333-444455556666";

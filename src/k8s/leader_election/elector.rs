@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Api;
 use kube::api::PostParams;
-use kube::{Api, Client};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::Params;
 use super::permit::LeadershipSender;
 use super::record::{LeaseRecord, NextStep};
 use crate::k8s::error::describe;
@@ -21,6 +20,19 @@ use crate::time::clock::Clock;
 
 /// Attempts to give the Lease back are over after this: what remains of the shutdown limit when calls took all of theirs.
 const RELEASE_LIMIT: Duration = Duration::from_millis(1_500);
+
+/// The Lease and its times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Params {
+    pub name: String,
+    /// `None`: the namespace of the Kubernetes client's configuration, in a pod the pod's.
+    pub namespace: Option<String>,
+    /// Unique for each process.
+    pub identity: String,
+    pub lease_duration: Duration,
+    pub renew_deadline: Duration,
+    pub retry_period: Duration,
+}
 
 /// How an election ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,25 +53,23 @@ pub enum Lost {
 }
 
 /// Takes part in the election until `release` is cancelled or the leadership is lost. Permits are granted through `sender` and are
-/// over when this returns. `namespace` is used when the settings name none.
+/// over when this returns.
 ///
 /// Cancel `release` only when nothing is in flight any more: it lets the next leader begin at once.
 pub async fn elect(
-    client: Client,
-    namespace: &str,
-    settings: &Params,
+    leases: Api<Lease>,
+    params: &Params,
     clock: Clock,
     sender: LeadershipSender,
     release: CancellationToken,
 ) -> ElectionResult {
-    let namespace = settings.namespace.as_deref().unwrap_or(namespace);
-    let seed = BuildHasherDefault::<DefaultHasher>::default().hash_one(&settings.identity);
+    let seed = BuildHasherDefault::<DefaultHasher>::default().hash_one(&params.identity);
     let mut candidate = Candidate {
-        leases: Api::namespaced(client, namespace),
-        settings,
+        leases,
+        params,
         clock,
         sender,
-        view: LeaseRecord::new(settings.identity.clone(), settings.lease_duration),
+        view: LeaseRecord::new(params.identity.clone(), params.lease_duration),
         jitter: StdRng::seed_from_u64(seed),
         look_first: true,
         wrote: false,
@@ -80,7 +90,7 @@ pub async fn elect(
 
 struct Candidate<'a> {
     leases: Api<Lease>,
-    settings: &'a Params,
+    params: &'a Params,
     clock: Clock,
     sender: LeadershipSender,
     view: LeaseRecord,
@@ -106,7 +116,7 @@ impl Candidate<'_> {
                 return Lost::NotRenewed { last_error };
             }
             // A third of the deadline for one attempt: a connection that died is replaced twice before the leader must give up.
-            let limit = began + self.settings.renew_deadline / 3;
+            let limit = began + self.params.renew_deadline / 3;
             let attempt = timeout_at(deadline.map_or(limit, |deadline| deadline.min(limit)), self.attempt());
             let wake = match attempt.await.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
                 Ok(wake) => {
@@ -115,13 +125,13 @@ impl Candidate<'_> {
                 }
                 Err(error) => {
                     if self.last_error.is_none() {
-                        warn!(lease = self.settings.name, error, "the Lease cannot be reached; trying again");
+                        warn!(lease = self.params.name, error, "the Lease cannot be reached; trying again");
                     }
                     self.last_error = Some(error);
                     None
                 }
             };
-            let next = began + self.settings.retry_period.mul_f64(1.0 + self.jitter.random_range(0.0..0.25));
+            let next = began + self.params.retry_period.mul_f64(1.0 + self.jitter.random_range(0.0..0.25));
             let next = wake.map_or(next, |wake| next.min(wake));
             match deadline.and(self.sender.deadline()) {
                 Some(_) if self.view.holder() != self.view.identity => {
@@ -137,11 +147,11 @@ impl Candidate<'_> {
     async fn attempt(&mut self) -> Result<Option<Instant>, String> {
         if self.look_first || self.sender.deadline().is_none() {
             let before = self.view.holder().to_owned();
-            let lease = self.leases.get_opt(&self.settings.name).await.map_err(|error| describe(&error))?;
+            let lease = self.leases.get_opt(&self.params.name).await.map_err(|error| describe(&error))?;
             self.view.observe(lease, Instant::now());
             let holder = self.view.holder();
             if holder != before && !holder.is_empty() && holder != self.view.identity {
-                info!(lease = self.settings.name, holder, "another process is the leader");
+                info!(lease = self.params.name, holder, "another process is the leader");
             }
         }
         let sent = Instant::now();
@@ -163,14 +173,14 @@ impl Candidate<'_> {
                 self.view.observe(Some(lease), Instant::now());
                 self.look_first = false;
                 let first = self.sender.deadline().is_none();
-                if self.sender.renew(sent, self.settings.renew_deadline) && first {
-                    info!(lease = self.settings.name, identity = self.view.identity, "this process is the leader");
+                if self.sender.renew(sent, self.params.renew_deadline) && first {
+                    info!(lease = self.params.name, identity = self.view.identity, "this process is the leader");
                 }
                 Ok(None)
             }
             // Somebody was quicker: no failure, the next look tells who.
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                debug!(lease = self.settings.name, "the Lease changed under us");
+                debug!(lease = self.params.name, "the Lease changed under us");
                 Ok(None)
             }
             Err(error) => Err(describe(&error)),
@@ -178,7 +188,7 @@ impl Candidate<'_> {
     }
 
     async fn replace(&self, lease: Lease) -> kube::Result<Lease> {
-        self.leases.replace(&self.settings.name, &PostParams::default(), &lease).await
+        self.leases.replace(&self.params.name, &PostParams::default(), &lease).await
     }
 
     /// Gives the Lease back, if it is or may be ours, so that the next leader need not wait.
@@ -189,16 +199,16 @@ impl Candidate<'_> {
         match timeout(RELEASE_LIMIT, self.try_release()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                warn!(lease = self.settings.name, error, "the Lease was not given back; it runs out by itself");
+                warn!(lease = self.params.name, error, "the Lease was not given back; it runs out by itself");
             }
-            Err(_) => warn!(lease = self.settings.name, "the Lease was not given back in time; it runs out by itself"),
+            Err(_) => warn!(lease = self.params.name, "the Lease was not given back in time; it runs out by itself"),
         }
     }
 
     async fn try_release(&mut self) -> Result<(), String> {
         loop {
             // Look first: a renewal that was dropped in flight may have arrived after all.
-            let Some(lease) = self.leases.get_opt(&self.settings.name).await.map_err(|error| describe(&error))? else {
+            let Some(lease) = self.leases.get_opt(&self.params.name).await.map_err(|error| describe(&error))? else {
                 return Ok(());
             };
             if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) != Some(&self.view.identity) {
@@ -206,7 +216,7 @@ impl Candidate<'_> {
             }
             match self.replace(self.released(lease)).await {
                 Ok(_) => {
-                    info!(lease = self.settings.name, "the Lease is given back");
+                    info!(lease = self.params.name, "the Lease is given back");
                     return Ok(());
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -218,10 +228,10 @@ impl Candidate<'_> {
     fn created(&self) -> Lease {
         let now = MicroTime(self.clock.now());
         Lease {
-            metadata: ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
+            metadata: ObjectMeta { name: Some(self.params.name.clone()), ..ObjectMeta::default() },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.view.identity.clone()),
-                lease_duration_seconds: Some(seconds(self.settings.lease_duration)),
+                lease_duration_seconds: Some(seconds(self.params.lease_duration)),
                 acquire_time: Some(now.clone()),
                 renew_time: Some(now),
                 lease_transitions: Some(0),
@@ -232,7 +242,7 @@ impl Candidate<'_> {
 
     fn renewed(&self, mut lease: Lease) -> Lease {
         let spec = lease.spec.get_or_insert_default();
-        spec.lease_duration_seconds = Some(seconds(self.settings.lease_duration));
+        spec.lease_duration_seconds = Some(seconds(self.params.lease_duration));
         spec.renew_time = Some(MicroTime(self.clock.now()));
         lease
     }

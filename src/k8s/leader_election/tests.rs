@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Client;
 use kube::client::Body;
+use kube::{Api, Client};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -146,7 +146,10 @@ impl Candidate {
         let (sender, leadership) = Leadership::channel();
         let release = CancellationToken::new();
         let (client, token) = (link.client(seed), release.clone());
-        let ended = tokio::spawn(async move { elect(client, "operators", &settings, clock, sender, token).await });
+        let ended =
+            tokio::spawn(
+                async move { elect(Api::namespaced(client, "operators"), &settings, clock, sender, token).await },
+            );
         Self { leadership, release, ended }
     }
 

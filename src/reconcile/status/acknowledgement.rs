@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{Facts, GroupReport, group};
+use super::facts::Facts;
+use super::group;
+use super::report::GroupReport;
 use crate::reconcile::desired::{Desired, FinalizerAction};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::outcome::Outcomes;

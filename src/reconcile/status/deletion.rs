@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Facts;
+use super::facts::Facts;
 use crate::reconcile::desired::FinalizerAction;
 use crate::reconcile::ledger::phase::Phase;
 use crate::reconcile::observation::failure::{FailureStreak, Severity};

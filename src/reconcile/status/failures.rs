@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::Facts;
+use super::facts::Facts;
 use crate::crd::{TaskFailure, failure_codes, whole_seconds};
 use crate::fdi::text::truncate;
 use crate::reconcile::ledger::phase::{FailedReason, PendingReason, Phase};

@@ -1,7 +1,9 @@
 //! The status of one group: its condition row, counts, failures, and the events that the change makes.
 
+use super::facts::{Facts, Tally, count};
 use super::ready::{self, Progress, Row, blocked};
-use super::{Facts, GroupReport, StatusEvent, Tally, count, deletion, failures};
+use super::report::{GroupReport, StatusEvent};
+use super::{deletion, failures};
 use crate::crd::{
     Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, condition_types, event_actions, event_reasons,
     find_condition, reasons,

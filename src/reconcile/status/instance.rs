@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{InstanceReport, StatusEvent, count};
+use super::facts::count;
+use super::report::{InstanceReport, StatusEvent};
 use crate::crd::{
     Condition, ConditionStatus, FdiInstanceStatus, InstanceTasks, condition_types, event_actions, event_reasons,
     find_condition, reasons,

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{Facts, deletion, failures};
+use super::facts::Facts;
+use super::{deletion, failures};
 use crate::crd::{ConditionStatus, condition_types, find_condition, reasons};
 use crate::fdi::text::listed;
 use crate::reconcile::observation::failure::{FailureStreak, Severity};

@@ -27,7 +27,8 @@ use crate::reconcile::plan::{Plan, plan};
 use crate::reconcile::schedule::schedule;
 use crate::reconcile::status::acknowledgement::acknowledgements;
 use crate::reconcile::status::deletion::FinalizerRelease;
-use crate::reconcile::status::{GroupReport, status};
+use crate::reconcile::status::report::GroupReport;
+use crate::reconcile::status::status;
 use crate::reconcile::timings::Timings;
 use crate::time::backoff::add;
 

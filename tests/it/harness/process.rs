@@ -111,7 +111,7 @@ impl Process {
 
     /// Status code and body of the admin port.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let line = self.logged("the operator starts").await;
+        let line = self.logged("starting").await;
         let address = line.pointer("/fields/address").or(line.get("address")).and_then(Value::as_str).unwrap();
         let answer = self.http.get(format!("http://{address}{path}")).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())

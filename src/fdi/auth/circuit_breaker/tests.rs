@@ -1,7 +1,7 @@
 use futures::FutureExt;
 
 use super::*;
-use crate::fdi::SignIn;
+use crate::fdi::auth::SignIn;
 
 fn refusal() -> CallError {
     CallError::new(Class::SignIn, Cause::SignInRefused, "APIGW.0301", "Refused.")

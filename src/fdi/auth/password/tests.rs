@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::fdi::Cause;
+use crate::fdi::error::Cause;
 
 /// A sign-in of a credential that nobody else has.
 #[derive(Default)]

@@ -1,0 +1,100 @@
+//! Everything that the status of one group is decided from.
+
+use jiff::Timestamp;
+
+use crate::fdi::{LastRun, TaskId};
+use crate::reconcile::desired::{Desired, DesiredGroup};
+use crate::reconcile::instance_state::InstanceState;
+use crate::reconcile::ledger::phase::{Assessment, FailedReason, PendingReason, Phase};
+use crate::reconcile::observation::TaskList;
+
+/// How many tasks of a group are in which phase.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub total: usize,
+    pub ready: usize,
+    pub failed: usize,
+    pub conflicting: usize,
+    pub last_run_failed: usize,
+    pub contested: usize,
+    pub not_found: usize,
+    pub calls_due: usize,
+    pub settling: usize,
+    pub opposing: usize,
+    pub retrying: usize,
+    pub missing: usize,
+    pub unobserved: usize,
+}
+
+impl Tally {
+    pub fn pending(&self) -> usize {
+        self.total - self.ready - self.failed - self.conflicting
+    }
+
+    /// Tasks that are stopped, or that the service does not list.
+    pub fn stopped_or_missing(&self) -> usize {
+        self.ready + self.missing + self.not_found
+    }
+
+    fn count(&mut self, phase: Phase) {
+        match phase {
+            Phase::Ready => self.ready += 1,
+            Phase::Failed(reason) => {
+                self.failed += 1;
+                match reason {
+                    FailedReason::Contested => self.contested += 1,
+                    FailedReason::NotFound => self.not_found += 1,
+                    FailedReason::Refused => {}
+                }
+            }
+            Phase::Pending(PendingReason::Observation) => self.unobserved += 1,
+            Phase::Pending(PendingReason::Call) => self.calls_due += 1,
+            Phase::Pending(PendingReason::Settling) => self.settling += 1,
+            Phase::Pending(PendingReason::OpposingCall) => self.opposing += 1,
+            Phase::Pending(PendingReason::Retry) => self.retrying += 1,
+            Phase::Pending(PendingReason::Listing) => self.missing += 1,
+        }
+    }
+}
+
+/// Everything that the condition table is decided from, for one group.
+pub(super) struct Facts<'a, 'm> {
+    pub group: &'a DesiredGroup,
+    pub tally: Tally,
+    pub assessments: Vec<(&'a TaskId, Assessment)>,
+    pub desired: &'a Desired,
+    pub state: &'m InstanceState,
+    pub now: Timestamp,
+}
+
+impl<'a, 'm> Facts<'a, 'm> {
+    pub fn gather(desired: &'a Desired, group: &'a DesiredGroup, state: &'m InstanceState, now: Timestamp) -> Self {
+        let list = state.observation.list();
+        let assess = |id| (id, state.ledger.assess(group, id, list, now));
+        let assessments: Vec<_> = group.owned.iter().map(assess).collect();
+        let mut tally = Tally {
+            total: group.total(),
+            failed: group.invalid.len(),
+            conflicting: group.conflicts.len(),
+            ..Tally::default()
+        };
+        for (id, assessment) in &assessments {
+            tally.count(assessment.phase);
+            tally.last_run_failed += usize::from(last_run_failed(list, id));
+        }
+        Self { group, tally, assessments, desired, state, now }
+    }
+
+    pub fn suspended(&self) -> bool {
+        self.group.suspended || self.desired.instance_suspended()
+    }
+}
+
+fn last_run_failed(list: Option<&TaskList>, id: &TaskId) -> bool {
+    list.and_then(|list| list.task(id)).is_some_and(|task| task.last_run == LastRun::Error)
+}
+
+/// Counts in statuses are 32-bit.
+pub(super) fn count(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}

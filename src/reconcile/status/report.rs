@@ -1,0 +1,34 @@
+//! What step 5 hands to step 7.
+
+use crate::crd::{FdiInstanceStatus, FdiTaskGroupStatus};
+use crate::k8s::events::EventType;
+use crate::reconcile::desired::DesiredGroup;
+use crate::reconcile::status::deletion::FinalizerRelease;
+use crate::reconcile::status::facts::Tally;
+
+/// An event that is published once the status it belongs to is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusEvent {
+    pub kind: EventType,
+    pub reason: &'static str,
+    pub action: &'static str,
+    pub message: String,
+}
+
+/// What is to be reported about one group.
+#[derive(Debug, Clone)]
+pub struct GroupReport<'a> {
+    pub group: &'a DesiredGroup,
+    pub status: FdiTaskGroupStatus,
+    pub events: Vec<StatusEvent>,
+    /// The finalizer is to be removed, and why.
+    pub release: Option<FinalizerRelease>,
+    pub tally: Tally,
+}
+
+/// What is to be reported about one instance.
+#[derive(Debug, Clone)]
+pub struct InstanceReport {
+    pub status: FdiInstanceStatus,
+    pub events: Vec<StatusEvent>,
+}
