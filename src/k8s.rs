@@ -6,5 +6,6 @@ pub mod error;
 pub mod events;
 pub mod leader_election;
 pub mod reflector;
+pub mod status_writer;
 pub mod store;
 pub mod watcher;
