@@ -16,6 +16,7 @@ use crate::config::Namespaces;
 use crate::crd::{FdiInstance, FdiTaskGroup};
 use crate::k8s::crd_check;
 use crate::k8s::reflector::Reflector;
+use crate::k8s::status_writer::StatusWriter;
 use crate::k8s::store::{Store, Stored};
 use crate::runtime::process::Runtime;
 
@@ -34,6 +35,7 @@ pub enum Error {
 /// When a watch or a worker exits that must not: the process cannot be trusted any more.
 pub async fn run(runtime: Runtime) -> Result<(), Error> {
     let store = Arc::new(Store::default());
+    let writer = StatusWriter::new(runtime.clock);
     // Aborted when dropped.
     let mut reflectors = JoinSet::new();
     let mut synced = Vec::new();
@@ -42,8 +44,8 @@ pub async fn run(runtime: Runtime) -> Result<(), Error> {
         Namespaces::Named(names) => names.iter().cloned().map(Some).collect(),
     };
     for scope in scopes {
-        synced.push(reflect::<FdiInstance>(&runtime, &store, scope.clone(), &mut reflectors));
-        synced.push(reflect::<FdiTaskGroup>(&runtime, &store, scope, &mut reflectors));
+        synced.push(reflect::<FdiInstance>(&runtime, (&store, &writer), scope.clone(), &mut reflectors));
+        synced.push(reflect::<FdiTaskGroup>(&runtime, (&store, &writer), scope, &mut reflectors));
     }
     let _crd_check = AbortOnDropHandle::new(tokio::spawn(crd_check::check(runtime.clients.requests.clone())));
     let leading = async {
@@ -58,17 +60,35 @@ pub async fn run(runtime: Runtime) -> Result<(), Error> {
         permit = leading => permit,
     };
     tracing::info!("became leader, store synced; starting workers");
-    let supervisor = Supervisor::new(&runtime, store, permit);
+    let sender = writer.sender(
+        runtime.clients.requests.clone(),
+        runtime.events.clone(),
+        permit.clone(),
+        runtime.config.max_api_requests,
+    );
+    let mut sender = AbortOnDropHandle::new(tokio::spawn(sender.run()));
+    let supervisor = Supervisor::new(&runtime, store, writer.clone(), permit.clone());
     tokio::select! {
-        result = supervisor.run() => Ok(result?),
-        _ = reflectors.join_next() => Err(Error::WatchExited),
+        result = supervisor.run() => result?,
+        _ = reflectors.join_next() => return Err(Error::WatchExited),
+        // It ends with the leadership, and then so does the process.
+        _ = &mut sender, if permit.check().is_ok() => {
+            permit.expired().await;
+            return Ok(());
+        }
     }
+    // What the last reconciles found is written before the next leader starts.
+    tokio::select! {
+        () = writer.flush() => {}
+        () = permit.expired() => {}
+    }
+    Ok(())
 }
 
 /// Starts one watch; the token is cancelled once its objects are in the store.
 fn reflect<K: Stored>(
     runtime: &Runtime,
-    store: &Arc<Store>,
+    (store, writer): (&Arc<Store>, &StatusWriter),
     scope: Option<String>,
     reflectors: &mut JoinSet<Infallible>,
 ) -> CancellationToken {
@@ -91,6 +111,7 @@ fn reflect<K: Stored>(
         api,
         scope,
         store: Arc::clone(store),
+        writer: writer.clone(),
         metrics: runtime.metrics.clone(),
         watch_timeout: runtime.config.watch_timeout,
     };

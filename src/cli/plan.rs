@@ -11,7 +11,7 @@ use serde::Deserialize as _;
 
 use crate::crd::{FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup};
 use crate::fdi::{LastRun, RunState, Task, TaskId};
-use crate::reconcile::desired::{Snapshot, resolve};
+use crate::reconcile::desired::{Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::plan::{Plan, plan};
@@ -60,10 +60,10 @@ fn planned(flags: &PlanFlags) -> Result<Plan, String> {
             .into_iter()
             .map(|mut group| {
                 group.metadata.uid.get_or_insert_with(|| group.metadata.name.clone().unwrap_or_default());
-                // As if each had just been acknowledged: only then are calls planned.
+                // As if nothing had just been edited: a partial batch is not held back.
                 let mut status = group.status.clone().unwrap_or_default();
                 status.observed_generation = group.metadata.generation.unwrap_or_default();
-                (Arc::new(group), status)
+                StoredGroup { object: Arc::new(group), status, unreported_since: None, predates: false }
             })
             .collect(),
     });
@@ -74,7 +74,11 @@ fn planned(flags: &PlanFlags) -> Result<Plan, String> {
     };
     let mut state = InstanceState::new(Arc::new(Timings::default()));
     state.sync(&desired, now);
-    state.record_list(&desired, Observed { credential: None, list: Some(Ok(TaskList::new(now, tasks))) }, now);
+    state.record_list(
+        &desired,
+        Observed { instance: Some(String::new()), list: Some(Ok(TaskList::new(now, tasks))), credential: None },
+        now,
+    );
     Ok(plan(&desired, &state, now))
 }
 

@@ -84,6 +84,15 @@ impl From<DesiredState> for RunState {
     }
 }
 
+impl From<RunState> for DesiredState {
+    fn from(state: RunState) -> Self {
+        match state {
+            RunState::Running => Self::Running,
+            RunState::Stopped => Self::Stopped,
+        }
+    }
+}
+
 /// Orphan or Stop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
@@ -108,6 +117,13 @@ pub struct FdiTaskGroupStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub ready_tasks: Option<String>,
+    /// The run state that the tasks were to have when this status was computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired_state: Option<DesiredState>,
+    /// When the last call was sent that may still act on a task against `desiredState`. Present only for
+    /// as long as it may: until then the group is not Ready, also after a restart of the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opposing_call_time: Option<Time>,
     /// Tasks that could not be moved, failed longest first; at most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
@@ -131,6 +147,8 @@ impl Default for FdiTaskGroupStatus {
             conditions: Vec::new(),
             tasks: None,
             ready_tasks: None,
+            desired_state: None,
+            opposing_call_time: None,
             failures: Vec::new(),
             failures_omitted: None,
             last_handled_reconcile_at: None,

@@ -10,7 +10,8 @@ use kube::api::Api;
 use kube::core::ObjectMeta;
 
 use crate::crd::REQUESTED_AT;
-use crate::k8s::store::{Store, Stored};
+use crate::k8s::status_writer::StatusWriter;
+use crate::k8s::store::{Change, Store, Stored};
 use crate::k8s::watcher::{Event, watch};
 use crate::metrics::Metrics;
 
@@ -21,6 +22,7 @@ pub struct Reflector<K: Stored> {
     /// The namespace of `api`; `None`: all.
     pub scope: Option<String>,
     pub store: Arc<Store>,
+    pub writer: StatusWriter,
     pub metrics: Metrics,
     pub watch_timeout: Duration,
 }
@@ -47,14 +49,14 @@ impl<K: Stored> Reflector<K> {
             }
             Event::InitApply(object) => {
                 listed.insert((object.namespace().unwrap_or_default(), object.name_any()));
-                self.apply(object);
+                self.apply(object, true);
             }
             Event::InitDone => {
                 self.delete_unlisted(&std::mem::take(listed));
                 synced();
                 self.store.enqueue_all();
             }
-            Event::Apply(object) => self.apply(object),
+            Event::Apply(object) => self.apply(object, false),
             Event::Delete(object) => self.delete(&object.namespace().unwrap_or_default(), &object.name_any()),
             Event::Bookmark => {}
             Event::Error(error) => {
@@ -64,15 +66,18 @@ impl<K: Stored> Reflector<K> {
         }
     }
 
-    fn apply(&self, mut object: K) {
+    fn apply(&self, mut object: K, listed: bool) {
         strip_metadata(object.meta_mut());
-        for key in object.apply(&self.store) {
-            self.store.enqueue(&key);
-        }
+        self.report(object.apply(&self.store, listed));
     }
 
     fn delete(&self, namespace: &str, name: &str) {
-        K::delete(&self.store, namespace, name).iter().for_each(|key| self.store.enqueue(key));
+        self.report(K::delete(&self.store, namespace, name));
+    }
+
+    fn report(&self, change: Change) {
+        change.gone.iter().for_each(|uid| self.writer.forget(uid));
+        change.instances.iter().for_each(|key| self.store.enqueue(key));
     }
 
     fn delete_unlisted(&self, listed: &HashSet<(String, String)>) {

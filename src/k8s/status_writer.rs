@@ -69,10 +69,11 @@ impl StatusWriter {
         self.changed.notify_one();
     }
 
-    /// The status that the API server has, or will have once the write in flight is done.
-    pub fn current(&self, metadata: &ObjectMeta, stored: Status) -> Status {
+    /// The status that the API server has, or will have once the write in flight is done, where the store
+    /// does not show it.
+    pub fn overlay(&self, metadata: &ObjectMeta) -> Option<Status> {
         let uid = metadata.uid.as_deref().unwrap_or_default();
-        self.queue.lock().current(uid, version(metadata.resource_version.as_deref()), stored)
+        self.queue.lock().overlay(uid, version(metadata.resource_version.as_deref()))
     }
 
     /// Since when no status of the object could be written.

@@ -23,16 +23,24 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Objects {
     instances: HashMap<InstanceKey, Arc<FdiInstance>>,
-    groups: HashMap<InstanceKey, HashMap<String, Arc<FdiTaskGroup>>>,
+    groups: HashMap<InstanceKey, HashMap<String, StoredGroup>>,
     /// To which instance a group (namespace, name) belongs: a recreated group may belong to another one.
     instance_of_group: HashMap<(String, String), InstanceKey>,
 }
 
+/// A group and how it came to be known.
+#[derive(Debug, Clone)]
+pub struct StoredGroup {
+    pub object: Arc<FdiTaskGroup>,
+    /// It was first seen in a list, not by a watch: it may have existed for long.
+    pub listed: bool,
+}
+
 impl Store {
     /// The instance and its groups.
-    pub fn get(&self, key: &InstanceKey) -> (Option<Arc<FdiInstance>>, Vec<Arc<FdiTaskGroup>>) {
+    pub fn get(&self, key: &InstanceKey) -> (Option<Arc<FdiInstance>>, Vec<StoredGroup>) {
         let objects = self.objects.read();
-        let groups = objects.groups.get(key).map(|groups| groups.values().map(Arc::clone).collect());
+        let groups = objects.groups.get(key).map(|groups| groups.values().cloned().collect());
         (objects.instances.get(key).map(Arc::clone), groups.unwrap_or_default())
     }
 
@@ -40,12 +48,6 @@ impl Store {
     pub fn is_referenced(&self, key: &InstanceKey) -> bool {
         let objects = self.objects.read();
         objects.instances.contains_key(key) || objects.groups.contains_key(key)
-    }
-
-    /// All instances.
-    pub fn instances(&self) -> Vec<(InstanceKey, Arc<FdiInstance>)> {
-        let objects = self.objects.read();
-        objects.instances.iter().map(|(key, object)| (key.clone(), Arc::clone(object))).collect()
     }
 
     /// Queues an instance that has changed. An instance is queued once, however many changes it has.
@@ -73,6 +75,15 @@ impl Store {
     }
 }
 
+/// What a change of an object means to others.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Instances whose worker it concerns.
+    pub instances: Vec<InstanceKey>,
+    /// The uid of an object that is gone.
+    pub gone: Option<String>,
+}
+
 /// A kind that the store holds.
 pub trait Stored:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
@@ -80,10 +91,10 @@ pub trait Stored:
     /// For metrics.
     const KIND: WatchKind;
 
-    /// Stores the object; the instances that the change is relevant to.
-    fn apply(self, store: &Store) -> Vec<InstanceKey>;
-    /// Deletes the object of that namespace and name; the instance that it belonged to.
-    fn delete(store: &Store, namespace: &str, name: &str) -> Option<InstanceKey>;
+    /// Stores the object, which came from a list or a watch.
+    fn apply(self, store: &Store, listed: bool) -> Change;
+    /// Deletes the object of that namespace and name.
+    fn delete(store: &Store, namespace: &str, name: &str) -> Change;
     /// Namespace and name of every stored object.
     fn keys(store: &Store) -> Vec<(String, String)>;
 }
@@ -91,16 +102,19 @@ pub trait Stored:
 impl Stored for FdiInstance {
     const KIND: WatchKind = WatchKind::FdiInstance;
 
-    fn apply(self, store: &Store) -> Vec<InstanceKey> {
+    fn apply(self, store: &Store, _listed: bool) -> Change {
         let key = InstanceKey { namespace: self.namespace().unwrap_or_default(), name: self.name_any() };
         let new = Arc::new(self);
         let old = store.objects.write().instances.insert(key.clone(), Arc::clone(&new));
-        if old.is_none_or(|old| is_relevant_change(&old.metadata, &new.metadata)) { vec![key] } else { Vec::new() }
+        let relevant = old.as_ref().is_none_or(|old| is_relevant_change(&old.metadata, &new.metadata));
+        let gone = old.and_then(|old| replaced(&old.metadata, &new.metadata));
+        Change { instances: relevant.then_some(key).into_iter().collect(), gone }
     }
 
-    fn delete(store: &Store, namespace: &str, name: &str) -> Option<InstanceKey> {
+    fn delete(store: &Store, namespace: &str, name: &str) -> Change {
         let key = InstanceKey { namespace: namespace.to_owned(), name: name.to_owned() };
-        store.objects.write().instances.remove(&key).map(|_| key)
+        let Some(old) = store.objects.write().instances.remove(&key) else { return Change::default() };
+        Change { instances: vec![key], gone: old.metadata.uid.clone() }
     }
 
     fn keys(store: &Store) -> Vec<(String, String)> {
@@ -112,32 +126,34 @@ impl Stored for FdiInstance {
 impl Stored for FdiTaskGroup {
     const KIND: WatchKind = WatchKind::FdiTaskGroup;
 
-    fn apply(mut self, store: &Store) -> Vec<InstanceKey> {
+    fn apply(mut self, store: &Store, listed: bool) -> Change {
         let namespace = self.namespace().unwrap_or_default();
         let id = (namespace.clone(), self.name_any());
         let instance = InstanceKey { namespace, name: self.spec.instance_ref.name.clone() };
         let mut objects = store.objects.write();
-        let former =
-            objects.instance_of_group.insert(id.clone(), instance.clone()).filter(|former| *former != instance);
-        if let Some(former) = &former {
-            objects.remove_group(former, &id.1);
-        }
-        let groups = objects.groups.entry(instance.clone()).or_default();
-        let old = groups.get(&id.1);
-        let relevant = old.is_none_or(|old| is_relevant_change(&old.metadata, &self.metadata));
-        if let Some(old) = old.filter(|old| old.spec.task_ids == self.spec.task_ids) {
+        let former = objects.instance_of_group.insert(id.clone(), instance.clone());
+        let old = former.as_ref().and_then(|former| objects.remove_group(former, &id.1));
+        let moved = former.filter(|former| *former != instance);
+        let relevant =
+            moved.is_some() || old.as_ref().is_none_or(|old| is_relevant_change(&old.object.metadata, &self.metadata));
+        let gone = old.as_ref().and_then(|old| replaced(&old.object.metadata, &self.metadata));
+        let listed = old.as_ref().filter(|_| gone.is_none()).map_or(listed, |old| old.listed);
+        if let Some(old) = old.filter(|old| old.object.spec.task_ids == self.spec.task_ids) {
             // Reuse the old IDs: the ledger shares their strings.
-            self.spec.task_ids.clone_from(&old.spec.task_ids);
+            self.spec.task_ids.clone_from(&old.object.spec.task_ids);
         }
-        groups.insert(id.1, Arc::new(self));
-        former.into_iter().chain(relevant.then_some(instance)).collect()
+        let stored = StoredGroup { object: Arc::new(self), listed };
+        objects.groups.entry(instance.clone()).or_default().insert(id.1, stored);
+        Change { instances: moved.into_iter().chain(relevant.then_some(instance)).collect(), gone }
     }
 
-    fn delete(store: &Store, namespace: &str, name: &str) -> Option<InstanceKey> {
+    fn delete(store: &Store, namespace: &str, name: &str) -> Change {
         let mut objects = store.objects.write();
-        let instance = objects.instance_of_group.remove(&(namespace.to_owned(), name.to_owned()))?;
-        objects.remove_group(&instance, name);
-        Some(instance)
+        let Some(instance) = objects.instance_of_group.remove(&(namespace.to_owned(), name.to_owned())) else {
+            return Change::default();
+        };
+        let old = objects.remove_group(&instance, name);
+        Change { instances: vec![instance], gone: old.and_then(|old| old.object.metadata.uid.clone()) }
     }
 
     fn keys(store: &Store) -> Vec<(String, String)> {
@@ -146,14 +162,19 @@ impl Stored for FdiTaskGroup {
 }
 
 impl Objects {
-    fn remove_group(&mut self, instance: &InstanceKey, name: &str) {
-        if let Some(groups) = self.groups.get_mut(instance) {
-            groups.remove(name);
-            if groups.is_empty() {
-                self.groups.remove(instance);
-            }
+    fn remove_group(&mut self, instance: &InstanceKey, name: &str) -> Option<StoredGroup> {
+        let groups = self.groups.get_mut(instance)?;
+        let removed = groups.remove(name);
+        if groups.is_empty() {
+            self.groups.remove(instance);
         }
+        removed
     }
+}
+
+/// The uid of an object in whose place there is another one of the same name now.
+fn replaced(old: &ObjectMeta, new: &ObjectMeta) -> Option<String> {
+    old.uid.clone().filter(|_| old.uid != new.uid)
 }
 
 /// Whether a change concerns the worker. Our own status writes come back as events, and must trigger nothing.

@@ -1,12 +1,14 @@
 //! Step 4, I/O: sends the calls of the plan, within the limits of the instance, for as long as they are wanted.
 
+use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::reconcile::context::Context;
-use crate::reconcile::observe::Session;
+use crate::reconcile::desired::resolve;
+use crate::reconcile::observe::session::Session;
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
 use crate::reconcile::plan::Plan;
 
@@ -31,8 +33,9 @@ enum Sending {
 
 /// Sends the calls in order, several at once where the instance allows it. Ends when the plan is done,
 /// when a call fails for a cause that may concern the whole instance, after a time slice, or when
-/// something changed: never within a call, and for the last two never before one call was made. When
-/// leadership ends the worker drops the reconcile, and calls in flight with it.
+/// something changed: never within a call. For the last two not before one call was made, so that a
+/// stream of edits cannot keep all others from being served. When leadership ends the worker drops the
+/// reconcile, and calls in flight with it.
 pub async fn execute(ctx: &Context, plan: &Plan, session: &Session, cancel: Cancellation<'_>) -> Outcomes {
     let Some(api) = session.api().filter(|_| !plan.calls().is_empty()) else { return Outcomes::default() };
     let mut calls = Vec::new();
@@ -63,7 +66,13 @@ pub async fn execute(ctx: &Context, plan: &Plan, session: &Session, cancel: Canc
                 if ctx.permit.check().is_err() {
                     break;
                 }
-                if let Some(batch) = queued.next() {
+                let Some(batch) = queued.next() else { continue };
+                // The slot took its time: what was chosen before must still be wanted now.
+                let changed = cancel.changed.notified().now_or_never().is_some();
+                if changed {
+                    sending = Sending::Interrupted;
+                }
+                if !changed || resolve(ctx.snapshot()).wants(batch) {
                     sent = true;
                     in_flight.push(async move {
                         let result = api.start_or_stop(acquired, batch).await;

@@ -2,6 +2,10 @@
 
 mod condition_table;
 mod convergence;
+mod deletion;
+mod freshness;
 mod properties;
 mod regressions;
+mod restarts;
+mod retries;
 mod simulation;

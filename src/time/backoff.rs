@@ -14,9 +14,14 @@ pub fn elapsed(earlier: Timestamp, later: Timestamp) -> Duration {
     Duration::try_from(later.duration_since(earlier)).unwrap_or_default()
 }
 
-/// `wait` ± 10 %, so that requests that failed together are not repeated together.
+/// A factor of 1 ± 10 %, by which instances that failed together are not tried again together.
+pub fn jitter() -> f64 {
+    rand::random_range(0.9..1.1)
+}
+
+/// `wait` ± 10 %.
 pub fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(rand::random_range(0.9..1.1))
+    wait.mul_f64(jitter())
 }
 
 /// A growing wait between a shortest and a longest one.

@@ -175,17 +175,17 @@ impl Queue {
         self.delayed.first().map(|(eligible_at, _)| *eligible_at)
     }
 
-    /// The status that the API server has, or will have once the write in flight is done. `stored` is
-    /// what the store shows at `version`.
-    pub fn current(&mut self, uid: &str, version: u64, stored: Status) -> Status {
-        let Some(entry) = self.entries.get_mut(uid) else { return stored };
+    /// The status that the API server has, or will have once the write in flight is done, where the store
+    /// does not show it: the store is at `version`.
+    pub fn overlay(&mut self, uid: &str, version: u64) -> Option<Status> {
+        let entry = self.entries.get_mut(uid)?;
         entry.written = entry.written.take().filter(|written| version < written.version);
         let in_flight = entry.in_flight.as_ref().and_then(|update| update.status.clone());
         let status = in_flight.or(entry.written.as_ref().and_then(|written| written.status.clone()));
         if entry.is_idle() {
             self.entries.remove(uid);
         }
-        status.unwrap_or(stored)
+        status
     }
 
     /// Since when no status of the object could be written.

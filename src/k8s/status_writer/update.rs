@@ -36,6 +36,22 @@ pub enum Status {
     Group(Box<FdiTaskGroupStatus>),
 }
 
+impl Status {
+    pub fn into_instance(self) -> Option<FdiInstanceStatus> {
+        match self {
+            Self::Instance(status) => Some(*status),
+            Self::Group(_) => None,
+        }
+    }
+
+    pub fn into_group(self) -> Option<FdiTaskGroupStatus> {
+        match self {
+            Self::Group(status) => Some(*status),
+            Self::Instance(_) => None,
+        }
+    }
+}
+
 /// A change of the finalizers, applied after the status is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finalizers {

@@ -16,16 +16,16 @@ use crate::crd::{
     FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, condition_types, find_condition,
 };
 use crate::fdi::{
-    Action, Batch, BatchResponse, CallError, Cause, Class, LastRun, Outcome, Refusal, RunState, Task, TaskId,
+    Action, Batch, BatchResponse, CallError, Cause, Class, Fingerprint, LastRun, Outcome, Refusal, RunState, SignIn,
+    Task, TaskId,
 };
-use crate::reconcile::desired::{Desired, Snapshot, resolve};
+use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::failure::InstanceError;
 use crate::reconcile::observation::{Observation, Observed, TaskList};
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
 use crate::reconcile::plan::{Plan, plan};
 use crate::reconcile::schedule::schedule;
-use crate::reconcile::status::acknowledgement::acknowledgements;
 use crate::reconcile::status::deletion::FinalizerRelease;
 use crate::reconcile::status::report::GroupReport;
 use crate::reconcile::status::status;
@@ -52,6 +52,10 @@ pub fn error(class: Class, cause: Cause, code: &str) -> CallError {
 
 pub const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+fn credential() -> Fingerprint {
+    SignIn::Token("token".into()).fingerprint()
 }
 
 /// A request that the service fails without acting.
@@ -191,6 +195,13 @@ pub struct Simulation {
     pub released: Vec<(String, FinalizerRelease)>,
     /// What a look finds before it reaches the service.
     pub problem: Option<InstanceError>,
+    /// Happens once, while the next list is in flight.
+    pub during_list: Option<fn(&mut Self)>,
+    /// Since when no status of any group could be written.
+    pub unreported_since: Option<Timestamp>,
+    /// Groups existed before this process.
+    restarted: bool,
+    pub reconciles: usize,
     next_uid: usize,
 }
 
@@ -214,6 +225,10 @@ impl Simulation {
             writes: 0,
             released: Vec::new(),
             problem: None,
+            during_list: None,
+            unreported_since: None,
+            restarted: false,
+            reconciles: 0,
             next_uid: 0,
         }
     }
@@ -274,11 +289,17 @@ impl Simulation {
     /// The process is killed and started again: only what is stored is left.
     pub fn restart(&mut self) {
         self.state = InstanceState::new(Arc::new(Timings::default()));
+        self.restarted = true;
         self.next = self.now;
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let group = |g: &FdiTaskGroup| (Arc::new(g.clone()), g.status.clone().unwrap_or_default());
+        let group = |g: &FdiTaskGroup| StoredGroup {
+            object: Arc::new(g.clone()),
+            status: g.status.clone().unwrap_or_default(),
+            unreported_since: self.unreported_since,
+            predates: self.restarted,
+        };
         Snapshot {
             instance: self.instance.clone().map(|i| (Arc::new(i.clone()), i.status.unwrap_or_default())),
             groups: self.groups.iter().map(group).collect(),
@@ -287,19 +308,22 @@ impl Simulation {
 
     /// One reconcile at the present moment.
     pub fn reconcile(&mut self) {
-        let mut desired = resolve(self.snapshot());
+        let desired = resolve(self.snapshot());
         self.state.sync(&desired, self.now);
-        let edits = check(&self.state.observation, &acknowledgements(&desired, &self.state, self.now));
-        let acknowledged = edits.iter().map(|edit| (edit.uid.clone(), edit.status.clone())).collect();
-        self.store(edits);
-        desired.acknowledge(acknowledged);
         let observed = self.observe();
+        // What happens while the list is in flight.
+        if let Some(meanwhile) = self.during_list.take() {
+            meanwhile(self);
+        }
+        let desired = resolve(self.snapshot());
+        self.state.sync(&desired, self.now);
         self.state.record_list(&desired, observed, self.now);
         let plan = plan(&desired, &self.state, self.now);
         let outcomes = self.execute(&desired, &plan);
         let outcomes = self.state.record_calls(outcomes);
         let statuses = status(&desired, &self.state, &outcomes, self.now);
-        self.next = schedule(&desired, &plan, &outcomes, &statuses, &self.state);
+        self.next = schedule(&desired, &plan, &outcomes, &statuses, &mut self.state);
+        self.reconciles += 1;
         let stored = check(&self.state.observation, statuses.groups());
         if let (Some(instance), Some(report)) = (&mut self.instance, statuses.instance())
             && instance.status.as_ref() != Some(&report.status)
@@ -312,19 +336,18 @@ impl Simulation {
 
     fn observe(&mut self) -> Observed {
         let observation = &self.state.observation;
+        let instance = self.instance.as_ref().map(|instance| instance.metadata.uid.clone().unwrap_or_default());
         let list = if self.instance.is_none() {
             Some(Err(InstanceError::InstanceNotFound))
         } else if let Some(problem) = self.problem.clone() {
             Some(Err(problem))
-        } else if observation.is_fresh(self.now)
-            || observation.list_failure().is_some_and(|failure| self.now < failure.retry_at)
-        {
+        } else if observation.is_fresh(self.now) || !observation.may_list(credential(), self.now) {
             None
         } else {
             let tasks = self.service.list(self.now);
             Some(tasks.map(|tasks| TaskList::new(self.now, tasks)).map_err(InstanceError::Call))
         };
-        Observed { credential: None, list }
+        Observed { instance, credential: Some(credential()), list }
     }
 
     /// As `execute` does, one call after the other, each taking a millisecond.
@@ -334,7 +357,7 @@ impl Simulation {
             for id in batch.ids() {
                 let owner = desired.owner(id).expect("only owned tasks are in calls");
                 assert_eq!(owner.run_state.action(), batch.action(), "{id} gets the opposite of what is desired");
-                assert!(!owner.suspended && owner.acknowledged());
+                assert!(!owner.holds_calls());
             }
             let began = self.now;
             self.now = add(self.now, Duration::from_millis(1));
@@ -441,7 +464,12 @@ fn check(observation: &Observation, reports: &[GroupReport<'_>]) -> Vec<Stored> 
         stored.push(Stored {
             uid: report.group.uid.clone(),
             status: status.clone(),
-            events: report.events.iter().map(|event| (event.reason.to_owned(), event.message.clone())).collect(),
+            events: report
+                .events
+                .iter()
+                .chain(&report.actions)
+                .map(|event| (event.reason.to_owned(), event.message.clone()))
+                .collect(),
             release: report.release.clone(),
         });
     }

@@ -1,15 +1,18 @@
 //! The queue against a model of the API server: slow, refusing, conflicting, and with objects that are recreated.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::crd::FdiTaskGroupStatus;
 use crate::k8s::status_writer::update::{Kind, Object};
-use crate::metrics::Metrics;
+use crate::metrics::{InstanceMetrics, Metrics};
 
 const OBJECTS: usize = 6;
+
+static METRICS: LazyLock<Arc<InstanceMetrics>> = LazyLock::new(|| Metrics::new().instance("orders", "roma").into());
 
 fn at(milliseconds: u64) -> Timestamp {
     add(Timestamp::UNIX_EPOCH, Duration::from_millis(milliseconds))
@@ -38,7 +41,7 @@ fn update(uid: &str, version: u64, stored: i64, wanted: i64) -> Update {
         finalizers: None,
         progress_only: false,
         urgent: false,
-        metrics: Metrics::new().instance("orders", "roma").into(),
+        metrics: Arc::clone(&METRICS),
     }
 }
 
@@ -81,7 +84,7 @@ fn a_status_that_goes_back_after_it_was_written_is_written_again() {
     queue.publish(update("a", 1, 0, 1), at(0));
     queue.next(at(0)).unwrap();
     queue.complete(&"a".into(), Outcome::Written(2), at(1));
-    assert_eq!(number(&queue.current("a", 1, status(0))), 1, "the store has not shown the write yet");
+    assert_eq!(queue.overlay("a", 1).as_ref().map(number), Some(1), "the store has not shown the write yet");
     queue.publish(update("a", 1, 0, 0), at(2));
     assert_eq!(wanted(&queue.next(at(2)).unwrap()), 0);
 }
@@ -151,7 +154,7 @@ fn our_last_writes_do_not_outrank_an_api_server_that_went_back_in_time() {
     queue.next(at(0)).unwrap();
     queue.complete(&"a".into(), Outcome::Written(101), at(0));
     queue.forget_versions();
-    assert_eq!(number(&queue.current("a", 50, status(0))), 0);
+    assert_eq!(queue.overlay("a", 50), None);
 }
 
 #[derive(Debug, Clone)]
@@ -258,8 +261,8 @@ impl Model {
         if former.0 != self.shown[object].0 {
             self.queue.forget(&former.0);
         }
-        let (uid, version, shown) = self.shown[object].clone();
-        self.queue.current(&uid, version, status(shown));
+        let (uid, version, _) = self.shown[object].clone();
+        self.queue.overlay(&uid, version);
         if let Some(word) = self.last_word[object] {
             self.publish(object, word, false, false);
         }
