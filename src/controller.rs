@@ -25,6 +25,8 @@ use crate::runtime::process::Runtime;
 pub enum Error {
     #[error("a watch exited unexpectedly")]
     WatchExited,
+    #[error("the status writer exited unexpectedly")]
+    SenderExited,
     #[error(transparent)]
     Worker(#[from] WorkerExited),
 }
@@ -71,10 +73,12 @@ pub async fn run(runtime: Runtime) -> Result<(), Error> {
     tokio::select! {
         result = supervisor.run() => result?,
         _ = reflectors.join_next() => return Err(Error::WatchExited),
-        // It ends with the leadership, and then so does the process.
-        _ = &mut sender, if permit.check().is_ok() => {
-            permit.expired().await;
-            return Ok(());
+        _ = &mut sender => {
+            if permit.check().is_ok() {
+                return Err(Error::SenderExited);
+            }
+            // It ends with the leadership, and the election then ends the process.
+            std::future::pending().await
         }
     }
     // What the last reconciles found is written before the next leader starts.

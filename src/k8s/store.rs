@@ -50,6 +50,11 @@ impl Store {
         objects.instances.contains_key(key) || objects.groups.contains_key(key)
     }
 
+    /// Whether any group refers to this instance.
+    pub fn has_groups(&self, key: &InstanceKey) -> bool {
+        self.objects.read().groups.contains_key(key)
+    }
+
     /// Queues an instance that has changed. An instance is queued once, however many changes it has.
     pub fn enqueue(&self, key: &InstanceKey) {
         self.queue.lock().insert(key.clone());

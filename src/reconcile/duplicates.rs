@@ -3,13 +3,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::crd::{FdiInstance, InstanceKey, REQUESTED_AT};
 use crate::fdi::{Fdi, Identity};
 use crate::k8s::store::Store;
+
+/// For this long a younger instance leaves an older one the chance to be tried first.
+const FIRST_CHANCE: Duration = Duration::from_secs(5);
 
 /// Who serves what, shared by all workers. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,6 +38,7 @@ struct Candidate {
     created: Option<Timestamp>,
     standing: Standing,
     has_groups: bool,
+    since: Instant,
 }
 
 /// What a user changes to have a rejected instance tried again.
@@ -77,7 +83,10 @@ impl Duplicates {
             known.by_identity.entry(identity.clone()).or_default().insert((created, key.clone()));
         }
         let standing = Standing::Untried;
-        known.instances.insert(key.clone(), Candidate { revision, identity, created, standing, has_groups });
+        known.instances.insert(
+            key.clone(),
+            Candidate { revision, identity, created, standing, has_groups, since: Instant::now() },
+        );
     }
 
     /// The other `FdiInstance` that serves the same ROMA instance, where this one must not.
@@ -85,13 +94,16 @@ impl Duplicates {
         let known = self.known.lock();
         let own = known.instances.get(key)?;
         let same = known.by_identity.get(own.identity.as_ref()?)?;
-        let serves = |other: &InstanceKey| {
-            let candidate = known.instances.get(other);
-            candidate.is_some_and(|candidate| candidate.standing == Standing::Serves && candidate.has_groups)
-        };
-        let (created, server) = same.iter().find(|(_, other)| other != key && serves(other))?;
-        let older = (created, server) < (&own.created, key);
-        (older || own.standing == Standing::Rejected).then(|| server.clone())
+        let own_age = (own.created, key.clone());
+        let mut others = same.iter().filter(|age| **age != own_age && self.store.has_groups(&age.1));
+        let preferred = others.find(|age| {
+            known.instances.get(&age.1).is_some_and(|other| match other.standing {
+                Standing::Serves => **age < own_age || own.standing == Standing::Rejected,
+                Standing::Untried => **age < own_age && other.since.elapsed() < FIRST_CHANCE,
+                Standing::Rejected => false,
+            })
+        });
+        preferred.map(|(_, server)| server.clone())
     }
 
     /// Takes in what a worker found. When it changes who serves, the workers of the duplicates are told.

@@ -30,6 +30,7 @@ pub async fn observe(ctx: &Context, desired: &Desired, state: &InstanceState, se
     let uid = instance.object.metadata.uid.clone().unwrap_or_default();
     let mut observed = Observed { instance: Some(uid), ..Observed::default() };
     if state.observation.is_fresh(ctx.clock.now()) && session.for_instance(instance).is_some() {
+        ctx.duplicates.record(&ctx.key, None, !desired.groups().is_empty());
         return observed;
     }
     // Every request in it has a limit of its own; together they must not hold up an edit for minutes.

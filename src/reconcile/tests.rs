@@ -8,4 +8,5 @@ mod properties;
 mod regressions;
 mod restarts;
 mod retries;
+mod service;
 mod simulation;

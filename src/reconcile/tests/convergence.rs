@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::simulation::{Fault, Simulation, TaskBehavior, error, id, refusing, seconds, unavailable};
+use super::service::{Fault, TaskBehavior, error, id, refusing, seconds, unavailable};
+use super::simulation::Simulation;
 use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, event_reasons, failure_codes, reasons};
 use crate::fdi::{Action, Cause, Class, RunState};
 use crate::reconcile::observation::failure::InstanceError;

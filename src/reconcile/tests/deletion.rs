@@ -1,6 +1,7 @@
 //! When a group with `deletionPolicy: Stop` may go.
 
-use super::simulation::{Simulation, id, seconds, unavailable};
+use super::service::{id, seconds, unavailable};
+use super::simulation::Simulation;
 use crate::crd::{DeletionPolicy, DesiredState};
 use crate::fdi::RunState;
 use crate::reconcile::status::deletion::FinalizerRelease;
@@ -12,13 +13,18 @@ fn stopped_group(tasks: usize) -> Simulation {
     sim
 }
 
+/// Somebody starts the tasks in the console.
+fn start_by_hand(sim: &mut Simulation, tasks: usize) {
+    sim.service.tasks.extend((1..=tasks).map(|n| (id(n), RunState::Running)));
+}
+
 #[test]
 fn the_finalizer_waits_for_a_list_that_was_requested_after_the_deletion() {
     let mut sim = stopped_group(3);
     for _ in 0..5 {
         sim.service.list_faults.push_back(unavailable());
     }
-    (1..=3).for_each(|n| drop(sim.service.tasks.insert(id(n), RunState::Running)));
+    start_by_hand(&mut sim, 3);
     sim.delete("a");
     sim.run_for(seconds(10));
     assert_eq!(sim.groups.len(), 1, "an old list says nothing about what somebody started since");
@@ -34,7 +40,7 @@ fn a_young_list_from_before_the_deletion_is_not_enough_either() {
     let mut sim = stopped_group(3);
     sim.request("a", "now");
     sim.reconcile();
-    (1..=3).for_each(|n| drop(sim.service.tasks.insert(id(n), RunState::Running)));
+    start_by_hand(&mut sim, 3);
     sim.delete("a");
     sim.run_for(seconds(10));
     assert!(sim.groups.is_empty());
@@ -44,7 +50,7 @@ fn a_young_list_from_before_the_deletion_is_not_enough_either() {
 #[test]
 fn one_list_that_leaves_the_tasks_out_does_not_end_a_deletion() {
     let mut sim = stopped_group(2);
-    (1..=2).for_each(|n| drop(sim.service.tasks.insert(id(n), RunState::Running)));
+    start_by_hand(&mut sim, 2);
     let tasks = std::mem::take(&mut sim.service.tasks);
     sim.delete("a");
     sim.reconcile();

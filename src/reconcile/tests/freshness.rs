@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::simulation::{Simulation, id, seconds};
+use super::service::{id, seconds};
+use super::simulation::Simulation;
 use crate::crd::{DesiredState, reasons};
 use crate::fdi::RunState;
 use crate::reconcile::observation::failure::InstanceError;

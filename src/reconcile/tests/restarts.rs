@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::simulation::{Fault, Simulation, TaskBehavior, error, id, seconds, unavailable};
+use super::service::{Fault, TaskBehavior, error, id, seconds, unavailable};
+use super::simulation::Simulation;
 use crate::crd::{ConditionStatus, DesiredState, reasons};
 use crate::fdi::{Cause, Class, RunState};
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::simulation::{Fault, Simulation, TaskBehavior, error, id, refusing, seconds};
+use super::service::{Fault, TaskBehavior, error, id, refusing, seconds};
+use super::simulation::Simulation;
 use crate::crd::{ConditionStatus, DesiredState, condition_types, find_condition, reasons};
 use crate::fdi::{Action, Batch, Cause, Class};
 use crate::reconcile::instance_state::InstanceState;
