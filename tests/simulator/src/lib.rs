@@ -17,7 +17,7 @@
 mod batch;
 mod clock;
 mod control;
-mod falsify;
+mod corrupt_responses;
 mod fault;
 mod handle;
 mod iam;

@@ -16,7 +16,7 @@ use crate::route::Route;
 use crate::signature::sha256_hex;
 use crate::wire::{BatchAnswer, ListAnswer, Refusal};
 use crate::world::World;
-use crate::{batch, falsify, iam, sign_in};
+use crate::{batch, corrupt_responses, iam, sign_in};
 
 /// Largest body the gateway takes.
 pub(crate) const MAX_BODY: usize = 12 * 1024 * 1024;
@@ -209,8 +209,8 @@ impl Shared {
                 let mut said = arrival.perform(world, now, &mut acted);
                 for (_, effect) in &arrival.effects {
                     match &mut said {
-                        Said::Batch(answer) => falsify::batch(answer, effect),
-                        Said::List(answer) => falsify::list(answer, effect),
+                        Said::Batch(answer) => corrupt_responses::corrupt_batch(answer, effect),
+                        Said::List(answer) => corrupt_responses::corrupt_list(answer, effect),
                         Said::Json(..) | Said::Token(..) | Said::Refused(_) => {}
                     }
                 }

@@ -1,4 +1,5 @@
-//! Answers that say something else than what was done: IDs missing, extra, twice or in both lists, counts that are wrong.
+//! Corrupts answers, so that they no longer say what the service did: IDs missing, added, repeated or
+//! in both lists, counts that are wrong.
 
 use std::sync::Arc;
 
@@ -6,8 +7,8 @@ use crate::fault::Effect;
 use crate::task::{NewTasks, Task};
 use crate::wire::{BatchAnswer, BriefTask, ListAnswer, TaskFacade};
 
-/// Makes of a batch answer what the fault says.
-pub(crate) fn batch(answer: &mut BatchAnswer, effect: &Effect) {
+/// Changes a batch answer as the fault asks.
+pub(crate) fn corrupt_batch(answer: &mut BatchAnswer, effect: &Effect) {
     match effect {
         Effect::MissingIds { count } => {
             let of_success = (*count).min(answer.success.len());
@@ -45,8 +46,8 @@ pub(crate) fn batch(answer: &mut BatchAnswer, effect: &Effect) {
     }
 }
 
-/// Makes of a list answer what the fault says.
-pub(crate) fn list(answer: &mut ListAnswer, effect: &Effect) {
+/// Changes a list answer as the fault asks.
+pub(crate) fn corrupt_list(answer: &mut ListAnswer, effect: &Effect) {
     match effect {
         Effect::MissingIds { count } => {
             answer.entities.drain(..(*count).min(answer.entities.len()));
