@@ -236,7 +236,7 @@ fn check_key(
     let security_token = header(request.headers, "x-security-token");
     let access = &authorization.access;
     let Some(held) = world.keys.get_mut(access) else {
-        return Err(Bad::Wrong(format!("Get secretKey failed,ak:{access},err:ak not exist")));
+        return Err(Bad::Wrong("Get secretKey failed,ak:******,err:ak not exist".into()));
     };
     if now < held.locked_until {
         return Err(Bad::Wrong("AK access failed to reach the limit,forbidden.".into()));

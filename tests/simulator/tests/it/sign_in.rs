@@ -100,7 +100,7 @@ fn a_wrong_secret_and_an_unknown_key_are_told_apart() {
     let caller = with_key();
     let path = Caller::path("/tasks");
     is_incorrect(&caller.signed_get(&path, "AK", "wrong", DATE), "verify aksk signature fail");
-    is_incorrect(&caller.signed_get(&path, "AK2", SECRET, DATE), "Get secretKey failed,ak:AK2,err:ak not exist");
+    is_incorrect(&caller.signed_get(&path, "AK2", SECRET, DATE), "Get secretKey failed,ak:******,err:ak not exist");
 }
 
 #[test]
