@@ -16,7 +16,7 @@ const MAX_ID_LENGTH: usize = 64;
 
 /// The batch as far as it can be read: for the log, before anything is checked.
 pub(crate) fn peek(body: &[u8]) -> (Option<Action>, Vec<Arc<str>>) {
-    let read = OperateTasks::read(body).unwrap_or_default();
+    let read = OperateTasks::read(body, &Policies::default()).unwrap_or_default();
     (read.action_id.as_deref().and_then(action), read.list.into_iter().flatten().collect())
 }
 
@@ -30,7 +30,7 @@ fn action(text: &str) -> Option<Action> {
 
 /// Checks what the service documents; in this order.
 fn checked(body: &[u8], policies: &Policies) -> Result<(Action, Vec<Arc<str>>), Refusal> {
-    let read = OperateTasks::read(body)?;
+    let read = OperateTasks::read(body, policies)?;
     let action = read.action_id.as_deref().and_then(action).ok_or_else(|| Refusal::invalid_parameter("action_id"))?;
     let list = read.list;
     if list.is_empty() {

@@ -44,8 +44,8 @@ pub use handle::{Handle, TimedOut, View};
 pub use instance::{InstanceHandle, UnknownTask};
 pub use log::{Counts, Entry, Filter, Identity, Operation, Told};
 pub use policy::{
-    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, MissingPlan, NameFilter, Policies, SignIn, SignInErrors,
-    UnknownId, UnknownInstance, WrongProject,
+    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, MissingPlan, NameFilter, NonArrayList, NonObjectItems,
+    Policies, SignIn, SignInErrors, UnknownId, UnknownInstance, WrongProject,
 };
 pub use preset::{Preset, PresetInstance, PresetToken};
 pub use server::Cut;

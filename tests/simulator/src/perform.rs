@@ -135,12 +135,12 @@ impl Arrival {
 }
 
 fn unknown_instance(project: &str, instance: &str, policies: &Policies) -> Refusal {
-    match policies.unknown_instance {
-        UnknownInstance::Fdi3002 => Refusal::invalid(),
-        UnknownInstance::Roma00110002 => Refusal::fdi(
-            500,
-            "ROMA.00110002",
-            &format!("The instance does not exist. project_id: {project}, instance_id: {instance}"),
-        ),
-    }
+    let status = match policies.unknown_instance {
+        UnknownInstance::Fdi3002 => return Refusal::invalid(),
+        UnknownInstance::Roma00110002 => 500,
+        UnknownInstance::Roma00110002NotFound => 404,
+    };
+    let message = format!("The instance does not exist. project_id: {project}, instance_id: {instance}");
+    // The device APIs name the request in the body, as the gateway does.
+    Refusal::gateway(status, "ROMA.00110002", &message)
 }

@@ -1,8 +1,8 @@
 //! `BatchStartOrStopTasks`: the documented examples, and each policy where nothing is documented.
 
 use fdi_simulator::{
-    Action, AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, Manner, MissingPlan, NewTasks, Refusal, TaskType,
-    UnknownId, UnknownInstance,
+    Action, AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, Manner, MissingPlan, NewTasks, NonArrayList,
+    NonObjectItems, Refusal, TaskType, UnknownId, UnknownInstance,
 };
 use serde_json::json;
 
@@ -41,19 +41,31 @@ fn an_empty_absent_or_null_list_is_fdi_3150() {
 #[test]
 fn a_body_that_cannot_be_read_is_fdi_3002_and_a_wrong_action_fdi_3033() {
     let caller = Caller::new();
-    for body in [
-        "",
-        "{",
-        "[]",
-        r#"{"action_id":1,"list":[]}"#,
-        r#"{"action_id":"start","list":{}}"#,
-        r#"{"action_id":"start","list":["a"]}"#,
-        r#"{"action_id":"start","list":[["a"]]}"#,
-    ] {
+    for body in ["", "{", "[]", r#"{"action_id":1,"list":[]}"#] {
         caller.raw_batch(body).is_error(400, "FDI.3002", "Invalid parameters.");
     }
     for body in [r#"{"list":[{"task_id":"a"}]}"#, r#"{"action_id":"START","list":[{"task_id":"a"}]}"#] {
         caller.raw_batch(body).is_error(400, "FDI.3033", "Invalid parameter [action_id].");
+    }
+}
+
+#[test]
+fn a_list_that_is_no_array_or_has_items_that_are_no_objects_is_answered_as_the_policy_says() {
+    let caller = Caller::new();
+    let non_arrays = [r#"{"action_id":"start","list":{}}"#, r#"{"action_id":"start","list":"a"}"#];
+    let non_objects = [r#"{"action_id":"start","list":["a"]}"#, r#"{"action_id":"start","list":[["a"], null]}"#];
+    for body in non_arrays.iter().chain(&non_objects) {
+        caller.raw_batch(body).is_error(400, "FDI.3002", "Invalid parameters.");
+    }
+    caller.instance.set_policies(|policies| {
+        policies.non_array_list = NonArrayList::Fdi3150;
+        policies.non_object_items = NonObjectItems::Fdi3022;
+    });
+    for body in non_arrays {
+        caller.raw_batch(body).is_error(400, "FDI.3150", "The task list is empty.");
+    }
+    for body in non_objects {
+        caller.raw_batch(body).is_error(400, "FDI.3022", "One or more tasks have empty task IDs.");
     }
 }
 
@@ -216,9 +228,13 @@ fn an_unknown_instance_is_answered_as_the_policy_says() {
     let caller = Caller::new();
     let path = format!("/v2/{PROJECT}/fdi/instances/elsewhere/tasks");
     caller.send("GET", &path, "").is_error(400, "FDI.3002", "Invalid parameters.");
-    caller.sim.set_policies(|policies| policies.unknown_instance = UnknownInstance::Roma00110002);
-    let answer = caller.send("GET", &path, "");
-    assert_eq!((answer.status, &answer.body["error_code"]), (500, &json!("ROMA.00110002")));
+    for (policy, status) in [(UnknownInstance::Roma00110002, 500), (UnknownInstance::Roma00110002NotFound, 404)] {
+        caller.sim.set_policies(|policies| policies.unknown_instance = policy);
+        let answer = caller.send("GET", &path, "");
+        let message = format!("The instance does not exist. project_id: {PROJECT}, instance_id: elsewhere");
+        let body = json!({"error_code": "ROMA.00110002", "error_msg": message, "request_id": answer.request_id});
+        assert_eq!((answer.status, answer.body), (status, body));
+    }
 }
 
 #[test]
