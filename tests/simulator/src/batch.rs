@@ -97,7 +97,7 @@ pub(crate) fn operate(instance: &mut Instance, policies: &Policies, body: &[u8],
     if refusal.is_none() || policies.apply_before_error != ApplyBeforeError::None {
         for (id, _) in verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Take)) {
             if let Some(task) = instance.task_mut(id) {
-                task.command(action.running(), now, policies.settle_ms, policies.last_run_follows);
+                task.command(action.running(), now, policies);
                 applied.push(Arc::clone(id));
             }
         }

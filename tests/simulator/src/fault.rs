@@ -43,7 +43,7 @@ pub struct Trigger {
     pub instance: Option<String>,
     /// Batches with this action.
     pub action: Option<Action>,
-    /// Batches and shows that name this task.
+    /// Requests that name this task: in a batch, or in the path.
     pub task: Option<String>,
     /// Let this many matching requests pass first.
     pub skip: u32,

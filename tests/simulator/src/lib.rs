@@ -18,12 +18,15 @@ mod batch;
 mod clock;
 mod control;
 mod corrupt_responses;
+mod count;
 mod fault;
+mod fdi;
 mod handle;
 mod iam;
 mod instance;
 mod list;
 mod log;
+mod monitor;
 mod perform;
 mod policy;
 mod preset;
@@ -44,14 +47,15 @@ pub use handle::{Handle, TimedOut, View};
 pub use instance::{InstanceHandle, UnknownTask};
 pub use log::{Counts, Entry, Filter, Identity, Operation, Told};
 pub use policy::{
-    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, MissingPlan, NameFilter, NonArrayList, NonObjectItems,
-    Policies, SignIn, SignInErrors, UnknownId, UnknownInstance, WrongProject,
+    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, MissingPlan, MonitorFields, MonitorOffset, MonitorOrder,
+    Monitoring, NameFilter, NonArrayList, NonObjectItems, Policies, SignIn, SignInErrors, TerminateIdle, UnknownId,
+    UnknownInstance, WrongProject,
 };
 pub use preset::{Preset, PresetInstance, PresetToken};
 pub use server::Cut;
 pub use service::{Delivery, Reply};
 pub use sign_in::{AccessKey, User, UserState};
 pub use simulator::{Options, Simulator, StartError};
-pub use task::{Action, LastRun, Manner, NewTasks, Pending, Task, TaskMode, TaskType};
+pub use task::{Action, LastRun, Manner, NewTasks, Pending, Task, TaskMode, TaskRun, TaskType};
 pub use tls::Certificate;
 pub use wire::{Refusal, Speaker};

@@ -19,6 +19,18 @@ pub enum Operation {
     List,
     /// FDI `ShowTask`.
     Show,
+    /// FDI `RunTask`.
+    Run,
+    /// FDI `StopTask`, whose path ends in `terminate`.
+    Terminate,
+    /// FDI `CountTasks`.
+    Count,
+    /// FDI `ListMonitorInfos`.
+    MonitorInfos,
+    /// FDI `ListMonitorLog`.
+    MonitorLogs,
+    /// FDI `ShowMonitorLogDetail`.
+    MonitorLogDetail,
     /// IAM `POST /v3/auth/tokens`.
     Token,
     /// IAM `GET /v3/auth/tokens`.
@@ -68,7 +80,7 @@ pub struct Entry {
     pub project: Option<String>,
     pub instance: Option<String>,
     pub action: Option<Action>,
-    /// The IDs that a batch or show names, as sent.
+    /// The IDs that a batch names, as sent, or the task that the path names.
     pub ids: Vec<Arc<str>>,
     pub identity: Identity,
     pub user_agent: Option<String>,

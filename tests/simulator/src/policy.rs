@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 mod choices;
 
 pub use choices::{
-    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, MissingPlan, NameFilter, NonArrayList, NonObjectItems,
-    SignIn, SignInErrors, UnknownId, UnknownInstance, WrongProject,
+    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, MissingPlan, MonitorFields, MonitorOffset, MonitorOrder,
+    Monitoring, NameFilter, NonArrayList, NonObjectItems, SignIn, SignInErrors, TerminateIdle, UnknownId,
+    UnknownInstance, WrongProject,
 };
 
 /// All choices. One set applies to the whole simulator; an instance may have its own.
@@ -38,6 +39,17 @@ pub struct Policies {
     /// Whether a start or stop changes `execute_status` too (to WAITING or RUNNING, and to
     /// CANCELLED).
     pub last_run_follows: bool,
+    /// Whether the stop of a scheduled task cancels the run that is executing; otherwise that run goes
+    /// on. The run of a real-time task always ends.
+    pub stop_cancels_run: bool,
+    /// How long a run takes that `RunTask` began.
+    pub run_ms: u64,
+    /// The answer of `StopTask` when no run is executing.
+    pub terminate_idle: TerminateIdle,
+    pub monitoring: Monitoring,
+    pub monitor_offset: MonitorOffset,
+    pub monitor_order: MonitorOrder,
+    pub monitor_fields: MonitorFields,
     /// How long a token issued by IAM is valid.
     pub token_seconds: u64,
 }
@@ -63,6 +75,13 @@ impl Default for Policies {
             page_cap: 999,
             default_limit: 10,
             last_run_follows: true,
+            stop_cancels_run: true,
+            run_ms: 0,
+            terminate_idle: TerminateIdle::default(),
+            monitoring: Monitoring::default(),
+            monitor_offset: MonitorOffset::default(),
+            monitor_order: MonitorOrder::default(),
+            monitor_fields: MonitorFields::default(),
             token_seconds: 24 * 60 * 60,
         }
     }

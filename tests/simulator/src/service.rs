@@ -12,7 +12,7 @@ use crate::clock::{Clock, Millis};
 use crate::fault::{Effect, Facts};
 use crate::log::{Entry, Told, redacted};
 use crate::policy::ErrorShape;
-use crate::route::Route;
+use crate::route::{FdiCall, Route};
 use crate::signature::sha256_hex;
 use crate::wire::{BatchAnswer, ListAnswer, Refusal};
 use crate::world::World;
@@ -83,6 +83,8 @@ pub(crate) enum Said {
     Batch(BatchAnswer),
     List(ListAnswer),
     Json(u16, Value),
+    /// 200 without a body.
+    Empty,
     /// 201 with `X-Subject-Token`.
     Token(String, Value),
     Refused(Refusal),
@@ -134,8 +136,8 @@ impl Shared {
         }
         let route = Route::of(&parts.method, parts.uri.path());
         let (action, ids) = match &route {
-            Route::Batch { .. } => batch::peek(&body),
-            Route::Show { task, .. } => (None, vec![Arc::from(task.as_str())]),
+            Route::Fdi { call: FdiCall::Batch, .. } => batch::peek(&body),
+            Route::Fdi { call, .. } => (None, call.task().map(Arc::from).into_iter().collect()),
             _ => (None, Vec::new()),
         };
         let identity = if route == Route::Token { iam::claimed(&body) } else { sign_in::claimed(&headers) };
@@ -211,7 +213,7 @@ impl Shared {
                     match &mut said {
                         Said::Batch(answer) => corrupt_responses::corrupt_batch(answer, effect),
                         Said::List(answer) => corrupt_responses::corrupt_list(answer, effect),
-                        Said::Json(..) | Said::Token(..) | Said::Refused(_) => {}
+                        Said::Json(..) | Said::Empty | Said::Token(..) | Said::Refused(_) => {}
                     }
                 }
                 let listed = match &said {
@@ -260,6 +262,7 @@ impl Arrival {
             Said::Batch(answer) => (200, serde_json::to_vec(&answer)),
             Said::List(answer) => (200, serde_json::to_vec(&answer)),
             Said::Json(status, body) => (status, serde_json::to_vec(&body)),
+            Said::Empty => (200, Ok(Vec::new())),
             Said::Token(value, body) => {
                 token = Some(value);
                 (201, serde_json::to_vec(&body))

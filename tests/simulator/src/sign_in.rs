@@ -181,24 +181,29 @@ pub(crate) fn sign_in(
 }
 
 /// Checks that the caller may act in a project.
-pub(crate) fn permit(scope: &Scope, project: &str, policies: &Policies) -> Result<(), Refusal> {
-    let permitted = match scope {
+pub(crate) fn authorize_project(scope: &Scope, project: &str, policies: &Policies) -> Result<(), Refusal> {
+    let authorized = match scope {
         Scope::All => true,
         Scope::Projects(projects) => projects.iter().any(|p| p == project),
         Scope::Account => false,
     };
-    if permitted {
-        return Ok(());
+    match (authorized, policies.sign_in_errors, policies.wrong_project) {
+        (true, ..) => Ok(()),
+        (false, SignInErrors::Gateway, WrongProject::Fdi3039) => Err(wrong_project()),
+        (false, SignInErrors::Roma, _) | (false, _, WrongProject::Apigw0302) => Err(not_authorized(policies)),
     }
-    Err(match (policies.sign_in_errors, policies.wrong_project) {
-        (SignInErrors::Roma, _) => {
+}
+
+/// The caller is known but may not do this.
+pub(crate) fn not_authorized(policies: &Policies) -> Refusal {
+    match policies.sign_in_errors {
+        SignInErrors::Roma => {
             Refusal::fdi(400, "ROMA.1006", "You do not have the permissions required to perform this operation.")
         }
-        (SignInErrors::Gateway, WrongProject::Fdi3039) => wrong_project(),
-        (SignInErrors::Gateway, WrongProject::Apigw0302) => {
+        SignInErrors::Gateway => {
             Refusal::gateway(403, "APIGW.0302", "The IAM user is not authorized to access the API.")
         }
-    })
+    }
 }
 
 pub(crate) fn wrong_project() -> Refusal {

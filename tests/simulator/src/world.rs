@@ -33,9 +33,9 @@ impl Instance {
         self.tasks.iter_mut().find(|task| &*task.id == id)
     }
 
-    pub fn settle(&mut self, now: Millis, last_run_follows: bool) {
+    pub fn settle(&mut self, now: Millis, policies: &Policies) {
         for task in &mut self.tasks {
-            task.settle(now, last_run_follows);
+            task.settle(now, policies);
         }
     }
 }
@@ -74,11 +74,11 @@ impl World {
             .unwrap_or(&self.policies)
     }
 
-    /// The instance with every switch moved that is due by `now`, and its policies.
+    /// The instance with everything done that is due by `now`, and its policies.
     pub fn settled(&mut self, project: &str, instance: &str, now: Millis) -> Option<(&mut Instance, Policies)> {
         let policies = self.policies_of(project, instance).clone();
         let found = self.instances.get_mut(&(project.to_owned(), instance.to_owned()))?;
-        found.settle(now, policies.last_run_follows);
+        found.settle(now, &policies);
         Some((found, policies))
     }
 
@@ -122,12 +122,11 @@ impl World {
         &mut self.log[at]
     }
 
-    /// Moves every switch that is due, and says when the next will move by itself.
+    /// Does everything that is due, and returns when something will next change by itself.
     pub fn next_due(&mut self, now: Millis) -> Option<Millis> {
-        let general = self.policies.last_run_follows;
         for instance in self.instances.values_mut() {
-            let follows = instance.policies.as_ref().map_or(general, |policies| policies.last_run_follows);
-            instance.settle(now, follows);
+            let policies = instance.policies.as_ref().unwrap_or(&self.policies).clone();
+            instance.settle(now, &policies);
         }
         self.instances.values().flat_map(|instance| &instance.tasks).filter_map(Task::next_due).min()
     }

@@ -84,6 +84,17 @@ pub enum NonArrayList {
     Fdi3150,
 }
 
+/// The answer of `StopTask` when no run of the task is executing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TerminateIdle {
+    /// 200 `{"message": "success"}`
+    #[default]
+    Success,
+    /// 400 FDI.3027 "Failed to manually stop the task."
+    Fdi3027,
+}
+
 /// The shape of FDI error bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -170,4 +181,48 @@ impl NameFilter {
             _ => false,
         }
     }
+}
+
+/// Whether the monitor calls are there: `ListMonitorInfos`, `ListMonitorLog` and
+/// `ShowMonitorLogDetail`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Monitoring {
+    #[default]
+    Served,
+    /// 403 APIGW.0302, or 400 ROMA.1006 where ROMA refuses: the caller lacks an action.
+    Forbidden,
+    /// 404 APIGW.0101: the site does not have this API.
+    Missing,
+}
+
+/// What `offset` means in the monitor calls, whose smallest is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MonitorOffset {
+    /// The number of the first record.
+    #[default]
+    Record,
+    /// The number of the page.
+    Page,
+}
+
+/// The order of a monitor log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MonitorOrder {
+    #[default]
+    NewestFirst,
+    OldestFirst,
+}
+
+/// How the fields of the monitor calls are spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MonitorFields {
+    /// `execute_status`, as in the SDK.
+    #[default]
+    SnakeCase,
+    /// `executeStatus`, as in sibling APIs of ROMA.
+    CamelCase,
 }

@@ -78,6 +78,11 @@ impl Caller {
         self.send("GET", &Self::path(rest), "")
     }
 
+    /// A POST without a body.
+    pub fn post(&self, rest: &str) -> Answer {
+        self.send("POST", &Self::path(rest), "")
+    }
+
     pub fn batch<T: AsRef<str>>(&self, action: &str, ids: &[T]) -> Answer {
         let list: Vec<Value> = ids.iter().map(|id| json!({"task_id": id.as_ref()})).collect();
         self.raw_batch(&json!({"action_id": action, "list": list}).to_string())

@@ -76,6 +76,22 @@ async fn tasks_are_made_read_switched_given_manners_and_deleted() {
 }
 
 #[tokio::test]
+async fn runs_are_recorded_made_to_fail_and_cured_over_http() {
+    let control = Control::start().await;
+    control.send("POST", &at("/tasks"), json!({"ids": ["a"], "running": true})).await;
+    let run = json!({"execute_status": "ERROR", "code": 914});
+    let (status, runs) = control.send("POST", &at("/tasks/a/runs"), run).await;
+    assert_eq!((status, &runs[0]["code"], &runs[0]["execute_status"]), (200, &json!(914), &json!("ERROR")));
+    let (status, task) = control.send("PUT", &at("/tasks/a/failing-runs"), json!({"code": 103})).await;
+    assert_eq!((status, &task["last_run"]), (200, &json!("ERROR")), "{task}");
+    let (_, task) = control.send("DELETE", &at("/tasks/a/failing-runs"), Value::Null).await;
+    assert_eq!((&task["last_run"], &task["manners"]), (&json!("SUCCESS"), &json!([])));
+    let codes: Vec<_> =
+        control.get(&at("/tasks/a/runs")).await.as_array().unwrap().iter().map(|run| run["code"].clone()).collect();
+    assert_eq!(codes, [914, 103, 901]);
+}
+
+#[tokio::test]
 async fn policies_are_changed_field_by_field_and_nonsense_is_refused() {
     let control = Control::start().await;
     control.send("PUT", &at(""), Value::Null).await;
