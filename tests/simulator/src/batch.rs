@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::log::Told;
-use crate::policy::{AlreadyThere, ApplyBeforeError, DuplicateIds, MissingPlan, Policies, UnknownId};
+use crate::policy::{AlreadyThere, ApplyBeforeError, DuplicateIds, JudgedState, MissingPlan, Policies, UnknownId};
 use crate::task::{Action, Objection, Task, TaskType};
 use crate::wire::{BatchAnswer, OperateTasks, Refusal, TaskFacade};
 use crate::world::Instance;
@@ -150,7 +150,7 @@ fn judge(task: Option<&mut Task>, action: Action, policies: &Policies) -> Verdic
         }
         Some(Objection::Refuses { code, message }) => Verdict::OwnItem(code, message),
         Some(Objection::Poison { status, code, message }) => Verdict::Whole(Refusal::fdi(status, &code, &message)),
-        None if task.target() != action.running() => Verdict::Take,
+        None if judged_running(task, policies) != action.running() => Verdict::Take,
         None => {
             let (policy, code, message) = match (action, task.kind) {
                 (Action::Start, _) => (policies.start_running, "FDI.3023", "One or more tasks are running."),
@@ -167,5 +167,12 @@ fn judge(task: Option<&mut Task>, action: Action, policies: &Policies) -> Verdic
                 AlreadyThere::WholeRequest => Verdict::Whole(Refusal::fdi(400, code, message)),
             }
         }
+    }
+}
+
+fn judged_running(task: &Task, policies: &Policies) -> bool {
+    match policies.judged_state {
+        JudgedState::Target => task.target(),
+        JudgedState::Shown => task.running,
     }
 }

@@ -72,3 +72,73 @@ pub(crate) fn corrupt_list(answer: &mut ListAnswer, effect: &Effect) {
         _ => {}
     }
 }
+
+/// The body of a list answer, with the entries changed that faults change in a way that the types of
+/// the wire can't hold.
+pub(crate) fn list_body(answer: &ListAnswer, effects: &[(u64, Effect)]) -> serde_json::Result<Vec<u8>> {
+    let of_entries = |effect: &Effect| {
+        matches!(effect, Effect::EntryField { .. } | Effect::EntryRaw { .. } | Effect::EntryRepeats { .. })
+    };
+    if !effects.iter().any(|(_, effect)| of_entries(effect)) {
+        return serde_json::to_vec(answer);
+    }
+    let mut body = format!(r#"{{"total":{},"size":{},"entities":["#, answer.total, answer.size).into_bytes();
+    for (at, entry) in answer.entities.iter().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        let mut fields = raw_fields(entry)?;
+        for (_, effect) in effects {
+            corrupt_entry(&mut fields, &entry.task_id, effect);
+        }
+        write_object(&mut body, &fields);
+    }
+    body.extend(b"]}");
+    Ok(body)
+}
+
+/// A field's name and the bytes of its value.
+type RawField = (String, Vec<u8>);
+
+fn raw_fields(entry: &BriefTask) -> serde_json::Result<Vec<RawField>> {
+    let fields = serde_json::to_value(entry)?;
+    let fields = fields.as_object().into_iter().flatten();
+    fields.map(|(name, value)| Ok((name.clone(), serde_json::to_vec(value)?))).collect()
+}
+
+fn corrupt_entry(fields: &mut Vec<RawField>, id: &str, effect: &Effect) {
+    let here = |entry: &Option<String>| entry.as_deref().is_none_or(|entry| entry == id);
+    match effect {
+        Effect::EntryField { entry, field, value } if here(entry) => {
+            set_field(fields, field, value.to_string().into_bytes());
+        }
+        Effect::EntryRaw { entry, field, raw } if here(entry) => {
+            // Characters beyond U+00FF stand for no byte.
+            set_field(fields, field, raw.chars().map(|letter| u8::try_from(letter).unwrap_or(b'?')).collect());
+        }
+        Effect::EntryRepeats { entry, field, value } if here(entry) => {
+            fields.push((field.clone(), value.to_string().into_bytes()));
+        }
+        _ => {}
+    }
+}
+
+fn set_field(fields: &mut Vec<RawField>, name: &str, value: Vec<u8>) {
+    match fields.iter_mut().find(|(field, _)| field == name) {
+        Some((_, old)) => *old = value,
+        None => fields.push((name.to_owned(), value)),
+    }
+}
+
+fn write_object(body: &mut Vec<u8>, fields: &[RawField]) {
+    body.push(b'{');
+    for (at, (name, value)) in fields.iter().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        body.extend(serde_json::Value::from(name.as_str()).to_string().into_bytes());
+        body.push(b':');
+        body.extend(value);
+    }
+    body.push(b'}');
+}

@@ -74,14 +74,29 @@ impl Arrival {
             }
             _ => None,
         });
-        let remembers = |effect: &Effect| matches!(effect, Effect::StaleBy { .. } | Effect::Frozen);
-        let Some((id, _)) = self.effects.iter().find(|(_, effect)| remembers(effect)) else {
-            return Ok(query.page(lagging.as_ref().unwrap_or(&found.tasks), at.1, &policies));
+        let remembering = self.effects.iter().find_map(|(id, effect)| effect.remembers().then_some(*id));
+        let Some(id) = remembering else {
+            return Ok(self.page(&query, lagging.as_ref().unwrap_or(&found.tasks), at.1, &policies));
         };
         let tasks = lagging.unwrap_or_else(|| found.tasks.clone());
-        let fault = world.faults.iter_mut().find(|fault| fault.id == *id);
+        let fault = world.faults.iter_mut().find(|fault| fault.id == id);
         let remembered = fault.and_then(|fault| fault.remembered(&tasks));
-        Ok(query.page(remembered.as_ref().unwrap_or(&tasks), at.1, &policies))
+        Ok(self.page(&query, remembered.as_ref().unwrap_or(&tasks), at.1, &policies))
+    }
+
+    fn page(&self, query: &ListQuery, tasks: &[Task], instance: &str, policies: &Policies) -> ListAnswer {
+        let mut shown: Vec<&Task> = tasks.iter().collect();
+        let mut crowd = 0;
+        for (_, effect) in &self.effects {
+            match effect {
+                Effect::Omits { ids } => {
+                    shown.retain(|task| !ids.is_empty() && ids.iter().all(|id| **id != *task.id));
+                }
+                Effect::Crowd { tasks } => crowd += tasks,
+                _ => {}
+            }
+        }
+        query.page(shown, crowd, instance, policies)
     }
 }
 

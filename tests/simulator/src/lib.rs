@@ -47,9 +47,9 @@ pub use handle::{Handle, TimedOut, View};
 pub use instance::{InstanceHandle, UnknownTask};
 pub use log::{Counts, Entry, Filter, Identity, Operation, Told};
 pub use policy::{
-    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, MissingPlan, MonitorFields, MonitorOffset, MonitorOrder,
-    Monitoring, NameFilter, NonArrayList, NonObjectItems, Policies, SignIn, SignInErrors, TerminateIdle, UnknownId,
-    UnknownInstance, WrongProject,
+    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, JudgedState, MissingPlan, MonitorFields, MonitorOffset,
+    MonitorOrder, Monitoring, NameFilter, NonArrayList, NonObjectItems, Policies, SignIn, SignInErrors, TerminateIdle,
+    UnknownId, UnknownInstance, WrongProject,
 };
 pub use preset::{Preset, PresetInstance, PresetToken};
 pub use server::Cut;

@@ -54,6 +54,16 @@ pub enum Identity {
     User(String),
 }
 
+impl Identity {
+    /// The access key, `domain/user`, or the token's 12 characters.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Token(name) | Self::AccessKey(name) | Self::User(name) => Some(name),
+        }
+    }
+}
+
 /// What the answer said of one ID of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Told {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 mod choices;
 
 pub use choices::{
-    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, MissingPlan, MonitorFields, MonitorOffset, MonitorOrder,
-    Monitoring, NameFilter, NonArrayList, NonObjectItems, SignIn, SignInErrors, TerminateIdle, UnknownId,
+    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, JudgedState, MissingPlan, MonitorFields, MonitorOffset,
+    MonitorOrder, Monitoring, NameFilter, NonArrayList, NonObjectItems, SignIn, SignInErrors, TerminateIdle, UnknownId,
     UnknownInstance, WrongProject,
 };
 
@@ -17,6 +17,7 @@ pub use choices::{
 pub struct Policies {
     pub start_running: AlreadyThere,
     pub stop_stopped: AlreadyThere,
+    pub judged_state: JudgedState,
     pub missing_plan: MissingPlan,
     pub unknown_id: UnknownId,
     pub apply_before_error: ApplyBeforeError,
@@ -59,6 +60,7 @@ impl Default for Policies {
         Self {
             start_running: AlreadyThere::default(),
             stop_stopped: AlreadyThere::default(),
+            judged_state: JudgedState::default(),
             missing_plan: MissingPlan::default(),
             unknown_id: UnknownId::default(),
             apply_before_error: ApplyBeforeError::default(),

@@ -154,12 +154,11 @@ impl Shared {
                 instance: instance.as_deref(),
                 action,
                 ids: &ids,
+                identity: &identity,
             };
-            let effects: Vec<(u64, Effect)> = world
-                .faults
-                .iter_mut()
-                .filter_map(|fault| fault.strikes(facts).then(|| (fault.id, fault.fault.effect.clone())))
-                .collect();
+            let strikes = world.faults.iter_mut().map(|fault| (fault.id, fault.strike(facts, now)));
+            let effects: Vec<(u64, Effect)> =
+                strikes.filter_map(|(id, effect)| effect.map(|effect| (id, effect))).collect();
             let delay_ms = effects
                 .iter()
                 .map(|(_, effect)| if let Effect::Delay { before_ms, .. } = effect { *before_ms } else { 0 })
@@ -217,9 +216,7 @@ impl Shared {
                     }
                 }
                 let listed = match &said {
-                    Said::List(list) if self.record_lists => {
-                        list.entities.iter().map(|task| (task.task_id.clone(), task.status == 1)).collect()
-                    }
+                    Said::List(list) if self.record_lists => arrival.shown(list),
                     _ => Vec::new(),
                 };
                 let entry = world.entry_mut(arrival.seq);
@@ -256,11 +253,18 @@ impl Arrival {
         self.parts.uri.query().unwrap_or_default()
     }
 
+    /// What a list says of each task, for the log; not of those whose state nobody could read from it.
+    fn shown(&self, list: &ListAnswer) -> Vec<(Arc<str>, bool)> {
+        let obscured = |id: &str| self.effects.iter().any(|(_, effect)| effect.obscures_state_of(id));
+        let readable = list.entities.iter().filter(|task| !task.of_crowd && !obscured(&task.task_id));
+        readable.map(|task| (Arc::clone(&task.task_id), task.status == 1)).collect()
+    }
+
     fn response(&self, said: Said, shape: ErrorShape) -> Response<Bytes> {
         let mut token = None;
         let (status, body) = match said {
             Said::Batch(answer) => (200, serde_json::to_vec(&answer)),
-            Said::List(answer) => (200, serde_json::to_vec(&answer)),
+            Said::List(answer) => (200, corrupt_responses::list_body(&answer, &self.effects)),
             Said::Json(status, body) => (status, serde_json::to_vec(&body)),
             Said::Empty => (200, Ok(Vec::new())),
             Said::Token(value, body) => {

@@ -100,6 +100,9 @@ pub struct BriefTask {
     pub ext_type: Option<&'static str>,
     pub enterprise_project_id: &'static str,
     pub task_tag: Option<String>,
+    /// One of [`crate::Effect::Crowd`].
+    #[serde(skip)]
+    pub of_crowd: bool,
 }
 
 impl BriefTask {
@@ -120,6 +123,7 @@ impl BriefTask {
             ext_type: (task.mode == TaskMode::Cdc).then_some("CDC"),
             enterprise_project_id: "0",
             task_tag: task.task_tag.clone(),
+            of_crowd: false,
         }
     }
 }
@@ -195,7 +199,9 @@ impl Refusal {
 
     /// The body of the answer.
     pub fn body(&self, shape: ErrorShape, request_id: &str) -> Value {
-        let flat = json!({"error_code": self.code, "error_msg": self.message});
+        // Some APIs have numbers for codes.
+        let code = self.code.parse::<u64>().map_or_else(|_| json!(self.code), |number| json!(number));
+        let flat = json!({"error_code": code, "error_msg": self.message});
         match (self.speaker, shape) {
             (Speaker::Service, ErrorShape::Wrapped) => json!({"code": self.status, "reason": flat}),
             (Speaker::Service, ErrorShape::Numeric) => json!({"error_code": self.status, "error_msg": self.message}),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::fault::{ActiveFault, Effect, Fault};
+use crate::fault::{ActiveFault, Fault};
 use crate::log::Entry;
 use crate::policy::Policies;
 use crate::sign_in::{HeldKey, Token, User};
@@ -105,14 +105,12 @@ impl World {
     /// Sets a fault and returns its ID.
     pub fn set_fault(&mut self, fault: Fault, now: Millis) -> u64 {
         self.made_faults += 1;
-        let remembers = matches!(fault.effect, Effect::Frozen | Effect::StaleBy { .. });
-        let snapshot = match (&fault.on.project, &fault.on.instance) {
-            (Some(project), Some(instance)) if remembers => {
-                self.settled(project, instance, now).map(|(found, _)| found.tasks.clone())
-            }
-            _ => None,
-        };
-        self.faults.push(ActiveFault::new(self.made_faults, fault, snapshot));
+        let mut active = ActiveFault::new(self.made_faults, fault, now);
+        let of = active.remembers().map(|(project, instance)| (project.to_owned(), instance.to_owned()));
+        if let Some((found, _)) = of.and_then(|(project, instance)| self.settled(&project, &instance, now)) {
+            active.remember(found.tasks.clone());
+        }
+        self.faults.push(active);
         self.made_faults
     }
 

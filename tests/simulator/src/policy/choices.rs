@@ -16,6 +16,17 @@ pub enum AlreadyThere {
     WholeRequest,
 }
 
+/// The state by which a task is [`AlreadyThere`] while a command has not settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JudgedState {
+    /// The one that it is on its way to: a contrary command takes the first one back.
+    #[default]
+    Target,
+    /// The one that lists show: a contrary command finds nothing to do, and the first one acts later.
+    Shown,
+}
+
 /// The answer to a start of a task without a schedule plan (FDI.3083).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,8 +1,8 @@
 //! `BatchStartOrStopTasks`: the documented examples, and each policy where nothing is documented.
 
 use fdi_simulator::{
-    Action, AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, Manner, MissingPlan, NewTasks, NonArrayList,
-    NonObjectItems, Refusal, TaskType, UnknownId, UnknownInstance,
+    Action, AlreadyThere, ApplyBeforeError, DuplicateIds, Effect, ErrorShape, JudgedState, Manner, MissingPlan,
+    NewTasks, NonArrayList, NonObjectItems, Operation, Refusal, TaskType, Trigger, UnknownId, UnknownInstance,
 };
 use serde_json::json;
 
@@ -167,6 +167,27 @@ fn a_poison_may_be_for_one_action_and_for_so_many_times() {
 }
 
 #[test]
+fn a_poison_may_have_any_status_and_code_also_a_number_or_a_page_of_html() {
+    let caller = Caller::new();
+    let ids = caller.instance.create_tasks(3);
+    for (status, code, sent) in [
+        (500, "FDI.9999", json!("FDI.9999")),
+        (400, "ROMA.13000", json!("ROMA.13000")),
+        (400, "NOBODY.KNOWS", json!("NOBODY.KNOWS")),
+        (400, "13000", json!(13_000)),
+    ] {
+        let poison = Manner::Poison { action: None, status, code: code.into(), message: "m".into(), times: None };
+        caller.instance.set_manners(&ids[1], [poison]).unwrap();
+        let answer = caller.batch("start", &ids);
+        assert_eq!((answer.status, answer.body), (status, json!({"error_code": sent, "error_msg": "m"})));
+        assert_eq!(caller.batch("start", &ids[2..]).status, 200, "without it all is well");
+    }
+    caller.instance.set_manners(&ids[1], []).unwrap();
+    caller.instance.fault(Trigger::on(Operation::Batch).task(&ids[1]), Effect::html(500));
+    assert_eq!((caller.batch("start", &ids).status, caller.batch("stop", &ids[2..]).status), (500, 200));
+}
+
+#[test]
 fn a_command_for_a_task_that_is_there_already_is_answered_as_the_policy_says() {
     let caller = Caller::new();
     let timing = caller.instance.create_tasks(1);
@@ -271,4 +292,19 @@ fn a_contrary_command_before_settling_takes_the_first_one_back() {
     caller.batch("stop", &ids);
     caller.sim.clock().advance(std::time::Duration::from_mins(1));
     assert!(caller.instance.running().is_empty());
+}
+
+#[test]
+fn a_stop_before_a_slow_start_settles_may_be_taken_for_done_and_the_start_acts_later() {
+    let caller = Caller::new();
+    let ids = caller.instance.create_tasks(1);
+    caller.instance.set_manners(&ids[0], [Manner::SettlesAfter { ms: 45_000 }]).unwrap();
+    caller.instance.set_policies(|policies| policies.judged_state = JudgedState::Shown);
+    caller.batch("start", &ids);
+    caller.sim.clock().advance(std::time::Duration::from_secs(2));
+    assert_eq!(caller.batch("stop", &ids).body["success_count"], 1, "it is not running yet");
+    caller.sim.clock().advance(std::time::Duration::from_secs(43));
+    assert_eq!(caller.instance.running(), ids);
+    let applied: Vec<usize> = caller.instance.batch_calls().iter().map(|call| call.applied.len()).collect();
+    assert_eq!(applied, [1, 0]);
 }

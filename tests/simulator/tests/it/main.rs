@@ -4,6 +4,7 @@
 mod batches;
 mod caller;
 mod control;
+mod corrupt_lists;
 mod faults;
 mod iam;
 mod lists;
@@ -13,4 +14,5 @@ mod readme;
 mod runs;
 mod sign_in;
 mod sockets;
+mod throttling;
 mod waiting;
