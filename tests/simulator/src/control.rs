@@ -102,11 +102,17 @@ async fn clear_fault(State(sim): State<Handle>, Path(id): Path<u64>) -> Answer {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Connections {
-    refuse: bool,
+    refuse: Option<bool>,
+    hold: Option<bool>,
 }
 
 async fn connections(State(sim): State<Handle>, Json(connections): Json<Connections>) -> Json<Value> {
-    sim.refuse_connections(connections.refuse);
+    if let Some(refuse) = connections.refuse {
+        sim.refuse_connections(refuse);
+    }
+    if let Some(hold) = connections.hold {
+        sim.hold_connections(hold);
+    }
     Json(json!({"refused": sim.refused_connections()}))
 }
 

@@ -165,6 +165,20 @@ impl InstanceHandle {
         self.handle.shared.change(|world, _| world.instance(&self.project, &self.instance).refuses_batches = refusal);
     }
 
+    /// Only these access keys are accepted here; others get 401 APIGW.0301 as unknown ones do, however
+    /// right their signature. Tokens are not concerned.
+    pub fn accept_only_keys(&self, keys: &[&str]) {
+        let keys = keys.iter().map(|&key| key.to_owned()).collect();
+        self.handle.shared.change(|world, _| {
+            world.instance(&self.project, &self.instance).accepted_keys = Some(keys);
+        });
+    }
+
+    /// Every access key that is right is accepted here again.
+    pub fn accept_all_keys(&self) {
+        self.handle.shared.change(|world, _| world.instance(&self.project, &self.instance).accepted_keys = None);
+    }
+
     /// Sets a fault for requests of this instance and returns its ID.
     pub fn fault(&self, on: Trigger, effect: Effect) -> u64 {
         let on = Trigger { project: Some(self.project.clone()), instance: Some(self.instance.clone()), ..on };

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod blackhole;
 mod clock;
 mod control;
 mod corrupt_responses;
@@ -41,6 +42,7 @@ mod tls;
 mod wire;
 mod world;
 
+pub use blackhole::Blackhole;
 pub use clock::{Clock, Millis};
 pub use fault::{ActiveFault, Effect, Fault, Trigger};
 pub use handle::{Handle, TimedOut, View};

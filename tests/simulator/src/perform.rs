@@ -2,10 +2,10 @@
 
 use crate::clock::Millis;
 use crate::iam;
-use crate::policy::{Monitoring, Policies};
+use crate::policy::Monitoring;
 use crate::route::Route;
 use crate::service::{Acted, Arrival, MAX_BODY, Said};
-use crate::sign_in::{Scope, authorize_project, not_authorized, sign_in, wrong_project};
+use crate::sign_in::{Caller, authorize_project, not_authorized, sign_in, wrong_project};
 use crate::signature::Signed;
 use crate::wire::{Refusal, Speaker};
 use crate::world::World;
@@ -35,11 +35,11 @@ impl Arrival {
                 Ok(Said::Token(token, body))
             }
             Route::Projects => {
-                let scope = self.sign_in(world, &world.policies.clone(), now)?;
-                Ok(Said::Json(200, iam::projects(world, self.query(), &scope)))
+                let caller = self.sign_in(world, None, now)?;
+                Ok(Said::Json(200, iam::projects(world, self.query(), &caller.scope)))
             }
             Route::TokenCheck => {
-                self.sign_in(world, &world.policies.clone(), now)?;
+                self.sign_in(world, None, now)?;
                 let token = self.header("x-subject-token").and_then(|token| world.tokens.get(token));
                 let token = token
                     .filter(|token| !token.revoked && token.expires_at > now)
@@ -52,12 +52,13 @@ impl Arrival {
                 if call.is_monitoring() && policies.monitoring == Monitoring::Missing {
                     return Err(no_such_api());
                 }
-                let scope = self.sign_in(world, &policies, now)?;
-                authorize_project(&scope, project, &policies)?;
+                let caller = self.sign_in(world, Some((project, instance)), now)?;
+                authorize_project(&caller.scope, project, &policies)?;
                 if self.header("x-project-id").is_some_and(|named| named != project) {
                     return Err(wrong_project());
                 }
-                if call.is_monitoring() && policies.monitoring == Monitoring::Forbidden {
+                let forbidden = call.is_monitoring() && policies.monitoring == Monitoring::Forbidden;
+                if forbidden || (call.operates() && caller.read_only) {
                     return Err(not_authorized(&policies));
                 }
                 self.fdi(world, (project, instance, call), now, acted)
@@ -65,7 +66,11 @@ impl Arrival {
         }
     }
 
-    fn sign_in(&self, world: &mut World, policies: &Policies, now: Millis) -> Result<Scope, Refusal> {
+    /// Signs in at an instance, or at IAM.
+    fn sign_in(&self, world: &mut World, at: Option<(&str, &str)>, now: Millis) -> Result<Caller, Refusal> {
+        let found = at.and_then(|(project, instance)| world.find(project, instance));
+        let accepted_keys = found.and_then(|found| found.accepted_keys.clone());
+        let policies = found.and_then(|found| found.policies.as_ref()).unwrap_or(&world.policies).clone();
         let signed = Signed {
             method: self.parts.method.as_str(),
             path: self.parts.uri.path(),
@@ -73,7 +78,7 @@ impl Arrival {
             headers: &self.headers,
             body: &self.body,
         };
-        sign_in(world, &signed, policies, now)
+        sign_in(world, &signed, accepted_keys.as_deref(), &policies, now)
     }
 
     fn header(&self, name: &str) -> Option<&str> {

@@ -108,6 +108,11 @@ impl FdiCall {
         }
     }
 
+    /// Whether it needs the action `roma:tasks:operate`.
+    pub fn operates(&self) -> bool {
+        matches!(self, Self::Batch | Self::Run { .. } | Self::Terminate { .. })
+    }
+
     pub fn is_monitoring(&self) -> bool {
         matches!(self, Self::MonitorInfos | Self::MonitorLogs { .. } | Self::MonitorLogDetail { .. })
     }

@@ -122,6 +122,15 @@ impl Shared {
         self.changed.subscribe()
     }
 
+    /// Waits while connections are held.
+    pub async fn released(&self) {
+        let mut changes = self.changes();
+        while self.read(|world, _| world.holds_connections) {
+            // The sender lives in `self`, so it can't be gone.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// Logs a request. `None` when connections are refused at present.
     pub fn arrive(&self, request: Request<Bytes>) -> Option<Arrival> {
         let (parts, body) = request.into_parts();

@@ -20,6 +20,8 @@ pub(crate) struct Instance {
     pub policies: Option<Policies>,
     /// Any batch meets this: a frozen instance, a spent quota.
     pub refuses_batches: Option<Refusal>,
+    /// The only access keys that open this instance; all when absent.
+    pub accepted_keys: Option<Vec<String>>,
     /// How many tasks were ever made: numbers their names and IDs.
     made: usize,
 }
@@ -55,6 +57,8 @@ pub(crate) struct World {
     /// New connections are closed at once, open ones at their next request.
     pub refuses_connections: bool,
     pub refused_connections: u64,
+    /// New connections are accepted and nothing is read from them; requests on open ones are held up.
+    pub holds_connections: bool,
     made_faults: u64,
     pub made_tokens: u64,
 }
@@ -66,12 +70,14 @@ impl World {
         self.instances.entry((project.to_owned(), instance.to_owned())).or_default()
     }
 
+    /// The instance when it is there.
+    pub fn find(&self, project: &str, instance: &str) -> Option<&Instance> {
+        self.instances.get(&(project.to_owned(), instance.to_owned()))
+    }
+
     /// The policies in force for an instance.
     pub fn policies_of(&self, project: &str, instance: &str) -> &Policies {
-        self.instances
-            .get(&(project.to_owned(), instance.to_owned()))
-            .and_then(|instance| instance.policies.as_ref())
-            .unwrap_or(&self.policies)
+        self.find(project, instance).and_then(|found| found.policies.as_ref()).unwrap_or(&self.policies)
     }
 
     /// The instance with everything done that is due by `now`, and its policies.

@@ -16,6 +16,7 @@ pub(super) fn router() -> Router<Handle> {
         .route("/projects/{project}", put(set_project))
         .route("/instances/{project}/{instance}", put(set_instance).delete(delete_instance))
         .route("/instances/{project}/{instance}/refusal", put(refuse_batches).delete(accept_batches))
+        .route("/instances/{project}/{instance}/accepted-keys", put(accept_only_keys).delete(accept_all_keys))
 }
 
 /// Project ID and instance ID.
@@ -70,5 +71,26 @@ async fn refuse_batches(
 
 async fn accept_batches(State(sim): State<Handle>, Path((project, instance)): At) -> Answer {
     existing(&sim, &project, &instance)?.refuse_batches(None);
+    Ok(done())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AcceptedKeys {
+    keys: Vec<String>,
+}
+
+async fn accept_only_keys(
+    State(sim): State<Handle>,
+    Path((project, instance)): At,
+    Json(accepted): Json<AcceptedKeys>,
+) -> Answer {
+    let keys: Vec<&str> = accepted.keys.iter().map(String::as_str).collect();
+    existing(&sim, &project, &instance)?.accept_only_keys(&keys);
+    Ok(done())
+}
+
+async fn accept_all_keys(State(sim): State<Handle>, Path((project, instance)): At) -> Answer {
+    existing(&sim, &project, &instance)?.accept_all_keys();
     Ok(done())
 }

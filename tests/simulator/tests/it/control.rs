@@ -137,6 +137,18 @@ async fn tokens_faults_refusals_and_the_log_work_over_http() {
 }
 
 #[tokio::test]
+async fn accepted_keys_are_set_per_instance_over_http() {
+    let control = Control::start().await;
+    control.send("POST", &at("/tasks"), json!({"count": 1})).await;
+    control.send("POST", "/tokens", json!({"token": "t", "project": PROJECT})).await;
+    assert_eq!(control.send("PUT", &at("/accepted-keys"), json!({"keys": ["AK"]})).await.0, 200);
+    assert_eq!(control.list("t").await.0, 200, "tokens are not concerned");
+    assert_eq!(control.send("DELETE", &at("/accepted-keys"), Value::Null).await.0, 200);
+    let elsewhere = format!("/instances/{PROJECT}/elsewhere/accepted-keys");
+    assert_eq!(control.send("DELETE", &elsewhere, Value::Null).await.0, 404);
+}
+
+#[tokio::test]
 async fn keys_users_and_projects_are_set_over_http() {
     let control = Control::start().await;
     assert_eq!(control.send("PUT", "/projects/p1", json!({"name": "cn-north-4"})).await.0, 200);
