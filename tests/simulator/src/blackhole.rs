@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// A listener that accepts nothing and whose queue is full: the handshake of a further connection is
-/// not answered, as behind a firewall that drops packets. Dropped, its connections are reset.
+/// A listener that accepts nothing and whose queue is full: the handshake of a further connection
+/// is not answered, as behind a firewall that drops packets. Dropped, its connections are reset.
 #[derive(Debug)]
 pub struct Blackhole {
     address: SocketAddr,

@@ -1,5 +1,5 @@
-//! Corrupts answers, so that they no longer say what the service did: IDs missing, added, repeated or
-//! in both lists, counts that are wrong.
+//! Corrupts answers, so that they no longer say what the service did: IDs missing, added, repeated
+//! or in both lists, counts that are wrong.
 
 use std::sync::Arc;
 
@@ -73,8 +73,8 @@ pub(crate) fn corrupt_list(answer: &mut ListAnswer, effect: &Effect) {
     }
 }
 
-/// The body of a list answer, with the entries changed that faults change in a way that the types of
-/// the wire can't hold.
+/// The body of a list answer, with the entries changed that faults change in a way that the types
+/// of the wire can't hold.
 pub(crate) fn list_body(answer: &ListAnswer, effects: &[(u64, Effect)]) -> serde_json::Result<Vec<u8>> {
     let of_entries = |effect: &Effect| {
         matches!(effect, Effect::EntryField { .. } | Effect::EntryRaw { .. } | Effect::EntryRepeats { .. })

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::task::{LastRun, Task, TaskMode};
 
-/// The four figures, of common and of composite tasks. The rules are not documented: here a failed run
-/// comes first, then the switch, then a successful run.
+/// The four figures, of common and of composite tasks. The rules are not documented: here a failed
+/// run comes first, then the switch, then a successful run.
 pub(crate) fn count_answer(tasks: &[Task]) -> Value {
     let details = |composite: bool| {
         let [mut running, mut abnormal, mut terminated, mut completed] = [0; 4];

@@ -1,5 +1,5 @@
-//! What goes wrong between the service and its caller: a fault is *which requests* and *what happens
-//! to them*.
+//! What goes wrong between the service and its caller: a fault is *which requests* and *what
+//! happens to them*.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ pub struct Trigger {
     pub action: Option<Action>,
     /// Requests that name this task: in a batch, or in the path.
     pub task: Option<String>,
-    /// Requests of this caller, as the log names it: an access key, `domain/user` at IAM, the beginning
-    /// of a token's SHA-256.
+    /// Requests of this caller, as the log names it: an access key, `domain/user` at IAM, the
+    /// beginning of a token's SHA-256.
     pub identity: Option<String>,
     /// The first so many matching requests are spared.
     pub skip: u32,
@@ -154,8 +154,8 @@ pub struct ActiveFault {
     /// When a rate limit accepted the latest requests.
     #[serde(skip)]
     accepted: VecDeque<Millis>,
-    /// What lists showed: at first what was there when the fault was set, then one more for each list
-    /// request.
+    /// What lists showed: at first what was there when the fault was set, then one more for each
+    /// list request.
     #[serde(skip)]
     snapshots: VecDeque<Vec<Task>>,
 }
@@ -200,8 +200,8 @@ impl ActiveFault {
         Some(effect)
     }
 
-    /// The seconds, rounded up, until a rate limit accepts a request again; `None` when it accepts this
-    /// one.
+    /// The seconds, rounded up, until a rate limit accepts a request again; `None` when it accepts
+    /// this one.
     fn refused_for(&mut self, requests: u32, per: Millis, now: Millis) -> Option<u64> {
         while self.accepted.front().is_some_and(|at| *at <= now - per) {
             self.accepted.pop_front();

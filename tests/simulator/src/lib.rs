@@ -1,17 +1,18 @@
-//! A live double of the FDI task API of ROMA Connect and of the IAM token API: what the operator's client is tested
-//! against, and the oracle of all tests.
+//! A simulator of the FDI task API of ROMA Connect and of the IAM token API: a real HTTP server
+//! that the operator is tested against. Its call log is the oracle of all tests.
 //!
 //! ```text
-//!  request ─▶ server ─▶ service ─▶ perform: sign_in ─▶ batch | list | iam ─▶ wire ─▶ answer
-//!             (sockets)  (faults)                       (policies, manners)
+//!  request ─▶ server ─▶ service ─▶ perform: sign_in ─▶ fdi | iam ─▶ wire ─▶ answer
+//!             (sockets)  (faults)              (policies, manners)
 //!                            └── log: every request, in order of arrival
 //! ```
 //!
 //! * [`Simulator`] is the running server, [`Handle`] its controls (and the same without sockets),
 //!   [`InstanceHandle`] those of one instance.
-//! * [`Policies`] choose where the service's documentation leaves something open.
-//! * A [`Manner`] is how one task behaves; a [`Fault`] is what goes wrong between service and caller.
-//! * An [`Entry`] of the call log tells what arrived, what was done and what was answered.
+//! * [`Policies`] choose where the service's documentation is silent.
+//! * A [`Manner`] says how one task behaves; a [`Fault`], what goes wrong between service and
+//!   caller.
+//! * An [`Entry`] of the call log records what arrived, what was done and what was answered.
 #![forbid(unsafe_code)]
 
 mod batch;

@@ -114,8 +114,8 @@ impl ListQuery {
             && is(self.tag.as_ref(), task.task_tag.as_deref().unwrap_or_default())
     }
 
-    /// One page. `tasks` are in order of creation, which is the order where none is asked for; behind
-    /// them are `crowd` more that are made up.
+    /// One page. `tasks` are in order of creation, which is the default order; `crowd` generated
+    /// tasks follow them.
     pub(crate) fn page(&self, tasks: Vec<&Task>, crowd: usize, instance: &str, policies: &Policies) -> ListAnswer {
         let mut found = tasks;
         found.retain(|task| self.wants(task));
@@ -131,9 +131,9 @@ impl ListQuery {
         let total = found.len() + if self.has_filter() { 0 } else { crowd };
         let limit = self.limit.unwrap_or(policies.default_limit).min(policies.page_cap);
         let end = self.offset.saturating_add(limit).min(total);
-        let made_up = self.offset.max(found.len())..end;
+        let generated = self.offset.max(found.len())..end;
         let real = found.iter().skip(self.offset).take(limit).map(|task| BriefTask::new(task, instance));
-        let entities: Vec<BriefTask> = real.chain(made_up.map(|at| of_crowd(at, instance))).collect();
+        let entities: Vec<BriefTask> = real.chain(generated.map(|at| of_crowd(at, instance))).collect();
         ListAnswer {
             total: i64::try_from(total).unwrap_or(i64::MAX),
             size: i64::try_from(entities.len()).unwrap_or(i64::MAX),

@@ -1,4 +1,4 @@
-//! What the service does with a request that reaches it, and what it answers.
+//! How the service performs a request that reaches it.
 
 use crate::clock::Millis;
 use crate::iam;
@@ -15,7 +15,7 @@ const MAX_HEADER: usize = 32 * 1024;
 const MAX_HEADERS: usize = 128 * 1024;
 
 impl Arrival {
-    /// Done by the service: size limits, route, sign-in, project, instance, request; in this order.
+    /// Checks size, route, sign-in, project and instance, in this order, then performs the request.
     pub fn perform(&self, world: &mut World, now: Millis, acted: &mut Acted) -> Said {
         let said = self.checked(world, now, acted).unwrap_or_else(Said::Refused);
         if let Said::Refused(refusal) = &said

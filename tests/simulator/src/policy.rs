@@ -40,8 +40,8 @@ pub struct Policies {
     /// Whether a start or stop changes `execute_status` too (to WAITING or RUNNING, and to
     /// CANCELLED).
     pub last_run_follows: bool,
-    /// Whether the stop of a scheduled task cancels the run that is executing; otherwise that run goes
-    /// on. The run of a real-time task always ends.
+    /// Whether the stop of a scheduled task cancels the run that is executing; otherwise that run
+    /// goes on. The run of a real-time task always ends.
     pub stop_cancels_run: bool,
     /// How long a run takes that `RunTask` began.
     pub run_ms: u64,

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_told_apart_by_method_and_decoded_segment_by_segment() {
+    fn paths_are_matched_by_method_and_decoded_segment_by_segment() {
         let of = |method: &Method, rest: &str| match Route::of(method, &format!("/v2/p/fdi/instances/i{rest}")) {
             Route::Fdi { project, instance, call } if (&*project, &*instance) == ("p", "i") => Some(call),
             _ => None,

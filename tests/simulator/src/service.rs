@@ -1,5 +1,5 @@
-//! One request from arrival to answer, without sockets: [`Shared::arrive`] logs it and picks the faults that strike it,
-//! [`Shared::act`] does what it asks and gives the answer and how that is to be delivered.
+//! One request from arrival to answer, without sockets: [`Shared::arrive`] logs it and picks the
+//! faults that strike it, [`Shared::act`] performs it and returns the answer and how to deliver it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +18,7 @@ use crate::wire::{BatchAnswer, ListAnswer, Refusal};
 use crate::world::World;
 use crate::{batch, corrupt_responses, iam, sign_in};
 
-/// Largest body the gateway takes.
+/// Largest body that the gateway accepts.
 pub(crate) const MAX_BODY: usize = 12 * 1024 * 1024;
 
 /// How an answer reaches the caller.
@@ -38,7 +38,7 @@ pub enum Delivery {
         bytes: usize,
         every_ms: u64,
     },
-    /// The body is filled up with white space to so many bytes.
+    /// White space is added to the body until it has so many bytes.
     Flood {
         bytes: u64,
     },
@@ -47,7 +47,7 @@ pub enum Delivery {
 /// The answer of one request.
 #[derive(Debug)]
 pub struct Reply {
-    /// What is sent, as far as it is sent: see `delivery`.
+    /// What is sent, as far as `delivery` sends it.
     pub response: Response<Bytes>,
     /// The latency that faults ask for after acting.
     pub delay_ms: u64,
@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     changed: watch::Sender<u64>,
 }
 
-/// A request that is in the log and not acted upon yet.
+/// A request that has been logged but not performed.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub seq: u64,
@@ -78,7 +78,7 @@ pub(crate) struct Arrival {
     pub request_id: String,
 }
 
-/// What the service has to say before it becomes bytes; typed where faults change it.
+/// An answer before it becomes bytes; typed where faults change it.
 pub(crate) enum Said {
     Batch(BatchAnswer),
     List(ListAnswer),
@@ -90,7 +90,7 @@ pub(crate) enum Said {
     Refused(Refusal),
 }
 
-/// What acting leaves behind for the log.
+/// What performing a request leaves for the log.
 #[derive(Default)]
 pub(crate) struct Acted {
     pub error_code: Option<String>,
@@ -105,7 +105,7 @@ impl Shared {
         Self { clock, record_headers, record_lists, world, changed: watch::channel(0).0 }
     }
 
-    /// Reads or changes the world, and wakes whoever waits for a change.
+    /// Reads or changes the world, and wakes every waiting condition.
     pub fn change<T>(&self, change: impl FnOnce(&mut World, Millis) -> T) -> T {
         let now = self.clock.now();
         let result = change(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner), now);
@@ -113,7 +113,7 @@ impl Shared {
         result
     }
 
-    /// Reads the world (and settles what is due): wakes nobody.
+    /// Reads the world (and settles what is due) without waking anything.
     pub fn read<T>(&self, read: impl FnOnce(&mut World, Millis) -> T) -> T {
         read(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner), self.clock.now())
     }
@@ -131,7 +131,7 @@ impl Shared {
         }
     }
 
-    /// Logs a request. `None` when connections are refused at present.
+    /// Logs a request. `None` while connections are refused.
     pub fn arrive(&self, request: Request<Bytes>) -> Option<Arrival> {
         let (parts, body) = request.into_parts();
         let mut headers: Vec<(String, String)> = parts
@@ -201,7 +201,7 @@ impl Shared {
         })
     }
 
-    /// Does what the request asks, unless a fault keeps it from that.
+    /// Performs the request, unless a fault prevents that.
     pub fn act(&self, arrival: &Arrival) -> Reply {
         self.change(|world, now| {
             let before = arrival.effects.iter().find_map(|(_, effect)| match effect {
@@ -262,7 +262,8 @@ impl Arrival {
         self.parts.uri.query().unwrap_or_default()
     }
 
-    /// What a list says of each task, for the log; not of those whose state nobody could read from it.
+    /// The state in which a list shows each task, for the log; without those whose state a fault
+    /// obscures.
     fn shown(&self, list: &ListAnswer) -> Vec<(Arc<str>, bool)> {
         let obscured = |id: &str| self.effects.iter().any(|(_, effect)| effect.obscures_state_of(id));
         let readable = list.entities.iter().filter(|task| !task.of_crowd && !obscured(&task.task_id));
@@ -282,7 +283,7 @@ impl Arrival {
             }
             Said::Refused(refusal) => (refusal.status, serde_json::to_vec(&refusal.body(shape, &self.request_id))),
         };
-        // Our own structures always serialise.
+        // Our own structures always serialize.
         let mut response = Response::new(Bytes::from(body.unwrap_or_default()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -313,7 +314,7 @@ impl Arrival {
         }
     }
 
-    /// What the faults make of an answer that was given.
+    /// Applies the faults that replace an answer or change its delivery.
     fn deliver(&self, mut response: Response<Bytes>) -> (Response<Bytes>, Delivery) {
         let mut delivery = Delivery::Whole;
         for (_, effect) in &self.effects {

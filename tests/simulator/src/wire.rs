@@ -9,8 +9,8 @@ use crate::clock::list_time;
 use crate::policy::{ErrorShape, NonArrayList, NonObjectItems, Policies};
 use crate::task::{LastRun, Task, TaskMode, TaskType};
 
-/// `OperateTasksBean`. Every field is optional here: a missing one is answered with the service's own
-/// code.
+/// `OperateTasksBean`. Every field is optional here: a missing one is answered with the service's
+/// own code.
 #[derive(Debug, Default)]
 pub struct OperateTasks {
     pub action_id: Option<String>,
@@ -19,9 +19,9 @@ pub struct OperateTasks {
 }
 
 impl OperateTasks {
-    /// Refused with FDI.3002 when the body is not a JSON object or a field has another type; for the
-    /// list and its items the policies may choose another code. (Not derived: a derived reader would
-    /// accept arrays as objects.)
+    /// Refused with FDI.3002 when the body is not a JSON object or a field has another type; for
+    /// the list and its items the policies may choose another code. (Not derived: a derived reader
+    /// would accept arrays as objects.)
     pub fn read(body: &[u8], policies: &Policies) -> Result<Self, Refusal> {
         let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Refusal::invalid())?;
         let list = match object.get("list") {
@@ -128,7 +128,8 @@ impl BriefTask {
     }
 }
 
-/// The answer of `ShowTask`: `status` a string, `task_type` lower case, dates numbers, no `execute_status`.
+/// The answer of `ShowTask`: `status` a string, `task_type` lower case, dates numbers, no
+/// `execute_status`.
 pub fn show_answer(task: &Task, project: &str) -> Value {
     json!({
         "task": {
@@ -154,7 +155,7 @@ pub fn show_answer(task: &Task, project: &str) -> Value {
     })
 }
 
-/// Whose error it is: that decides the shape of the body.
+/// Who answers with an error, which decides the shape of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
     /// FDI and ROMA: the shape is a policy.
@@ -167,7 +168,7 @@ pub enum Speaker {
     Iam,
 }
 
-/// A request that is not done: HTTP status, code, message.
+/// A refused request: HTTP status, code, message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub speaker: Speaker,

@@ -1,4 +1,5 @@
-//! Everything the simulated cloud knows: projects, instances and their tasks, who may sign in, faults, and the log.
+//! The state of the simulator: projects, instances and their tasks, who may sign in, faults, and
+//! the log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,11 +19,11 @@ pub(crate) struct Instance {
     /// In order of creation.
     pub tasks: Vec<Task>,
     pub policies: Option<Policies>,
-    /// Any batch meets this: a frozen instance, a spent quota.
+    /// Every batch is refused with this: a frozen instance, an exhausted quota.
     pub refuses_batches: Option<Refusal>,
-    /// The only access keys that open this instance; all when absent.
+    /// The only access keys that this instance accepts; all when absent.
     pub accepted_keys: Option<Vec<String>>,
-    /// How many tasks were ever made: numbers their names and IDs.
+    /// How many tasks have been created: numbers their names and IDs.
     made: usize,
 }
 
@@ -57,20 +58,21 @@ pub(crate) struct World {
     /// New connections are closed at once, open ones at their next request.
     pub refuses_connections: bool,
     pub refused_connections: u64,
-    /// New connections are accepted and nothing is read from them; requests on open ones are held up.
+    /// New connections are accepted and nothing is read from them; requests on open ones are held
+    /// up.
     pub holds_connections: bool,
     made_faults: u64,
     pub made_tokens: u64,
 }
 
 impl World {
-    /// The instance, made when it is not there; its project too, named by its ID.
+    /// The instance; created when it does not exist, and its project with it, named by its ID.
     pub fn instance(&mut self, project: &str, instance: &str) -> &mut Instance {
         self.projects.entry(project.to_owned()).or_insert_with(|| project.to_owned());
         self.instances.entry((project.to_owned(), instance.to_owned())).or_default()
     }
 
-    /// The instance when it is there.
+    /// The instance, if it exists.
     pub fn find(&self, project: &str, instance: &str) -> Option<&Instance> {
         self.instances.get(&(project.to_owned(), instance.to_owned()))
     }
@@ -88,7 +90,7 @@ impl World {
         Some((found, policies))
     }
 
-    /// Makes tasks. IDs that are there already are left as they are and not made again.
+    /// Creates tasks. Tasks whose IDs exist already are left as they are.
     pub fn create_tasks(&mut self, project: &str, instance: &str, new: &NewTasks, now: Millis) -> Vec<Arc<str>> {
         let holder = self.instance(project, instance);
         let wanted = if new.ids.is_empty() { new.count } else { new.ids.len() };

@@ -25,7 +25,7 @@ pub(super) type At = Path<(String, String)>;
 /// The instance, which must be there.
 pub(super) fn existing(sim: &Handle, project: &str, instance: &str) -> Result<InstanceHandle, ControlError> {
     sim.find_instance(project, instance).ok_or_else(|| {
-        ControlError::NotFound(format!("there is no simulated instance {instance} in project {project}"))
+        ControlError::NotFound(format!("there is no simulated instance \"{instance}\" in project \"{project}\""))
     })
 }
 

@@ -47,7 +47,7 @@ async fn change_instance_policies(
 
 /// The policies with the given fields changed.
 fn patched(policies: &Policies, change: BTreeMap<String, Value>) -> Result<Policies, ControlError> {
-    let invalid = |error: serde_json::Error| ControlError::Invalid(format!("these are not policies: {error}"));
+    let invalid = |error: serde_json::Error| ControlError::Invalid(format!("the policies are invalid: {error}"));
     let mut all = serde_json::to_value(policies).map_err(invalid)?;
     for (name, value) in change {
         all[name] = value;

@@ -80,7 +80,7 @@ async fn remove_key(State(sim): State<Handle>, Path(access): Path<String>) -> An
     if sim.remove_key(&access) {
         Ok(done())
     } else {
-        Err(ControlError::NotFound(format!("there is no access key {access}")))
+        Err(ControlError::NotFound(format!("there is no access key \"{access}\"")))
     }
 }
 
@@ -93,6 +93,6 @@ async fn remove_user(State(sim): State<Handle>, Path((domain, name)): Path<(Stri
     if sim.remove_user(&domain, &name) {
         Ok(done())
     } else {
-        Err(ControlError::NotFound(format!("there is no user {name} in {domain}")))
+        Err(ControlError::NotFound(format!("there is no user \"{name}\" in domain \"{domain}\"")))
     }
 }

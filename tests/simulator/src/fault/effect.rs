@@ -30,8 +30,8 @@ pub enum Effect {
         #[serde(default)]
         acts: bool,
     },
-    /// 429 APIGW.0308 for each request beyond so many in any span of `per_ms`. Only refused requests
-    /// count as struck.
+    /// 429 APIGW.0308 for each request beyond so many in any span of `per_ms`. Only refused
+    /// requests count as struck.
     RateLimit {
         #[serde(default = "one")]
         requests: u32,
@@ -57,8 +57,8 @@ pub enum Effect {
     CutBody { bytes: usize },
     /// The body arrives in pieces of this many bytes, one each `every_ms`.
     Drip { bytes: usize, every_ms: u64 },
-    /// White space follows the body until it has this many bytes: valid JSON for those who read that
-    /// far.
+    /// White space follows the body until it has this many bytes: valid JSON for those who read
+    /// that far.
     Flood { bytes: u64 },
     /// The first `count` entries are missing; the counts stay.
     MissingIds { count: usize },
@@ -75,7 +75,8 @@ pub enum Effect {
         #[serde(default)]
         failure: i64,
     },
-    /// Lists have no trace of these tasks, in the counts either; of no task at all when `ids` is empty.
+    /// Lists have no trace of these tasks, in the counts either; of no task at all when `ids` is
+    /// empty.
     Omits {
         #[serde(default)]
         ids: Vec<String>,
@@ -108,8 +109,8 @@ pub enum Effect {
     },
     /// Lists show every switch as it was this long ago, and no task younger than that.
     StaleFor { ms: u64 },
-    /// Lists show what the list request this many requests earlier would have shown; the first ones,
-    /// what was there when the fault was set. Its trigger must name an instance.
+    /// Lists show what the list request this many requests earlier would have shown; the first
+    /// ones, what was there when the fault was set. Its trigger must name an instance.
     StaleBy { calls: usize },
     /// Lists show what was there when the fault was set. Its trigger must name an instance.
     Frozen,
@@ -203,7 +204,7 @@ impl Effect {
         self
     }
 
-    /// Whether lists show the state of this task in a way of which no state can be told.
+    /// Whether it makes the state of this task unreadable in lists.
     pub(crate) fn obscures_state_of(&self, task: &str) -> bool {
         match self {
             Self::EntryField { entry, field, .. }

@@ -50,8 +50,8 @@ pub(super) fn remarks(code: u16) -> &'static str {
     }
 }
 
-/// The `TaskMonitorDetailLog`s of a run: the reader and, when the run came so far, the writer; for codes
-/// of neither, the adapter.
+/// The `TaskMonitorDetailLog`s of a run: the reader and, when the run came so far, the writer; for
+/// codes of neither, the adapter.
 pub(super) fn steps(task: &Task, run: &TaskRun) -> Vec<Value> {
     const READING_ENDED: u16 = 101;
     const WRITING_ENDED: u16 = 501;

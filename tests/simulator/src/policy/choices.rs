@@ -23,7 +23,8 @@ pub enum JudgedState {
     /// The one that it is on its way to: a contrary command takes the first one back.
     #[default]
     Target,
-    /// The one that lists show: a contrary command finds nothing to do, and the first one acts later.
+    /// The one that lists show: a contrary command finds nothing to do, and the first one acts
+    /// later.
     Shown,
 }
 

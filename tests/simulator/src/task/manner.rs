@@ -38,9 +38,11 @@ pub enum Manner {
     NeverSettles,
     /// Its switch changes back and forth by itself, this long after each change.
     Flaps { every_ms: u64 },
-    /// While the task is on, a run ends in ERROR at once, and so does the first one after each start.
+    /// While the task is on, a run ends in ERROR at once, and so does the first one after each
+    /// start.
     FailsRuns {
-        /// What the monitor log gives as the cause: 103 source, 503 target, 907, 909 and 914 overlap …
+        /// What the monitor log gives as the cause: 103 source, 503 target, 907, 909 and 914
+        /// overlap …
         code: u16,
         /// A further run each so many milliseconds; none when absent.
         #[serde(default)]
@@ -74,7 +76,8 @@ impl Manner {
         }
     }
 
-    /// The cause with which this manner makes the next run fail; one that is counted is used up by one.
+    /// The cause with which this manner makes the next run fail; one that is counted is used up by
+    /// one.
     pub(super) fn failure(&mut self) -> Option<u16> {
         match self {
             Self::FailsRuns { code, times, .. } => use_up(times).then_some(*code),

@@ -124,7 +124,8 @@ fn a_stop_cancels_the_run_of_a_scheduled_task_or_not_as_the_policy_says() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-    /// Whatever happens to a task: its newest run that began is in the state that lists show as its last.
+    /// Whatever happens to a task: its newest run that began is in the state that lists show as its
+    /// last.
     #[test]
     fn the_monitor_log_agrees_with_the_last_run(
         realtime in proptest::bool::ANY,

@@ -11,7 +11,7 @@ use crate::caller::{Caller, PROJECT};
 const NO_PLAN: &str = "One or more scheduled tasks are not configured with scheduled plans.";
 
 #[test]
-fn a_batch_tells_of_each_task_with_counts_and_empty_error_fields_for_successes() {
+fn a_batch_answer_has_counts_and_empty_error_fields_for_successes() {
     let caller = Caller::new();
     let ids = caller.instance.create_tasks(2);
     let refuses = Manner::Refuses { action: None, code: "FDI.3026".into(), message: "No.".into(), times: None };
@@ -50,7 +50,7 @@ fn a_body_that_cannot_be_read_is_fdi_3002_and_a_wrong_action_fdi_3033() {
 }
 
 #[test]
-fn a_list_that_is_no_array_or_has_items_that_are_no_objects_is_answered_as_the_policy_says() {
+fn a_non_array_list_or_non_object_items_are_answered_as_the_policy_says() {
     let caller = Caller::new();
     let non_arrays = [r#"{"action_id":"start","list":{}}"#, r#"{"action_id":"start","list":"a"}"#];
     let non_objects = [r#"{"action_id":"start","list":["a"]}"#, r#"{"action_id":"start","list":[["a"], null]}"#];
@@ -173,14 +173,14 @@ fn a_poison_may_have_any_status_and_code_also_a_number_or_a_page_of_html() {
     for (status, code, sent) in [
         (500, "FDI.9999", json!("FDI.9999")),
         (400, "ROMA.13000", json!("ROMA.13000")),
-        (400, "NOBODY.KNOWS", json!("NOBODY.KNOWS")),
+        (400, "UNKNOWN.1", json!("UNKNOWN.1")),
         (400, "13000", json!(13_000)),
     ] {
         let poison = Manner::Poison { action: None, status, code: code.into(), message: "m".into(), times: None };
         caller.instance.set_manners(&ids[1], [poison]).unwrap();
         let answer = caller.batch("start", &ids);
         assert_eq!((answer.status, answer.body), (status, json!({"error_code": sent, "error_msg": "m"})));
-        assert_eq!(caller.batch("start", &ids[2..]).status, 200, "without it all is well");
+        assert_eq!(caller.batch("start", &ids[2..]).status, 200, "a batch without it works");
     }
     caller.instance.set_manners(&ids[1], []).unwrap();
     caller.instance.fault(Trigger::on(Operation::Batch).task(&ids[1]), Effect::html(500));
@@ -188,7 +188,7 @@ fn a_poison_may_have_any_status_and_code_also_a_number_or_a_page_of_html() {
 }
 
 #[test]
-fn a_command_for_a_task_that_is_there_already_is_answered_as_the_policy_says() {
+fn a_command_for_a_task_already_in_that_state_is_answered_as_the_policy_says() {
     let caller = Caller::new();
     let timing = caller.instance.create_tasks(1);
     let realtime = caller.instance.create(&NewTasks { task_type: TaskType::Realtime, ..NewTasks::default() });
@@ -271,7 +271,7 @@ fn two_instances_keep_their_tasks_apart() {
 }
 
 #[test]
-fn the_switch_moves_when_the_policy_or_the_tasks_own_manner_says() {
+fn the_state_changes_when_the_policy_or_the_tasks_own_manner_says() {
     let caller = Caller::new();
     let ids = caller.instance.create_tasks(2);
     caller.instance.set_policies(|policies| policies.settle_ms = 2_000);
@@ -295,7 +295,7 @@ fn a_contrary_command_before_settling_takes_the_first_one_back() {
 }
 
 #[test]
-fn a_stop_before_a_slow_start_settles_may_be_taken_for_done_and_the_start_acts_later() {
+fn a_stop_may_find_nothing_to_do_while_a_slow_start_is_yet_to_act() {
     let caller = Caller::new();
     let ids = caller.instance.create_tasks(1);
     caller.instance.set_manners(&ids[0], [Manner::SettlesAfter { ms: 45_000 }]).unwrap();

@@ -12,7 +12,7 @@ pub const INSTANCE: &str = "1d94f3f6-1111-2222-3333-444455556666";
 pub const NOW: i64 = 1_767_323_045_000;
 pub const DATE: &str = "20260102T030405Z";
 
-/// A simulated cloud at a standing time with one instance and one token.
+/// A simulator whose time stands still, with one instance and one token.
 pub struct Caller {
     pub sim: Handle,
     pub instance: InstanceHandle,

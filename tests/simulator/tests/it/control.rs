@@ -45,7 +45,7 @@ fn at(rest: &str) -> String {
 }
 
 #[tokio::test]
-async fn tasks_are_made_read_switched_given_manners_and_deleted() {
+async fn tasks_are_created_read_switched_given_manners_and_deleted() {
     let control = Control::start().await;
     let new = json!({"count": 2, "names": ["first"], "prefix": "orders", "running": true, "task_type": "REALTIME"});
     let (status, made) = control.send("POST", &at("/tasks"), new).await;
@@ -66,7 +66,7 @@ async fn tasks_are_made_read_switched_given_manners_and_deleted() {
     assert_eq!(task["manners"].as_array().unwrap().len(), 3);
     assert_eq!(control.send("DELETE", &at(&format!("/tasks/{id}")), Value::Null).await.0, 200);
     let (status, error) = control.send("DELETE", &at(&format!("/tasks/{id}")), Value::Null).await;
-    assert_eq!((status, &error["error"]), (404, &json!(format!("the simulated instance has no task {id}"))));
+    assert_eq!((status, &error["error"]), (404, &json!(format!("the simulated instance has no task \"{id}\""))));
     assert_eq!(control.get("/").await["instances"][0]["tasks"], 1);
     assert_eq!(control.get("").await["instances"][0]["tasks"], 1);
     assert_eq!(
@@ -142,7 +142,7 @@ async fn accepted_keys_are_set_per_instance_over_http() {
     control.send("POST", &at("/tasks"), json!({"count": 1})).await;
     control.send("POST", "/tokens", json!({"token": "t", "project": PROJECT})).await;
     assert_eq!(control.send("PUT", &at("/accepted-keys"), json!({"keys": ["AK"]})).await.0, 200);
-    assert_eq!(control.list("t").await.0, 200, "tokens are not concerned");
+    assert_eq!(control.list("t").await.0, 200, "tokens are not affected");
     assert_eq!(control.send("DELETE", &at("/accepted-keys"), Value::Null).await.0, 200);
     let elsewhere = format!("/instances/{PROJECT}/elsewhere/accepted-keys");
     assert_eq!(control.send("DELETE", &elsewhere, Value::Null).await.0, 404);

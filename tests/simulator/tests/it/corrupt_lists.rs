@@ -1,4 +1,4 @@
-//! Lists that leave tasks out, hold far too many, or have entries that nobody can read.
+//! Lists that leave tasks out, hold far too many, or have unreadable entries.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn bytes(caller: &Caller) -> Vec<u8> {
 }
 
 #[test]
-fn a_list_may_leave_tasks_out_and_its_counts_do_not_tell() {
+fn a_list_may_leave_tasks_out_of_entries_and_counts() {
     let caller = Caller::new();
     let ids = caller.instance.create_tasks(3);
     let once = Trigger::on(Operation::List).times(1);
@@ -36,7 +36,7 @@ fn a_list_may_leave_tasks_out_and_its_counts_do_not_tell() {
 }
 
 #[test]
-fn a_status_may_have_a_value_that_nobody_knows() {
+fn a_status_may_have_an_unknown_value() {
     let caller = Caller::new();
     let ids = caller.instance.create_tasks(2);
     for value in [json!(2), Value::Null, json!("STARTING")] {
@@ -49,7 +49,7 @@ fn a_status_may_have_a_value_that_nobody_knows() {
     }
     let listed: Vec<usize> = caller.instance.list_calls().iter().map(|call| call.listed.len()).collect();
     assert_eq!(listed, [1, 1, 1], "the log has no state where none could be read");
-    assert_eq!(caller.batch("start", &ids).status, 200, "calls are answered as ever");
+    assert_eq!(caller.batch("start", &ids).status, 200, "calls are answered as before");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn raw_bytes_and_field_names_of_a_fault_are_checked_when_it_is_set() {
 }
 
 #[test]
-fn a_list_of_a_million_tasks_is_made_while_its_pages_are_written() {
+fn a_list_of_a_million_tasks_is_generated_page_by_page() {
     let caller = Caller::new();
     let ids = caller.instance.create(&NewTasks { count: 2, running: true, ..NewTasks::default() });
     lists(&caller, Effect::Crowd { tasks: 1_000_000 });

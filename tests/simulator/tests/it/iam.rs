@@ -1,4 +1,4 @@
-//! IAM: tokens for passwords, and the projects look-up.
+//! IAM: tokens for passwords, and the list of projects.
 
 use std::time::Duration;
 
@@ -164,7 +164,7 @@ fn a_sign_in_may_be_slow_or_hang_for_one_user_or_so_many_requests() {
     assert_eq!(sign_in("IAM_USER"), (20_000, Delivery::Whole));
     assert_eq!(sign_in("IAM_USER"), (0, Delivery::Hang));
     assert_eq!(sign_in("IAM_USER"), (0, Delivery::Whole));
-    assert_eq!(caller.get("/tasks").status, 200, "FDI itself is not concerned");
+    assert_eq!(caller.get("/tasks").status, 200, "FDI itself is not affected");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The simulator from outside: every documented wire example, sign-in, faults, control API and sockets.
+//! The simulator from outside: every documented wire example, sign-in, faults, control API and
+//! sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod batches;

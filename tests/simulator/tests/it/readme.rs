@@ -1,6 +1,6 @@
 //! The README names everything there is.
 
-use fdi_simulator::{Effect, Manner, Operation, Policies, Preset};
+use fdi_simulator::{AccessKey, Effect, Manner, Operation, Policies, Preset, Trigger, User};
 use serde_json::Value;
 
 const README: &str = include_str!("../../README.md");
@@ -48,6 +48,21 @@ fn the_readme_names_every_operation_and_every_kind_of_fault_and_manner() {
     for kind in kinds.concat() {
         let named = README.contains(&format!("`{kind}`")) || README.contains(&format!("`{kind} {{"));
         assert!(named, "the README does not name {kind}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_field_of_triggers_keys_and_users() {
+    let user = User::new("D", "U", "P");
+    for value in [
+        serde_json::to_value(Trigger::default()).unwrap(),
+        serde_json::to_value(AccessKey::default()).unwrap(),
+        serde_json::to_value(user).unwrap(),
+    ] {
+        for field in value.as_object().unwrap().keys() {
+            let named = README.contains(&format!("`{field}`")) || README.contains(&format!("\"{field}\""));
+            assert!(named, "the README does not name {field}");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tokens and access keys at the gateway: who gets in, and with which error the others are sent away.
+//! Tokens and access keys at the gateway: who is accepted, and which errors the others get.
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ fn a_right_signature_gets_in_whatever_the_spelling_of_path_and_query() {
 }
 
 #[test]
-fn a_wrong_secret_and_an_unknown_key_are_told_apart() {
+fn a_wrong_secret_and_an_unknown_key_get_different_answers() {
     let caller = with_key();
     let path = Caller::path("/tasks");
     is_incorrect(&caller.signed_get(&path, "AK", "wrong", DATE), "verify aksk signature fail");
@@ -217,7 +217,7 @@ fn which_sign_ins_are_taken_is_a_policy() {
 }
 
 #[test]
-fn a_path_or_method_that_is_no_api_is_404_before_anyone_is_asked_who_he_is() {
+fn a_path_or_method_that_is_no_api_is_404_before_any_sign_in() {
     let caller = Caller::new();
     let message = "The API does not exist or has not been published in the environment.";
     is_gateway(&caller.send_with("GET", "/v2/nothing", &[], ""), 404, "APIGW.0101", message);
@@ -282,7 +282,7 @@ fn each_instance_may_accept_keys_of_its_own() {
     assert_eq!(statuses, [200, 401, 401, 200]);
     let unknown = "Get secretKey failed,ak:******,err:ak not exist";
     is_incorrect(&caller.signed_get(&here, "AK2", SECRET, DATE), unknown);
-    assert_eq!(caller.get("/tasks").status, 200, "tokens are not concerned");
+    assert_eq!(caller.get("/tasks").status, 200, "tokens are not affected");
     caller.instance.accept_all_keys();
     assert_eq!(status(&here, "AK2"), 200);
 }

@@ -12,7 +12,7 @@ use crate::caller::{INSTANCE, NOW, PROJECT};
 const SOON: Duration = Duration::from_secs(10);
 
 pub fn client(ca: Option<&str>) -> reqwest::Client {
-    // Every test of this binary may come first.
+    // Any test of this binary may be the first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder().no_proxy().timeout(SOON);
     let roots = ca.map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).unwrap());
@@ -94,7 +94,7 @@ async fn a_service_acts_late_even_when_the_caller_has_gone() {
 }
 
 #[tokio::test]
-async fn latency_after_acting_shows_the_deed_before_the_answer() {
+async fn latency_after_acting_shows_the_effect_before_the_answer() {
     let clock = Clock::settable(NOW);
     let live = Live::start(Options::default().clock(clock.clone())).await;
     let ids = live.instance.create_tasks(1);
@@ -204,7 +204,7 @@ async fn tls_is_trusted_with_the_right_certificate_only() {
     let live = Live::start(Options::default().tls(Certificate::Right)).await;
     let url = live.sim.https_url().unwrap();
     assert!(url.starts_with("https://127.0.0.1:"));
-    // A new client each time: a connection that is open already is not shown another certificate.
+    // A new client each time: an open connection keeps its certificate.
     let list = || async {
         Live { client: client(live.sim.ca_pem().as_deref()), ..Live::start(Options::default()).await }
             .request(&url, None)
@@ -222,7 +222,7 @@ async fn tls_is_trusted_with_the_right_certificate_only() {
 }
 
 #[tokio::test]
-async fn a_dropped_simulator_is_gone_with_its_port() {
+async fn a_dropped_simulator_closes_its_port() {
     let live = Live::start(Options::default()).await;
     let url = live.sim.url();
     assert_eq!(live.list().await.unwrap().status(), 200);
