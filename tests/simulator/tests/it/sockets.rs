@@ -174,12 +174,14 @@ async fn held_connections_and_requests_get_nothing_and_are_served_when_released(
     let hold = |hold: bool| live.client.put(&url).json(&json!({"hold": hold})).send();
     assert_eq!(hold(true).await.unwrap().status(), 200);
     let short = Duration::from_millis(200);
-    let (plain, tls) = (live.sim.url(), live.sim.https_url().unwrap());
-    // On the open connection, on a new one, and in a TLS handshake.
+    let plain = live.sim.url();
     let on_a_new_one = Live { client: client(None), ..Live::start(Options::default()).await };
-    for request in [live.request(&plain, None), on_a_new_one.request(&plain, None), live.request(&tls, None)] {
+    for request in [live.request(&plain, None), on_a_new_one.request(&plain, None)] {
         assert!(request.timeout(short).send().await.unwrap_err().is_timeout());
     }
+    let impatient = reqwest::Client::builder().no_proxy().timeout(SOON).connect_timeout(short).build().unwrap();
+    let handshake = impatient.get(live.sim.https_url().unwrap()).send().await.unwrap_err();
+    assert!(handshake.is_connect() && handshake.is_timeout(), "{handshake:?}");
     assert_eq!(live.instance.list_calls().len(), 1, "nothing has arrived");
     let patient = tokio::spawn(live.request(&plain, None).send());
     assert_eq!(hold(false).await.unwrap().status(), 200);
