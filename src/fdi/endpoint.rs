@@ -137,8 +137,8 @@ fn is_this_machine_v6(address: Ipv6Addr) -> bool {
 
 impl AllowList {
     /// The defaults and the `extra` patterns: `https://host[:port]`, where a label of the host may
-    /// be
-    /// `*`. With `allow_insecure`, loopback is allowed (any scheme and port), and so are `http://` patterns.
+    /// be `*`. With `allow_insecure`, loopback is allowed (any scheme and port), and so are
+    /// `http://` patterns.
     ///
     /// # Errors
     /// [`InvalidPattern`] for a pattern that can never match, or whose `*` is not a single label.

@@ -20,7 +20,8 @@ pub enum Meaning {
     Unknown,
 }
 
-/// `code` in the form that is compared: trimmed, in upper case, `APIG.` of the older gateway as `APIGW.`.
+/// `code` in the form that is compared: trimmed, in upper case, `APIG.` of the older gateway as
+/// `APIGW.`.
 pub fn normalize(code: &str) -> String {
     let code = code.trim().to_ascii_uppercase();
     match code.strip_prefix("APIG.") {

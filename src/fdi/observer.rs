@@ -59,8 +59,8 @@ impl fmt::Display for Operation {
 
 /// Notified of every request after it ended.
 pub trait RequestObserver: Send + Sync {
-    /// `result` is `ok` or the class of the error ([`crate::fdi::Class::as_str`]). `latency` is the time
-    /// from sending to the end of the response, `waited` the time before that until it got its
+    /// `result` is `ok` or the class of the error ([`crate::fdi::Class::as_str`]). `latency` is the
+    /// time from sending to the end of the response, `waited` the time before that until it got its
     /// slot.
     fn request(&self, operation: Operation, result: &'static str, latency: Duration, waited: Duration);
 }

@@ -1,5 +1,6 @@
-//! `SDK-HMAC-SHA256`, the cloud's signature over a request (developer guide "API signing"; test vectors
-//! of the official SDK). Unlike AWS' scheme it uses the key directly, without date or region scope.
+//! `SDK-HMAC-SHA256`, the cloud's signature over a request (developer guide "API signing"; test
+//! vectors of the official SDK). Unlike AWS' scheme it uses the key directly, without date or
+//! region scope.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -141,8 +142,7 @@ pub struct Parts<'a> {
 
 impl Parts<'_> {
     /// The headers to add to the request: the signature, and the signed ones besides `Content-Type`
-    /// and
-    /// `Host`, which the HTTP client sends.
+    /// and `Host`, which the HTTP client sends.
     pub fn sign(
         &self,
         access_key: &SecretString,
