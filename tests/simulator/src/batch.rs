@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::log::Told;
-use crate::policy::{AlreadyThere, ApplyBeforeError, DuplicateIds, MissingPlan, Policies, UnknownId};
+use crate::policy::{AlreadyThere, ApplyBeforeError, DuplicateIds, JudgedState, MissingPlan, Policies, UnknownId};
 use crate::task::{Action, Objection, Task, TaskType};
 use crate::wire::{BatchAnswer, OperateTasks, Refusal, TaskFacade};
 use crate::world::Instance;
@@ -16,7 +16,7 @@ const MAX_ID_LENGTH: usize = 64;
 
 /// The batch as far as it can be read: for the log, before anything is checked.
 pub(crate) fn peek(body: &[u8]) -> (Option<Action>, Vec<Arc<str>>) {
-    let read = OperateTasks::read(body).unwrap_or_default();
+    let read = OperateTasks::read(body, &Policies::default()).unwrap_or_default();
     (read.action_id.as_deref().and_then(action), read.list.into_iter().flatten().collect())
 }
 
@@ -30,7 +30,7 @@ fn action(text: &str) -> Option<Action> {
 
 /// Checks what the service documents; in this order.
 fn checked(body: &[u8], policies: &Policies) -> Result<(Action, Vec<Arc<str>>), Refusal> {
-    let read = OperateTasks::read(body)?;
+    let read = OperateTasks::read(body, policies)?;
     let action = read.action_id.as_deref().and_then(action).ok_or_else(|| Refusal::invalid_parameter("action_id"))?;
     let list = read.list;
     if list.is_empty() {
@@ -97,7 +97,7 @@ pub(crate) fn operate(instance: &mut Instance, policies: &Policies, body: &[u8],
     if refusal.is_none() || policies.apply_before_error != ApplyBeforeError::None {
         for (id, _) in verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Take)) {
             if let Some(task) = instance.task_mut(id) {
-                task.command(action.running(), now, policies.settle_ms, policies.last_run_follows);
+                task.command(action.running(), now, policies);
                 applied.push(Arc::clone(id));
             }
         }
@@ -150,7 +150,7 @@ fn judge(task: Option<&mut Task>, action: Action, policies: &Policies) -> Verdic
         }
         Some(Objection::Refuses { code, message }) => Verdict::OwnItem(code, message),
         Some(Objection::Poison { status, code, message }) => Verdict::Whole(Refusal::fdi(status, &code, &message)),
-        None if task.target() != action.running() => Verdict::Take,
+        None if judged_running(task, policies) != action.running() => Verdict::Take,
         None => {
             let (policy, code, message) = match (action, task.kind) {
                 (Action::Start, _) => (policies.start_running, "FDI.3023", "One or more tasks are running."),
@@ -167,5 +167,12 @@ fn judge(task: Option<&mut Task>, action: Action, policies: &Policies) -> Verdic
                 AlreadyThere::WholeRequest => Verdict::Whole(Refusal::fdi(400, code, message)),
             }
         }
+    }
+}
+
+fn judged_running(task: &Task, policies: &Policies) -> bool {
+    match policies.judged_state {
+        JudgedState::Target => task.target(),
+        JudgedState::Shown => task.running,
     }
 }

@@ -215,7 +215,14 @@ impl Handle {
         self.shared.change(|world, _| world.refuses_connections = refuse);
     }
 
-    /// How many connections and requests were refused that way.
+    /// Accepts connections without reading from them (a TLS handshake is not answered either), and holds
+    /// up requests on open ones; they arrive, and are logged, when connections are no longer held.
+    /// The control listener stays in service.
+    pub fn hold_connections(&self, hold: bool) {
+        self.shared.change(|world, _| world.holds_connections = hold);
+    }
+
+    /// How many connections and requests have been refused.
     pub fn refused_connections(&self) -> u64 {
         self.shared.read(|world, _| world.refused_connections)
     }
@@ -283,5 +290,6 @@ fn new_token(project: Option<&str>, now: Millis, valid: Duration) -> Token {
         issued_at: now,
         expires_at: now.saturating_add(millis(valid)),
         revoked: false,
+        read_only: false,
     }
 }

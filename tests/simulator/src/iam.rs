@@ -117,6 +117,7 @@ pub(crate) fn issue(world: &mut World, body: &[u8], now: Millis) -> Result<(Stri
         issued_at: now,
         expires_at: now + seconds * millis(std::time::Duration::from_secs(1)),
         revoked: false,
+        read_only: user.read_only,
     };
     let mut body = describe(&token, &world.projects);
     body["token"]["methods"] = json!(identity.methods);

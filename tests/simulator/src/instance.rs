@@ -8,7 +8,7 @@ use crate::fault::{Effect, Trigger};
 use crate::handle::{Handle, TimedOut};
 use crate::log::{Entry, Filter, Operation};
 use crate::policy::Policies;
-use crate::task::{LastRun, Manner, NewTasks, Task};
+use crate::task::{LastRun, Manner, NewTasks, Task, TaskRun};
 use crate::wire::Refusal;
 
 /// The instance has no task of this ID.
@@ -74,13 +74,51 @@ impl InstanceHandle {
     /// # Errors
     /// [`UnknownTask`]
     pub fn set_running(&self, id: &str, running: bool) -> Result<(), UnknownTask> {
-        self.on_task(id, |task, policies, now| task.switch(running, now, policies.last_run_follows))
+        self.on_task(id, |task, policies, now| task.switch(running, now, policies))
     }
 
     /// # Errors
     /// [`UnknownTask`]
     pub fn set_last_run(&self, id: &str, last_run: LastRun) -> Result<(), UnknownTask> {
-        self.on_task(id, |task, _, _| task.last_run = last_run)
+        self.on_task(id, |task, _, now| task.set_last_run(last_run, None, now))
+    }
+
+    /// A run of the task ends this way now (or begins, for RUNNING): `execute_status` and the monitor
+    /// log show it. Without a code the log has a general one for that state.
+    ///
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn record_run(&self, id: &str, execute_status: LastRun, code: Option<u16>) -> Result<(), UnknownTask> {
+        self.on_task(id, |task, _, now| task.set_last_run(execute_status, code, now))
+    }
+
+    /// Makes the runs of a task fail with this cause until [`Self::recover_runs`]: one at once (when the
+    /// task is on), one after each start, and with `every` further ones at that interval. The same as
+    /// [`Manner::FailsRuns`], beside the manners that the task has.
+    ///
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn fail_runs(&self, id: &str, code: u16, every: Option<Duration>) -> Result<(), UnknownTask> {
+        let every_ms = every.map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+        let failing = Manner::FailsRuns { code, every_ms, times: None };
+        self.on_task(id, |task, _, now| task.set_failing_runs(Some(failing), now))
+    }
+
+    /// Runs succeed again. A scheduled task that is on has a successful one at once; one in real time
+    /// runs on.
+    ///
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn recover_runs(&self, id: &str) -> Result<(), UnknownTask> {
+        self.on_task(id, |task, _, now| task.set_failing_runs(None, now))
+    }
+
+    /// The runs of a task, oldest first.
+    ///
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn runs(&self, id: &str) -> Result<Vec<TaskRun>, UnknownTask> {
+        self.on_task(id, |task, _, _| task.runs().cloned().collect())
     }
 
     /// Gives a task these manners in place of those it had; none: it is well-mannered again.
@@ -125,6 +163,20 @@ impl InstanceHandle {
     /// Meets every batch with this refusal (a frozen instance, a spent quota); `None`: no more.
     pub fn refuse_batches(&self, refusal: Option<Refusal>) {
         self.handle.shared.change(|world, _| world.instance(&self.project, &self.instance).refuses_batches = refusal);
+    }
+
+    /// Only these access keys are accepted here; others get 401 APIGW.0301 as unknown ones do, however
+    /// right their signature. Tokens are not concerned.
+    pub fn accept_only_keys(&self, keys: &[&str]) {
+        let keys = keys.iter().map(|&key| key.to_owned()).collect();
+        self.handle.shared.change(|world, _| {
+            world.instance(&self.project, &self.instance).accepted_keys = Some(keys);
+        });
+    }
+
+    /// Every access key that is right is accepted here again.
+    pub fn accept_all_keys(&self) {
+        self.handle.shared.change(|world, _| world.instance(&self.project, &self.instance).accepted_keys = None);
     }
 
     /// Sets a fault for requests of this instance and returns its ID.

@@ -15,15 +15,19 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod blackhole;
 mod clock;
 mod control;
-mod falsify;
+mod corrupt_responses;
+mod count;
 mod fault;
+mod fdi;
 mod handle;
 mod iam;
 mod instance;
 mod list;
 mod log;
+mod monitor;
 mod perform;
 mod policy;
 mod preset;
@@ -38,13 +42,15 @@ mod tls;
 mod wire;
 mod world;
 
+pub use blackhole::Blackhole;
 pub use clock::{Clock, Millis};
 pub use fault::{ActiveFault, Effect, Fault, Trigger};
 pub use handle::{Handle, TimedOut, View};
 pub use instance::{InstanceHandle, UnknownTask};
 pub use log::{Counts, Entry, Filter, Identity, Operation, Told};
 pub use policy::{
-    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, MissingPlan, NameFilter, Policies, SignIn, SignInErrors,
+    AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, JudgedState, MissingPlan, MonitorFields, MonitorOffset,
+    MonitorOrder, Monitoring, NameFilter, NonArrayList, NonObjectItems, Policies, SignIn, SignInErrors, TerminateIdle,
     UnknownId, UnknownInstance, WrongProject,
 };
 pub use preset::{Preset, PresetInstance, PresetToken};
@@ -52,6 +58,6 @@ pub use server::Cut;
 pub use service::{Delivery, Reply};
 pub use sign_in::{AccessKey, User, UserState};
 pub use simulator::{Options, Simulator, StartError};
-pub use task::{Action, LastRun, Manner, NewTasks, Pending, Task, TaskMode, TaskType};
+pub use task::{Action, LastRun, Manner, NewTasks, Pending, Task, TaskMode, TaskRun, TaskType};
 pub use tls::Certificate;
 pub use wire::{Refusal, Speaker};

@@ -19,6 +19,18 @@ pub enum Operation {
     List,
     /// FDI `ShowTask`.
     Show,
+    /// FDI `RunTask`.
+    Run,
+    /// FDI `StopTask`, whose path ends in `terminate`.
+    Terminate,
+    /// FDI `CountTasks`.
+    Count,
+    /// FDI `ListMonitorInfos`.
+    MonitorInfos,
+    /// FDI `ListMonitorLog`.
+    MonitorLogs,
+    /// FDI `ShowMonitorLogDetail`.
+    MonitorLogDetail,
     /// IAM `POST /v3/auth/tokens`.
     Token,
     /// IAM `GET /v3/auth/tokens`.
@@ -40,6 +52,16 @@ pub enum Identity {
     AccessKey(String),
     /// `domain/user`.
     User(String),
+}
+
+impl Identity {
+    /// The access key, `domain/user`, or the token's 12 characters.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Token(name) | Self::AccessKey(name) | Self::User(name) => Some(name),
+        }
+    }
 }
 
 /// What the answer said of one ID of a batch.
@@ -68,7 +90,7 @@ pub struct Entry {
     pub project: Option<String>,
     pub instance: Option<String>,
     pub action: Option<Action>,
-    /// The IDs that a batch or show names, as sent.
+    /// The IDs that a batch names, as sent, or the task that the path names.
     pub ids: Vec<Arc<str>>,
     pub identity: Identity,
     pub user_agent: Option<String>,

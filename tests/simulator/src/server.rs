@@ -75,14 +75,17 @@ pub(crate) async fn accept(listener: TcpListener, handle: Handle, kind: Kind) {
                     world.refuses_connections
                 });
                 if !refused {
-                    connections.spawn(connection(stream, router.clone(), kind.clone()));
+                    connections.spawn(connection(stream, router.clone(), kind.clone(), handle.clone()));
                 }
             }
         }
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, kind: Kind) {
+async fn connection(stream: TcpStream, router: Router, kind: Kind, handle: Handle) {
+    if !matches!(kind, Kind::Control) {
+        handle.shared.released().await;
+    }
     // Answers are small: waiting to fill packets would be measured as latency.
     let _ = stream.set_nodelay(true);
     match kind {
@@ -129,6 +132,7 @@ impl From<Infallible> for Severed {
 }
 
 async fn serve(State(handle): State<Handle>, request: Request<Body>) -> Response<Body> {
+    handle.shared.released().await;
     let (parts, body) = request.into_parts();
     // One byte more than the gateway takes is enough for it to refuse.
     let mut body = body.into_data_stream();

@@ -12,11 +12,11 @@ use crate::clock::{Clock, Millis};
 use crate::fault::{Effect, Facts};
 use crate::log::{Entry, Told, redacted};
 use crate::policy::ErrorShape;
-use crate::route::Route;
+use crate::route::{FdiCall, Route};
 use crate::signature::sha256_hex;
 use crate::wire::{BatchAnswer, ListAnswer, Refusal};
 use crate::world::World;
-use crate::{batch, falsify, iam, sign_in};
+use crate::{batch, corrupt_responses, iam, sign_in};
 
 /// Largest body the gateway takes.
 pub(crate) const MAX_BODY: usize = 12 * 1024 * 1024;
@@ -83,6 +83,8 @@ pub(crate) enum Said {
     Batch(BatchAnswer),
     List(ListAnswer),
     Json(u16, Value),
+    /// 200 without a body.
+    Empty,
     /// 201 with `X-Subject-Token`.
     Token(String, Value),
     Refused(Refusal),
@@ -120,6 +122,15 @@ impl Shared {
         self.changed.subscribe()
     }
 
+    /// Waits while connections are held.
+    pub async fn released(&self) {
+        let mut changes = self.changes();
+        while self.read(|world, _| world.holds_connections) {
+            // The sender lives in `self`, so it can't be gone.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// Logs a request. `None` when connections are refused at present.
     pub fn arrive(&self, request: Request<Bytes>) -> Option<Arrival> {
         let (parts, body) = request.into_parts();
@@ -134,8 +145,8 @@ impl Shared {
         }
         let route = Route::of(&parts.method, parts.uri.path());
         let (action, ids) = match &route {
-            Route::Batch { .. } => batch::peek(&body),
-            Route::Show { task, .. } => (None, vec![Arc::from(task.as_str())]),
+            Route::Fdi { call: FdiCall::Batch, .. } => batch::peek(&body),
+            Route::Fdi { call, .. } => (None, call.task().map(Arc::from).into_iter().collect()),
             _ => (None, Vec::new()),
         };
         let identity = if route == Route::Token { iam::claimed(&body) } else { sign_in::claimed(&headers) };
@@ -152,12 +163,11 @@ impl Shared {
                 instance: instance.as_deref(),
                 action,
                 ids: &ids,
+                identity: &identity,
             };
-            let effects: Vec<(u64, Effect)> = world
-                .faults
-                .iter_mut()
-                .filter_map(|fault| fault.strikes(facts).then(|| (fault.id, fault.fault.effect.clone())))
-                .collect();
+            let strikes = world.faults.iter_mut().map(|fault| (fault.id, fault.strike(facts, now)));
+            let effects: Vec<(u64, Effect)> =
+                strikes.filter_map(|(id, effect)| effect.map(|effect| (id, effect))).collect();
             let delay_ms = effects
                 .iter()
                 .map(|(_, effect)| if let Effect::Delay { before_ms, .. } = effect { *before_ms } else { 0 })
@@ -209,15 +219,13 @@ impl Shared {
                 let mut said = arrival.perform(world, now, &mut acted);
                 for (_, effect) in &arrival.effects {
                     match &mut said {
-                        Said::Batch(answer) => falsify::batch(answer, effect),
-                        Said::List(answer) => falsify::list(answer, effect),
-                        Said::Json(..) | Said::Token(..) | Said::Refused(_) => {}
+                        Said::Batch(answer) => corrupt_responses::corrupt_batch(answer, effect),
+                        Said::List(answer) => corrupt_responses::corrupt_list(answer, effect),
+                        Said::Json(..) | Said::Empty | Said::Token(..) | Said::Refused(_) => {}
                     }
                 }
                 let listed = match &said {
-                    Said::List(list) if self.record_lists => {
-                        list.entities.iter().map(|task| (task.task_id.clone(), task.status == 1)).collect()
-                    }
+                    Said::List(list) if self.record_lists => arrival.shown(list),
                     _ => Vec::new(),
                 };
                 let entry = world.entry_mut(arrival.seq);
@@ -254,12 +262,20 @@ impl Arrival {
         self.parts.uri.query().unwrap_or_default()
     }
 
+    /// What a list says of each task, for the log; not of those whose state nobody could read from it.
+    fn shown(&self, list: &ListAnswer) -> Vec<(Arc<str>, bool)> {
+        let obscured = |id: &str| self.effects.iter().any(|(_, effect)| effect.obscures_state_of(id));
+        let readable = list.entities.iter().filter(|task| !task.of_crowd && !obscured(&task.task_id));
+        readable.map(|task| (Arc::clone(&task.task_id), task.status == 1)).collect()
+    }
+
     fn response(&self, said: Said, shape: ErrorShape) -> Response<Bytes> {
         let mut token = None;
         let (status, body) = match said {
             Said::Batch(answer) => (200, serde_json::to_vec(&answer)),
-            Said::List(answer) => (200, serde_json::to_vec(&answer)),
+            Said::List(answer) => (200, corrupt_responses::list_body(&answer, &self.effects)),
             Said::Json(status, body) => (status, serde_json::to_vec(&body)),
+            Said::Empty => (200, Ok(Vec::new())),
             Said::Token(value, body) => {
                 token = Some(value);
                 (201, serde_json::to_vec(&body))

@@ -28,6 +28,8 @@ pub(crate) struct Token {
     pub issued_at: Millis,
     pub expires_at: Millis,
     pub revoked: bool,
+    /// Its user may list but not call.
+    pub read_only: bool,
 }
 
 /// An access key.
@@ -41,6 +43,9 @@ pub struct AccessKey {
     /// The project IDs it opens; empty: all.
     #[serde(default)]
     pub projects: Vec<String>,
+    /// It may list and show, but not start, stop or run: 403 APIGW.0302, or 400 ROMA.1006.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// An access key as the gateway holds it.
@@ -96,6 +101,9 @@ pub struct User {
     /// The project IDs it may have tokens for; empty: all.
     #[serde(default)]
     pub projects: Vec<String>,
+    /// Its tokens may list and show, but not start, stop or run.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 impl User {
@@ -107,11 +115,19 @@ impl User {
             password: password.to_owned(),
             state: UserState::Active,
             projects: Vec::new(),
+            read_only: false,
         }
     }
 }
 
-/// What a signed-in caller may do.
+/// A caller who has signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub scope: Scope,
+    pub read_only: bool,
+}
+
+/// The projects in which a caller may act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Scope {
     All,
@@ -123,9 +139,12 @@ pub(crate) enum Scope {
 /// Why a sign-in is refused, before it is put in the words of the gateway or of ROMA.
 enum Bad {
     Missing,
-    Wrong(String),
+    Wrong(&'static str),
     Expired,
 }
+
+/// The gateway masks the access key.
+const UNKNOWN_KEY: Bad = Bad::Wrong("Get secretKey failed,ak:******,err:ak not exist");
 
 fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
     headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
@@ -159,46 +178,56 @@ pub(crate) fn claimed(headers: &[(String, String)]) -> Identity {
     }
 }
 
-/// Checks who is asking.
+/// Checks who is asking. `accepted_keys` are the only access keys that the instance accepts, if it has
+/// such a list; the others are unknown there.
 pub(crate) fn sign_in(
     world: &mut World,
     request: &Signed<'_>,
+    accepted_keys: Option<&[String]>,
     policies: &Policies,
     now: Millis,
-) -> Result<Scope, Refusal> {
-    let scope = match Credential::of(request.headers) {
+) -> Result<Caller, Refusal> {
+    let caller = match Credential::of(request.headers) {
         Credential::None => Err(Bad::Missing),
         Credential::Token(_) if policies.sign_in == SignIn::AccessKey => {
-            Err(Bad::Wrong("token authentication is not supported".into()))
+            Err(Bad::Wrong("token authentication is not supported"))
         }
         Credential::Token(token) => check_token(world, token, now),
         Credential::Signature(_) if policies.sign_in == SignIn::Token => {
-            Err(Bad::Wrong("AK/SK authentication is not supported".into()))
+            Err(Bad::Wrong("AK/SK authentication is not supported"))
         }
-        Credential::Signature(authorization) => check_key(world, request, &authorization, now),
+        Credential::Signature(authorization) => match accepted_keys {
+            Some(keys) if !keys.contains(&authorization.access) => Err(UNKNOWN_KEY),
+            _ => check_key(world, request, &authorization, now),
+        },
     };
-    scope.map_err(|bad| refusal(bad, policies))
+    caller.map_err(|bad| refusal(bad, policies))
 }
 
 /// Checks that the caller may act in a project.
-pub(crate) fn permit(scope: &Scope, project: &str, policies: &Policies) -> Result<(), Refusal> {
-    let permitted = match scope {
+pub(crate) fn authorize_project(scope: &Scope, project: &str, policies: &Policies) -> Result<(), Refusal> {
+    let authorized = match scope {
         Scope::All => true,
         Scope::Projects(projects) => projects.iter().any(|p| p == project),
         Scope::Account => false,
     };
-    if permitted {
-        return Ok(());
+    match (authorized, policies.sign_in_errors, policies.wrong_project) {
+        (true, ..) => Ok(()),
+        (false, SignInErrors::Gateway, WrongProject::Fdi3039) => Err(wrong_project()),
+        (false, SignInErrors::Roma, _) | (false, _, WrongProject::Apigw0302) => Err(not_authorized(policies)),
     }
-    Err(match (policies.sign_in_errors, policies.wrong_project) {
-        (SignInErrors::Roma, _) => {
+}
+
+/// The caller is known but may not do this.
+pub(crate) fn not_authorized(policies: &Policies) -> Refusal {
+    match policies.sign_in_errors {
+        SignInErrors::Roma => {
             Refusal::fdi(400, "ROMA.1006", "You do not have the permissions required to perform this operation.")
         }
-        (SignInErrors::Gateway, WrongProject::Fdi3039) => wrong_project(),
-        (SignInErrors::Gateway, WrongProject::Apigw0302) => {
+        SignInErrors::Gateway => {
             Refusal::gateway(403, "APIGW.0302", "The IAM user is not authorized to access the API.")
         }
-    })
+    }
 }
 
 pub(crate) fn wrong_project() -> Refusal {
@@ -213,17 +242,18 @@ fn refusal(bad: Bad, policies: &Policies) -> Refusal {
         (SignInErrors::Roma, Bad::Missing) => Refusal::fdi(400, "ROMA.1000", "No token is available in the request."),
         (SignInErrors::Roma, _) => Refusal::fdi(400, "ROMA.1002", "Incorrect token in the request."),
         (SignInErrors::Gateway, Bad::Missing) => incorrect("x-auth-token not found"),
-        (SignInErrors::Gateway, Bad::Wrong(detail)) => incorrect(&detail),
+        (SignInErrors::Gateway, Bad::Wrong(detail)) => incorrect(detail),
         (SignInErrors::Gateway, Bad::Expired) => Refusal::gateway(401, "APIGW.0307", "The token must be updated."),
     }
 }
 
-fn check_token(world: &World, token: &str, now: Millis) -> Result<Scope, Bad> {
-    let token = world.tokens.get(token).ok_or_else(|| Bad::Wrong("decrypt token fail".into()))?;
+fn check_token(world: &World, token: &str, now: Millis) -> Result<Caller, Bad> {
+    let token = world.tokens.get(token).ok_or(Bad::Wrong("decrypt token fail"))?;
     if token.revoked || token.expires_at <= now {
         return Err(Bad::Expired);
     }
-    Ok(token.project.clone().map_or(Scope::Account, |project| Scope::Projects(vec![project])))
+    let scope = token.project.clone().map_or(Scope::Account, |project| Scope::Projects(vec![project]));
+    Ok(Caller { scope, read_only: token.read_only })
 }
 
 fn check_key(
@@ -231,25 +261,24 @@ fn check_key(
     request: &Signed<'_>,
     authorization: &Authorization,
     now: Millis,
-) -> Result<Scope, Bad> {
+) -> Result<Caller, Bad> {
     let date = header(request.headers, "x-sdk-date").unwrap_or_default();
     let security_token = header(request.headers, "x-security-token");
-    let access = &authorization.access;
-    let Some(held) = world.keys.get_mut(access) else {
-        return Err(Bad::Wrong(format!("Get secretKey failed,ak:{access},err:ak not exist")));
-    };
+    let held = world.keys.get_mut(&authorization.access).ok_or(UNKNOWN_KEY)?;
     if now < held.locked_until {
-        return Err(Bad::Wrong("AK access failed to reach the limit,forbidden.".into()));
+        return Err(Bad::Wrong("AK access failed to reach the limit,forbidden."));
     }
     let date_is_signed = authorization.signed_headers.iter().any(|name| name.eq_ignore_ascii_case("x-sdk-date"));
-    let verdict = if held.key.security_token.as_deref() != security_token {
+    let key = &held.key;
+    let verdict = if key.security_token.as_deref() != security_token {
         Err("decrypt token fail")
-    } else if !date_is_signed || !request.is_signed_with(&held.key.secret, date, authorization) {
+    } else if !date_is_signed || !request.is_signed_with(&key.secret, date, authorization) {
         Err("verify aksk signature fail")
     } else if sdk_date(date).is_none_or(|date| (date - now).abs() > MAX_SKEW) {
         Err("calc ak sk signature fail:signature expired")
     } else {
-        Ok(if held.key.projects.is_empty() { Scope::All } else { Scope::Projects(held.key.projects.clone()) })
+        let scope = if key.projects.is_empty() { Scope::All } else { Scope::Projects(key.projects.clone()) };
+        Ok(Caller { scope, read_only: key.read_only })
     };
     if verdict.is_ok() {
         held.failures = 0;
@@ -260,7 +289,7 @@ fn check_key(
             held.locked_until = now + LOCK;
         }
     }
-    verdict.map_err(|detail| Bad::Wrong(detail.into()))
+    verdict.map_err(Bad::Wrong)
 }
 
 /// `YYYYMMDDTHHMMSSZ`.

@@ -78,6 +78,11 @@ impl Caller {
         self.send("GET", &Self::path(rest), "")
     }
 
+    /// A POST without a body.
+    pub fn post(&self, rest: &str) -> Answer {
+        self.send("POST", &Self::path(rest), "")
+    }
+
     pub fn batch<T: AsRef<str>>(&self, action: &str, ids: &[T]) -> Answer {
         let list: Vec<Value> = ids.iter().map(|id| json!({"task_id": id.as_ref()})).collect();
         self.raw_batch(&json!({"action_id": action, "list": list}).to_string())
@@ -112,12 +117,28 @@ impl Caller {
     ) -> Answer {
         let mut headers = vec![("host".to_owned(), "roma.test".to_owned()), ("x-sdk-date".to_owned(), date.to_owned())];
         headers.extend(further.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        self.send_signed(("GET", target, ""), (access, secret, date), headers)
+    }
+
+    /// Sends a request signed with an access key at [`DATE`].
+    pub fn signed(&self, method: &str, target: &str, access: &str, secret: &str, body: &str) -> Answer {
+        let headers = vec![("host".to_owned(), "roma.test".to_owned()), ("x-sdk-date".to_owned(), DATE.to_owned())];
+        self.send_signed((method, target, body), (access, secret, DATE), headers)
+    }
+
+    /// Signs all these headers and sends them with the signature.
+    fn send_signed(
+        &self,
+        (method, target, body): (&str, &str, &str),
+        (access, secret, date): (&str, &str, &str),
+        mut headers: Vec<(String, String)>,
+    ) -> Answer {
         headers.sort();
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let signed = Signed { method: "GET", path, query, headers: &headers, body: b"" };
+        let signed = Signed { method, path, query, headers: &headers, body: body.as_bytes() };
         let authorization = signed.authorize(access, secret, date, &names).unwrap();
         headers.push(("authorization".to_owned(), authorization));
-        self.send_with("GET", target, &headers, "")
+        self.send_with(method, target, &headers, body)
     }
 }

@@ -4,11 +4,15 @@
 mod batches;
 mod caller;
 mod control;
+mod corrupt_lists;
 mod faults;
 mod iam;
 mod lists;
+mod monitor;
 mod program;
 mod readme;
+mod runs;
 mod sign_in;
 mod sockets;
+mod throttling;
 mod waiting;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fdi_simulator::{
-    Action, Certificate, Clock, Effect, InstanceHandle, Operation, Options, Preset, Simulator, Trigger,
+    Action, Blackhole, Certificate, Clock, Effect, InstanceHandle, Operation, Options, Preset, Simulator, Trigger,
 };
 use serde_json::json;
 
@@ -162,6 +162,41 @@ async fn while_connections_are_refused_the_control_listener_still_answers() {
     assert_eq!(answer.status(), 200);
     assert_eq!(live.list().await.unwrap().status(), 200);
     assert_eq!(live.instance.list_calls().len(), 2);
+}
+
+#[tokio::test]
+async fn held_connections_and_requests_get_nothing_and_are_served_when_released() {
+    let control = Some("127.0.0.1:0".parse().unwrap());
+    let options = Options { listen_control: control, ..Options::default() };
+    let live = Live::start(options.tls(Certificate::Right)).await;
+    assert_eq!(live.list().await.unwrap().status(), 200);
+    let url = format!("{}/_sim/connections", live.sim.control_url().unwrap());
+    let hold = |hold: bool| live.client.put(&url).json(&json!({"hold": hold})).send();
+    assert_eq!(hold(true).await.unwrap().status(), 200);
+    let short = Duration::from_millis(200);
+    let (plain, tls) = (live.sim.url(), live.sim.https_url().unwrap());
+    // On the open connection, on a new one, and in a TLS handshake.
+    let on_a_new_one = Live { client: client(None), ..Live::start(Options::default()).await };
+    for request in [live.request(&plain, None), on_a_new_one.request(&plain, None), live.request(&tls, None)] {
+        assert!(request.timeout(short).send().await.unwrap_err().is_timeout());
+    }
+    assert_eq!(live.instance.list_calls().len(), 1, "nothing has arrived");
+    let patient = tokio::spawn(live.request(&plain, None).send());
+    assert_eq!(hold(false).await.unwrap().status(), 200);
+    assert_eq!(patient.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn connecting_to_a_blackhole_hangs() {
+    let blackhole = Blackhole::open().await.unwrap();
+    let request = client(None).get(blackhole.url()).timeout(Duration::from_millis(500));
+    let error = request.send().await.unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(blackhole.address()))
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]
