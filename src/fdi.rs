@@ -1,4 +1,7 @@
 //! The FDI client: everything about the service, nothing about Kubernetes.
+//!
+//! Its messages are written for the users of the two kinds, so they name `FdiInstance` fields,
+//! Secret keys and flags of the operator: whoever reads one must know what to do.
 
 mod api;
 mod auth;
@@ -24,7 +27,7 @@ mod wire;
 #[cfg(test)]
 pub use api::Refusal;
 pub use api::{BatchResponse, FdiApi, Outcome};
-pub use auth::{Fingerprint, SignIn};
+pub use auth::sign_in::{Fingerprint, SignIn};
 pub use batch::{BATCH_MAX, Batch};
 pub use connect::{Connection, Fdi, FdiConfig, Identity};
 pub use endpoint::{InvalidPattern, Location, is_dns_label};

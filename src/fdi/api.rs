@@ -1,4 +1,4 @@
-//! One FDI instance in the operator's words: what can be asked of it, and what comes back.
+//! The interface of one FDI instance: what can be requested, and what comes back.
 
 use futures::future::BoxFuture;
 
@@ -10,11 +10,11 @@ use crate::fdi::task::{Task, TaskId};
 /// What became of one task ID in a batch call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Listed under `success`. Not yet settled: only a later observation says that.
+    /// Listed under `success`. Only a later observation shows that the task has settled.
     Accepted,
     /// Listed under `failure`, with the service's code and message.
     Refused(Refusal),
-    /// The answer was lost or made no sense for this ID: observe, then decide.
+    /// The response was lost or malformed for this ID: observe, then decide.
     Unknown,
 }
 
@@ -22,13 +22,15 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub code: String,
-    /// The service's message and, where known, the cure.
+    /// The service's message and, where known, the remedy.
     pub message: String,
-    /// True when trying again soon cannot help (no schedule plan, no such task, invalid).
+    /// True when a retry cannot help until somebody changes something (no schedule plan, no such
+    /// task).
     pub permanent: bool,
 }
 
-/// The answer to a batch call: exactly one outcome for each ID of the batch, in the batch's order.
+/// The response to a batch call: exactly one outcome for each ID of the batch, in the batch's
+/// order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchResponse {
     pub outcomes: Vec<(TaskId, Outcome)>,
@@ -43,14 +45,14 @@ pub trait FdiApi: Send + Sync + std::fmt::Debug {
     /// Any class but [`Class::Split`] and [`Class::SplitOnce`]: list calls never split.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Task>, CallError>>;
 
-    /// Waits for a slot to send one batch call in: a place among the calls in flight and a token of the
-    /// rate limit. Acquired before the call is chosen, so that what is sent is what is wanted at that
-    /// moment. Dropping the future or the slot gives the place back.
+    /// Waits for a slot to send one batch call in: one of the permitted calls in flight, and the
+    /// rate limit's next opportunity. Acquire it before choosing the call, so that what is sent is
+    /// what is wanted at that moment. Dropping the future or the slot releases it.
     fn acquire(&self) -> BoxFuture<'_, Slot>;
 
-    /// Sends one batch. After an error of class [`Class::Unavailable`] the outcome of every ID is unknown.
+    /// Sends one batch. After an error of class [`Class::Unavailable`] every outcome is unknown.
     ///
     /// # Errors
-    /// When the batch as a whole got no answer per task.
+    /// When the response says nothing about the single tasks.
     fn start_or_stop<'a>(&'a self, slot: Slot, batch: &'a Batch) -> BoxFuture<'a, Result<BatchResponse, CallError>>;
 }

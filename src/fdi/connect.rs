@@ -1,12 +1,12 @@
-//! From an instance's description to a client: one [`Fdi`] a process, one [`FdiApi`] an instance and sign-in.
+//! Connects to instances: one [`Fdi`] for the process, one [`FdiApi`] for each instance and
+//! sign-in.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fdi::api::FdiApi;
-use crate::fdi::auth::SignIn;
-use crate::fdi::auth::circuit_breaker::{CircuitBreakers, CircuitKey};
+use crate::fdi::auth::sign_in::SignIn;
+use crate::fdi::auth::{CredentialKey, Credentials};
 use crate::fdi::endpoint::{AllowList, Endpoint, InvalidPattern, Location};
 use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::http::HttpFdi;
@@ -17,12 +17,13 @@ use crate::fdi::rate_limit::RequestLimiter;
 /// How the process talks to FDI and IAM.
 #[derive(Debug, Clone)]
 pub struct FdiConfig {
-    /// Endpoints that are allowed beside the public cloud's: `https://host[:port]`, a `*` is one label of the host.
+    /// Endpoints that are allowed besides those of the public cloud: `https://host[:port]`, where
+    /// `*` stands for one label of the host.
     pub allowed_endpoints: Vec<String>,
-    /// Allows single_line http and this machine itself. For trying things out.
+    /// Allows plain http and loopback addresses. For simulators.
     pub allow_insecure: bool,
     pub connect_timeout: Duration,
-    /// From sending a request to the last byte of its answer.
+    /// From sending a request to the last byte of its response.
     pub request_timeout: Duration,
     pub user_agent: String,
 }
@@ -45,13 +46,13 @@ pub struct Connection {
     pub location: Location,
     pub project_id: String,
     pub instance_id: String,
-    /// URL of IAM; where it is missing it follows from `place`.
+    /// URL of IAM; derived from `location` where it is missing.
     pub iam_endpoint: Option<String>,
-    /// PEM certificates of authorities that are trusted beside the system's.
+    /// PEM certificates of authorities that are trusted besides the system's.
     pub ca_bundle: Option<String>,
 }
 
-/// Which ROMA Connect instance this is, however its endpoint was spelled.
+/// Which ROMA Connect instance this is, whichever way its endpoint is spelled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     endpoint: Endpoint,
@@ -59,20 +60,8 @@ pub struct Identity {
     instance_id: String,
 }
 
-impl Identity {
-    /// The endpoint in its normal form, `https://host[:port]`.
-    pub fn endpoint(&self) -> &str {
-        self.endpoint.as_str()
-    }
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "instance {} of project {} at {}", self.instance_id, self.project_id, self.endpoint)
-    }
-}
-
-/// What all instances share: the allow-list, the HTTP clients, and what is known about credentials. Cheap to clone.
+/// What all instances share: the allow-list, the HTTP clients, and what is known about credentials.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Fdi(Arc<Shared>);
 
@@ -80,14 +69,14 @@ pub struct Fdi(Arc<Shared>);
 struct Shared {
     allowed: AllowList,
     clients: Clients,
-    breakers: CircuitBreakers,
+    credentials: Credentials,
 }
 
 impl Fdi {
     /// # Errors
     /// When a pattern of `allowed_endpoints` cannot be used.
     pub fn new(config: FdiConfig) -> Result<Self, InvalidPattern> {
-        // reqwest takes the process' TLS provider. Whoever installed one before us is welcome to it.
+        // reqwest takes the process-wide TLS provider; one that is installed already stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let settings = ClientSettings {
             connect_timeout: config.connect_timeout,
@@ -97,7 +86,7 @@ impl Fdi {
         Ok(Self(Arc::new(Shared {
             allowed: AllowList::new(&config.allowed_endpoints, config.allow_insecure)?,
             clients: Clients::new(settings),
-            breakers: CircuitBreakers::default(),
+            credentials: Credentials::default(),
         })))
     }
 
@@ -113,11 +102,12 @@ impl Fdi {
         })
     }
 
-    /// A client for the instance. Sends nothing yet, and is cheap enough to be made anew for every pass: connections,
-    /// tokens and what is known of the credential are kept by `self`, the rate by `limits`.
+    /// A client for the instance. Sends nothing yet and is cheap to create: `self` keeps
+    /// connections, tokens and what is known about the credential, and `limiter` keeps the rate.
     ///
     /// # Errors
-    /// Class `Config` when an endpoint is not allowed, an ID cannot be one, or `ca_bundle` is not PEM.
+    /// Class `Config` when an endpoint is not allowed, an ID cannot be one, or `ca_bundle` is not
+    /// PEM.
     pub fn connect(
         &self,
         connection: &Connection,
@@ -134,11 +124,11 @@ impl Fdi {
         };
         let site = match (&sign_in, &iam) {
             (SignIn::Password { .. }, Some(iam)) => iam.site().to_owned(),
-            // A token is for one project of one region, and no number of refusals locks it.
+            // A token is valid for one project of one region, and no number of refusals locks it.
             (SignIn::Token(_), _) => format!("{} {}", identity.endpoint, identity.project_id),
             _ => identity.endpoint.site().to_owned(),
         };
-        let breaker = self.0.breakers.get(CircuitKey { site, fingerprint: sign_in.fingerprint() });
+        let credential = self.0.credentials.get(CredentialKey { site, fingerprint: sign_in.fingerprint() });
         Ok(Arc::new(HttpFdi {
             client: self.0.clients.client(connection.ca_bundle.as_deref())?,
             endpoint: identity.endpoint,
@@ -147,15 +137,15 @@ impl Fdi {
             redactor: sign_in.redactor(),
             sign_in,
             iam,
-            breaker,
+            credential,
             limiter: Arc::clone(limiter),
             observer,
         }))
     }
 }
 
-/// The API definition allows 1–64 characters. IDs are percent-encoded into the path, where dots alone would still lead
-/// out of it.
+/// The API definition allows 1–64 characters. IDs are percent-encoded into the path, where dots
+/// alone would still lead out of it.
 fn usable_id<'a>(field: &str, id: &'a str) -> Result<&'a str, CallError> {
     let usable = (1..=64).contains(&id.len()) && id.chars().any(|c| c != '.');
     usable.then_some(id).ok_or_else(|| {

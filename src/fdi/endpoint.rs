@@ -7,8 +7,8 @@ use url::{Host, Url};
 
 use crate::fdi::error::{CallError, Cause, Class};
 
-/// Hosts that are allowed without configuration. `*` is exactly one DNS label: a wider pattern would cover names that
-/// customers of the cloud can choose.
+/// Hosts that are allowed without configuration. `*` is exactly one DNS label: a wider pattern
+/// would cover names that customers of the cloud can choose.
 const DEFAULT_PATTERNS: [&str; 4] = [
     "https://roma.*.myhuaweicloud.com",
     "https://iam.myhuaweicloud.com",
@@ -16,7 +16,7 @@ const DEFAULT_PATTERNS: [&str; 4] = [
     "https://iam.eu-west-101.myhuaweicloud.eu",
 ];
 
-/// Domains of the public cloud, whose regions share their users and keys.
+/// Domains of the public cloud, whose regions share users and keys.
 const CLOUD_SITES: [&str; 2] = [".myhuaweicloud.com", ".myhuaweicloud.eu"];
 
 /// Where an instance is: a region of the public cloud, or an endpoint's URL.
@@ -26,10 +26,10 @@ pub enum Location {
     Endpoint(String),
 }
 
-/// An allowed origin in its normal form: `scheme://host[:port]`, lower case, without default port, trailing dot or slash.
-/// Two spellings of one endpoint are equal.
+/// An allowed origin in its normal form: `scheme://host[:port]` in lower case, without default
+/// port, trailing dot or slash. Two spellings of one endpoint are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     origin: String,
     host: String,
     port: u16,
@@ -47,14 +47,15 @@ pub struct InvalidPattern {
 
 /// The endpoints that credentials may be sent to.
 #[derive(Debug, Clone)]
-pub(crate) struct AllowList {
+pub struct AllowList {
     patterns: Vec<Endpoint>,
     allow_insecure: bool,
 }
 
 impl Endpoint {
-    /// Reads and normalizes `text`. Path prefixes are refused: signatures cover the path, and a gateway that adds one
-    /// breaks them; and so is everything else beside scheme, host and port.
+    /// Reads and normalizes `text`. Path prefixes are refused, because signatures cover the path
+    /// and a gateway that adds one breaks them; so is everything else besides scheme, host and
+    /// port.
     fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text).map_err(|_| "it is not a URL such as https://roma.example.com")?;
         let https = match url.scheme() {
@@ -90,21 +91,21 @@ impl Endpoint {
     }
 
     /// `scheme://host[:port]`.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.origin
     }
 
     /// `host[:port]` as the `Host` header has it.
-    pub(crate) fn authority(&self) -> &str {
+    pub fn authority(&self) -> &str {
         self.origin.split_once("://").map_or(&self.origin, |(_, authority)| authority)
     }
 
-    /// Whose users and keys are context for here: the public cloud as a whole, or this very origin.
-    pub(crate) fn site(&self) -> &str {
+    /// Whose users and keys sign in here: those of the public cloud as a whole, or of this origin.
+    pub fn site(&self) -> &str {
         CLOUD_SITES.into_iter().find(|site| self.host.ends_with(site)).unwrap_or(&self.origin)
     }
 
-    /// Whether `self`, read as a pattern, covers `endpoint`: label by label, `*` for any one.
+    /// Whether `self`, read as a pattern, covers `endpoint` label by label.
     fn covers(&self, endpoint: &Self) -> bool {
         let (mut pattern, mut labels) = (self.host.split('.'), endpoint.host.split('.'));
         self.https == endpoint.https
@@ -135,22 +136,23 @@ fn is_this_machine_v6(address: Ipv6Addr) -> bool {
 }
 
 impl AllowList {
-    /// The defaults and `extra` patterns: `https://host[:port]`, where a label of the host may be `*`. With
-    /// `allow_insecure` the machine itself is allowed (any scheme and port), and patterns may be single_line `http://`.
+    /// The defaults and the `extra` patterns: `https://host[:port]`, where a label of the host may
+    /// be `*`. With `allow_insecure`, loopback is allowed (any scheme and port), and so are
+    /// `http://` patterns.
     ///
     /// # Errors
-    /// [`InvalidPattern`] for a pattern that could never match, or matches more than one label with `*`.
-    pub(crate) fn new(extra: &[String], allow_insecure: bool) -> Result<Self, InvalidPattern> {
+    /// [`InvalidPattern`] for a pattern that can never match, or whose `*` is not a single label.
+    pub fn new(extra: &[String], allow_insecure: bool) -> Result<Self, InvalidPattern> {
         let patterns = DEFAULT_PATTERNS.into_iter().chain(extra.iter().map(String::as_str));
         let patterns = patterns.map(|text| pattern(text, allow_insecure)).collect::<Result<_, _>>()?;
         Ok(Self { patterns, allow_insecure })
     }
 
-    /// The endpoint of the instance at `place`.
+    /// The endpoint of the instance at `location`.
     ///
     /// # Errors
-    /// `EndpointNotAllowed`, with what is allowed.
-    pub(crate) fn roma(&self, location: &Location) -> Result<Endpoint, CallError> {
+    /// `EndpointNotAllowed`, with the allowed endpoints.
+    pub fn roma(&self, location: &Location) -> Result<Endpoint, CallError> {
         match location {
             Location::Region(region) => {
                 let region = label(region)?;
@@ -160,11 +162,11 @@ impl AllowList {
         }
     }
 
-    /// The IAM endpoint for an instance at `place`, unless `iam_endpoint` names another.
+    /// The IAM endpoint for an instance at `location`, unless `iam_endpoint` names another one.
     ///
     /// # Errors
-    /// `EndpointNotAllowed`; also when `place` is an endpoint from which no IAM endpoint follows.
-    pub(crate) fn iam(&self, location: &Location, iam_endpoint: Option<&str>) -> Result<Endpoint, CallError> {
+    /// `EndpointNotAllowed`; also when no IAM endpoint can be derived from `location`.
+    pub fn iam(&self, location: &Location, iam_endpoint: Option<&str>) -> Result<Endpoint, CallError> {
         if let Some(endpoint) = iam_endpoint {
             return self.check("iamEndpoint", endpoint);
         }
@@ -177,7 +179,7 @@ impl AllowList {
             }
         };
         match region.as_deref() {
-            // The one region in a domain of its own, and the one ROMA region without an IAM of its own.
+            // The one region in a domain of its own, and the one without an IAM of its own.
             Some("eu-west-101") => self.check("region", "https://iam.eu-west-101.myhuaweicloud.eu"),
             Some("ru-northwest-2") => self.check("region", "https://iam.myhuaweicloud.com"),
             Some(region) => self.check("region", &format!("https://iam.{region}.myhuaweicloud.com")),
@@ -254,7 +256,7 @@ fn label(region: &str) -> Result<String, CallError> {
     Err(not_allowed(&format!("region {shown} cannot be used: it must be a name such as cn-north-4.")))
 }
 
-/// What somebody wrote, for a message; a password in it is not repeated.
+/// What a user wrote, quoted for a message; a password in it is not repeated.
 fn shown(text: &str) -> String {
     let text = match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => format!("{}://***{}", &text[..scheme], &text[at..]),

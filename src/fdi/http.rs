@@ -13,44 +13,44 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
 use crate::fdi::api::{BatchResponse, FdiApi};
-use crate::fdi::auth::SignIn;
+use crate::fdi::auth::Credential;
 use crate::fdi::auth::access_key::{Parts, encoded};
-use crate::fdi::auth::circuit_breaker::{CircuitBreaker, authenticates};
+use crate::fdi::auth::circuit_breaker::authenticates;
 use crate::fdi::auth::password::{self, Token, TokenCache};
-use crate::fdi::auth::{AUTH_TOKEN, secret_header};
+use crate::fdi::auth::sign_in::{AUTH_TOKEN, SignIn, secret_header};
 use crate::fdi::batch::Batch;
-use crate::fdi::batch_response::answer;
+use crate::fdi::batch_response::parse_response;
 use crate::fdi::classify::{RequestContext, classify, malformed_response, request_id};
 use crate::fdi::endpoint::Endpoint;
 use crate::fdi::error::{CallError, Class};
 use crate::fdi::observer::{Operation, RequestObserver};
 use crate::fdi::rate_limit::{RequestLimiter, Slot};
 use crate::fdi::task::Task;
-use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, Page, page};
+use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, Page, parse_page};
 use crate::fdi::text::Redactor;
 use crate::fdi::transport::{HttpResponse, exchange};
 use crate::fdi::wire::operate_tasks;
 
-/// As the official SDK sends it: with a character set where there is a body.
+/// As the official SDK sends them: with a character set where there is a body.
 const JSON: &str = "application/json";
 const JSON_UTF8: &str = "application/json;charset=utf-8";
 
-/// A list whose pages do not fit together is read once more before it counts as failed.
+/// How often a list is read while its pages are inconsistent.
 const LIST_TRIES: usize = 2;
 
 /// One FDI instance, signed in.
-pub(crate) struct HttpFdi {
-    pub(crate) client: reqwest::Client,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) project_id: String,
-    pub(crate) instance_id: String,
-    pub(crate) sign_in: SignIn,
-    pub(crate) redactor: Redactor,
+pub struct HttpFdi {
+    pub client: reqwest::Client,
+    pub endpoint: Endpoint,
+    pub project_id: String,
+    pub instance_id: String,
+    pub sign_in: SignIn,
+    pub redactor: Redactor,
     /// Where a password is exchanged for a token.
-    pub(crate) iam: Option<Endpoint>,
-    pub(crate) breaker: Arc<CircuitBreaker>,
-    pub(crate) limiter: Arc<RequestLimiter>,
-    pub(crate) observer: Arc<dyn RequestObserver>,
+    pub iam: Option<Endpoint>,
+    pub credential: Arc<Credential>,
+    pub limiter: Arc<RequestLimiter>,
+    pub observer: Arc<dyn RequestObserver>,
 }
 
 impl fmt::Debug for HttpFdi {
@@ -94,18 +94,18 @@ impl HttpFdi {
         for _ in 0..LIST_TRIES {
             if let Some(listing) = self.list_once().await? {
                 if listing.skipped() > 0 {
-                    tracing::debug!(instance = %self.instance_id, skipped = listing.skipped(), "tasks without a usable ID");
+                    tracing::debug!(instance = %self.instance_id, skipped = listing.skipped(), "skipped tasks without a usable ID");
                 }
                 return Ok(listing.into_tasks());
             }
         }
         Err(CallError::unavailable(
             "ListIncomplete",
-            "The pages of the task list do not fit together: tasks come and go while it is read.",
+            "The pages of the task list are inconsistent: tasks are created or deleted while it is read.",
         ))
     }
 
-    /// All pages; `None` when they do not fit together.
+    /// All pages; `None` when they are inconsistent.
     async fn list_once(&self) -> Result<Option<Listing>, CallError> {
         let path = self.path("tasks");
         let mut listing = Listing::default();
@@ -132,7 +132,7 @@ impl HttpFdi {
             count: 0,
             waited: slot.waited(),
         };
-        self.send(&request, page).await
+        self.send(&request, parse_page).await
     }
 
     async fn send_batch(&self, slot: Slot, batch: &Batch) -> Result<BatchResponse, CallError> {
@@ -147,34 +147,34 @@ impl HttpFdi {
             count: batch.ids().len(),
             waited: slot.waited(),
         };
-        self.send(&request, |context, response| answer(context, batch, response)).await
+        self.send(&request, |context, response| parse_response(context, batch, response)).await
     }
 
-    /// Signs in, sends, and learns from the answer what the credential is worth. A token that IAM gave earlier and that is
-    /// refused now has ended early: it is renewed, once, and that is no refusal of the breaker.
+    /// Signs in, sends, and records in the circuit breaker whether the credential was accepted. A
+    /// cached token that is refused has ended early: it is renewed, once, and counts as no refusal.
     async fn send<T>(
         &self,
         request: &HttpRequest<'_>,
         read: impl Fn(&RequestContext<'_>, &HttpResponse) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
-        let password =
-            matches!(self.sign_in, SignIn::Password { .. }).then(|| self.breaker.password_sign_in(&self.project_id));
+        let cache =
+            matches!(self.sign_in, SignIn::Password { .. }).then(|| self.credential.token_cache(&self.project_id));
         let mut renewed = false;
         loop {
-            let cached = match &password {
-                Some(sign_in) => Some(self.token(sign_in).await?),
+            let cached = match &cache {
+                Some(cache) => Some(self.token(cache).await?),
                 None => None,
             };
-            let admission = self.breaker.admit().await?;
+            let admission = self.credential.breaker.admit().await?;
             let headers = self.headers(request, cached.as_ref().map(|cached| &cached.token))?;
-            // The service may echo the token of IAM as well, which the Secret does not hold.
+            // The service may also echo IAM's token, which the Secret does not contain.
             let redactor = self.redactor.with(cached.as_ref().map(|cached| &cached.token.value));
             let mut outcome = self.exchange(request, headers, &redactor, &read).await;
             match &mut outcome {
                 Err(error) if error.class == Class::SignIn => {
                     let mut ended = false;
-                    if let (Some(sign_in), Some(cached)) = (&password, &cached) {
-                        sign_in.forget(&cached.token).await;
+                    if let (Some(cache), Some(cached)) = (&cache, &cached) {
+                        cache.forget(&cached.token).await;
                         ended = !cached.newly_issued && !renewed;
                     }
                     if ended {
@@ -225,12 +225,12 @@ impl HttpFdi {
         Ok(headers)
     }
 
-    /// A token for the project, from memory or from IAM.
-    async fn token(&self, sign_in: &TokenCache) -> Result<password::CachedToken, CallError> {
-        sign_in.token(&self.breaker, || self.ask_iam()).await
+    /// A token for the project, cached or from IAM.
+    async fn token(&self, cache: &TokenCache) -> Result<password::CachedToken, CallError> {
+        cache.token(&self.credential.breaker, || self.request_token()).await
     }
 
-    async fn ask_iam(&self) -> Result<Token, CallError> {
+    async fn request_token(&self) -> Result<Token, CallError> {
         let (SignIn::Password { domain, user, password }, Some(iam)) = (&self.sign_in, &self.iam) else {
             return Err(CallError::unavailable("NoPassword", "There is no password to sign in with."));
         };
@@ -257,7 +257,7 @@ impl HttpFdi {
         self.exchange(&request, headers, &self.redactor, &read).await
     }
 
-    /// One request over the wire, told to the log and the observer.
+    /// One request over the wire, reported to the log and the observer.
     async fn exchange<T>(
         &self,
         request: &HttpRequest<'_>,
@@ -269,7 +269,7 @@ impl HttpFdi {
         let url = format!("{}{}{question}{}", request.endpoint, request.path, request.query);
         let http_request =
             self.client.request(request.verb.clone(), url).headers(headers).body(request.body.clone()).build();
-        // Endpoint, path and query were all made by us.
+        // Endpoint, path and query are our own, so this cannot fail.
         let http_request =
             http_request.map_err(|_| CallError::unavailable("BadRequest", "The request could not be made."))?;
         let sent = Instant::now();

@@ -1,4 +1,4 @@
-//! HTTP clients: the system's roots plus an instance's own `caBundle`, TLS 1.2 or later, no redirects.
+//! HTTP clients: the system's roots and an instance's `caBundle`, TLS 1.2 or later, no redirects.
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -14,23 +14,23 @@ use rustls::CertificateError;
 
 use crate::fdi::error::{CallError, Cause, Class};
 
-/// Most clients with an own bundle that are kept for the next who asks; those in use live on without this.
+/// Most clients with a bundle of their own that are kept for reuse.
 const CLIENTS_MAX: usize = 64;
 
-/// Gateways close idle connections after a minute or so. Ours go first: a call on a connection that is just being closed
-/// is a call whose outcome nobody knows.
+/// Gateways close idle connections after about a minute. The client closes them first: a call on a
+/// connection that is being closed is a call whose outcome nobody knows.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 
-/// How clients are made.
+/// How clients are built.
 #[derive(Debug, Clone)]
-pub(crate) struct ClientSettings {
-    pub(crate) connect_timeout: Duration,
-    pub(crate) request_timeout: Duration,
-    pub(crate) user_agent: String,
+pub struct ClientSettings {
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+    pub user_agent: String,
 }
 
 /// The clients of the process: one for all instances without a `caBundle`, one for each bundle.
-pub(crate) struct Clients {
+pub struct Clients {
     settings: ClientSettings,
     made: Mutex<VecDeque<(Bundle, Client)>>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Clients {
 type Bundle = Option<[u8; 32]>;
 
 impl Clients {
-    pub(crate) fn new(settings: ClientSettings) -> Self {
+    pub fn new(settings: ClientSettings) -> Self {
         Self { settings, made: Mutex::new(VecDeque::new()) }
     }
 
@@ -47,7 +47,7 @@ impl Clients {
     ///
     /// # Errors
     /// `TlsFailed` when `ca_bundle` is not PEM certificates, or the system has no roots.
-    pub(crate) fn client(&self, ca_bundle: Option<&str>) -> Result<Client, CallError> {
+    pub fn client(&self, ca_bundle: Option<&str>) -> Result<Client, CallError> {
         let key = ca_bundle.map(sha256);
         let mut made = self.made.lock();
         if let Some((_, client)) = made.iter().find(|(bundle, _)| *bundle == key) {
@@ -55,7 +55,7 @@ impl Clients {
         }
         let client = self.make(ca_bundle)?;
         if made.len() > CLIENTS_MAX {
-            // The shared client stays, whoever made it when.
+            // The shared client stays, however old it is.
             if let Some(oldest) = made.iter().position(|(bundle, _)| bundle.is_some()) {
                 made.remove(oldest);
             }
@@ -115,8 +115,8 @@ fn failed(code: &str, message: &str) -> CallError {
     CallError::new(Class::Config, Cause::TlsFailed, code, message)
 }
 
-/// The sentence for a connection that TLS refused; `None` when TLS is not the reason.
-pub(crate) fn tls_failure(error: &reqwest::Error, host: &str) -> Option<CallError> {
+/// The error for a failed TLS handshake; `None` when TLS is not the cause.
+pub fn tls_failure(error: &reqwest::Error, host: &str) -> Option<CallError> {
     if !error.is_connect() {
         return None;
     }
@@ -134,7 +134,7 @@ pub(crate) fn tls_failure(error: &reqwest::Error, host: &str) -> Option<CallErro
                 "CertificateForAnotherName",
                 format!("The certificate of {host} is for another name. Check the endpoint's host name."),
             ),
-            // A bad signature is what an authority made anew under its old name leads to.
+            // An authority that was recreated under its old name leads to a bad signature.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => (
                 "CertificateNotTrusted",
                 format!(
@@ -156,7 +156,7 @@ pub(crate) fn tls_failure(error: &reqwest::Error, host: &str) -> Option<CallErro
     Some(failed(code, &message))
 }
 
-/// Finds rustls' own error. An `io::Error` holds it inside, not among its sources.
+/// Finds rustls' own error, which an `io::Error` wraps without naming it as its source.
 fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(found) = error.downcast_ref::<rustls::Error>() {
         return Some(found);

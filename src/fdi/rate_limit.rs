@@ -1,4 +1,5 @@
-//! How fast one instance is talked to: a rate of requests and a number of calls in flight, for lists and calls alike.
+//! Limits the requests to one instance, lists and calls alike: their rate, and how many are in
+//! flight.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -9,15 +10,15 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// The limits of one instance. They outlive sign-ins: a rotated Secret does not make a new burst.
+/// The limits of one instance. They outlive sign-ins: a rotated Secret does not refill the burst.
 pub struct RequestLimiter {
     rate: DefaultDirectRateLimiter,
     in_flight: Arc<Semaphore>,
 }
 
 impl RequestLimiter {
-    /// `requests_per_second` with a burst of as many (at least 2: a list and a call), and at most `max_concurrent_calls`
-    /// at a time. Zero counts as one: an instance that may never be context is suspended, not limited.
+    /// `requests_per_second` with a burst of as many (at least 2: a list and a call), and at most
+    /// `max_concurrent_calls` at a time. Zero counts as one: to send nothing, suspend the instance.
     pub fn new(requests_per_second: u32, max_concurrent_calls: u32) -> Self {
         let rate = NonZeroU32::new(requests_per_second).unwrap_or(NonZeroU32::MIN);
         let burst = rate.max(NonZeroU32::MIN.saturating_add(1));
@@ -28,13 +29,13 @@ impl RequestLimiter {
         }
     }
 
-    /// Waits for a location, then for a token of the rate: a place is the scarcer good, and its queue is first come, first served.
-    pub(crate) async fn acquire(&self) -> Slot {
-        let context = Instant::now();
-        // The semaphore is never closed; if it were, the rate alone would still hold.
+    /// Waits for a place among the requests in flight, first come, first served, then for the rate.
+    pub async fn acquire(&self) -> Slot {
+        let started = Instant::now();
+        // The semaphore is never closed; if it were, the rate would still be limited.
         let permit = Arc::clone(&self.in_flight).acquire_owned().await.ok();
         self.rate.until_ready().await;
-        Slot { _permit: permit, waited: context.elapsed() }
+        Slot { _permit: permit, waited: started.elapsed() }
     }
 }
 
@@ -44,7 +45,7 @@ impl fmt::Debug for RequestLimiter {
     }
 }
 
-/// Slot to send one request; gives its place back when dropped.
+/// Permission to send one request; dropping it releases its place.
 #[derive(Debug)]
 pub struct Slot {
     _permit: Option<OwnedSemaphorePermit>,
@@ -52,7 +53,7 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// How long the slot was waited for.
+    /// How long the request waited for the slot.
     pub fn waited(&self) -> Duration {
         self.waited
     }
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn no_more_calls_than_allowed_are_in_flight_and_a_dropped_turn_gives_its_place_back() {
+    async fn no_more_calls_than_allowed_are_in_flight_and_a_dropped_slot_gives_its_place_back() {
         let limits = RequestLimiter::new(100, 2);
         let first = limits.acquire().await;
         let _second = limits.acquire().await;

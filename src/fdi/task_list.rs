@@ -1,4 +1,5 @@
-//! The complete list of an instance's tasks, out of pages that may shift while they are read.
+//! Assembles the complete list of an instance's tasks from pages that may shift while they are
+//! read.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,31 +11,33 @@ use crate::fdi::text::single_line;
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::{ErrorBody, ListPage};
 
-/// What is context for. The pages of the API disagree whether 999 or 1000 is the most.
-pub(crate) const PAGE_LIMIT: usize = 999;
+/// Requested entries for each page. The API documents disagree whether 999 or 1000 is the maximum.
+pub const PAGE_LIMIT: usize = 999;
 
-/// Most pages of one list. An instance has at most 1,000 tasks; the rest is for services with much smaller pages.
+/// Most pages of one list. An instance has at most 1,000 tasks; more pages are for services that
+/// return much smaller ones.
 const PAGES_MAX: usize = 200;
 
 const NAME_MAX: usize = 256;
 
-/// What one page holds, read as far as it matters.
+/// What one page contains, as far as it is used.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub struct Page {
     total: Option<usize>,
-    /// Entries as the service counts them, those that are skipped included.
+    /// Entries as the service counts them, skipped ones included.
     received: usize,
     tasks: Vec<Task>,
 }
 
 /// Reads one page.
 ///
-/// An entry whose `status` makes no sense makes the whole list malformed_response: left out, its task would look deleted; guessed,
-/// it would look settled. An entry whose ID is none cannot be in any group and is skipped.
+/// An entry with an unknown `status` makes the whole list malformed: left out, its task would look
+/// deleted; guessed, it would look settled. An entry without a usable ID cannot be in any group and
+/// is skipped.
 ///
 /// # Errors
-/// When the answer is an error, with HTTP 200 too, or has no sense.
-pub(crate) fn page(context: &RequestContext<'_>, response: &HttpResponse) -> Result<Page, CallError> {
+/// When the response is an error (HTTP 200 included), or malformed.
+pub fn parse_page(context: &RequestContext<'_>, response: &HttpResponse) -> Result<Page, CallError> {
     if response.status != 200 {
         return Err(classify(context, response));
     }
@@ -70,7 +73,7 @@ pub(crate) fn page(context: &RequestContext<'_>, response: &HttpResponse) -> Res
 
 /// A list while its pages come in.
 #[derive(Debug, Default)]
-pub(crate) struct Listing {
+pub struct Listing {
     tasks: Vec<Task>,
     places: HashMap<TaskId, usize>,
     pages: usize,
@@ -82,28 +85,29 @@ pub(crate) struct Listing {
 
 /// What to do after a page.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// HttpRequest for the page that begins here.
+pub enum Next {
+    /// Request the page that begins here.
     Page(usize),
-    /// All there is.
+    /// The list is complete.
     Complete,
-    /// The pages do not fit together.
+    /// The pages are inconsistent.
     Inconsistent,
 }
 
 impl Listing {
-    /// Takes the page that was context for.
-    pub(crate) fn add(&mut self, page: Page) -> Next {
+    /// Adds the page that was requested last.
+    pub fn add(&mut self, page: Page) -> Next {
         let known = self.tasks.len();
         self.skipped += page.received - page.tasks.len();
-        // A task that came or went between two pages moves others across their border: unseen ones may be missing.
+        // A task that was created or deleted between two pages shifts others across their border,
+        // so tasks may be missing.
         self.shifted |= self.pages > 0 && page.total != self.total;
         self.pages += 1;
         self.received += page.received;
         self.total = page.total;
         for task in page.tasks {
             match self.places.entry(task.id.clone()) {
-                // The later page saw it later.
+                // The later page is more recent.
                 Entry::Occupied(index) => self.tasks[*index.get()] = task,
                 Entry::Vacant(index) => {
                     index.insert(self.tasks.len());
@@ -114,7 +118,7 @@ impl Listing {
         let brought_nothing = page.received == 0 || self.tasks.len() == known && self.skipped == 0;
         match self.total {
             Some(total) if self.received >= total || page.received == 0 => self.is_consistent(total),
-            // Without a total the list ends where nothing new comes.
+            // Without a total the list ends with the first page that brings nothing new.
             None if brought_nothing => Next::Complete,
             _ if self.pages == PAGES_MAX => Next::Inconsistent,
             _ => Next::Page(self.received),
@@ -125,11 +129,11 @@ impl Listing {
         if self.shifted || self.tasks.len() + self.skipped < total { Next::Inconsistent } else { Next::Complete }
     }
 
-    pub(crate) fn skipped(&self) -> usize {
+    pub fn skipped(&self) -> usize {
         self.skipped
     }
 
-    pub(crate) fn into_tasks(self) -> Vec<Task> {
+    pub fn into_tasks(self) -> Vec<Task> {
         self.tasks
     }
 }
@@ -137,14 +141,14 @@ impl Listing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fdi::auth::Method;
+    use crate::fdi::auth::sign_in::Method;
     use crate::fdi::text::Redactor;
     use crate::fdi::{Class, Operation, RunState};
 
     fn read(body: &str) -> Result<Page, CallError> {
         let redactor = Redactor::new(Vec::new());
         let context = RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor };
-        page(&context, &HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() })
+        parse_page(&context, &HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() })
     }
 
     fn entities(ids: std::ops::Range<usize>, total: &str) -> Page {
@@ -218,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_a_sensible_status_makes_the_list_nonsense() {
+    fn an_entry_with_an_unknown_status_makes_the_list_malformed() {
         for status in ["2", "null", r#""?""#, "[1]", "1e99"] {
             let error =
                 read(&format!(r#"{{"total":1,"entities":[{{"task_id":"a","status":{status}}}]}}"#)).unwrap_err();
@@ -228,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_object_with_http_200_is_an_error_and_an_empty_object_nonsense() {
+    fn an_error_object_with_http_200_is_an_error_and_an_empty_object_malformed() {
         assert_eq!(read(r#"{"error_code":"ROMA.1002","error_msg":"x"}"#).unwrap_err().class, Class::SignIn);
         assert_eq!(read(r#"{"error_code":"APIGW.0308"}"#).unwrap_err().class, Class::Throttled);
         assert_eq!(read("{}").unwrap_err().class, Class::Unavailable);

@@ -1,5 +1,5 @@
-//! The client as a whole: against the simulator, against servers that misbehave, and against random bodies.
+//! The client as a whole: against the simulator, misbehaving servers and random bodies.
 
 mod fuzz;
-pub(crate) mod scripted_server;
+pub mod scripted_server;
 mod simulator;

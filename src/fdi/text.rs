@@ -1,13 +1,14 @@
-//! Texts that come from outside, made fit for a status or a log: one line, bounded, without secrets.
+//! Prepares texts from outside for a status or a log: one line, bounded, without secrets.
 
 use std::borrow::Cow;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Shorter values are not looked for: hiding every `a` would make messages unreadable and tell the secret as well.
+/// Shorter values are not redacted: hiding every `a` would garble messages and reveal the secret as
+/// well.
 const SECRET_MIN: usize = 6;
 
-/// `text` on one line without control characters, cut at a character boundary to at most `max` bytes.
+/// `text` on one line without control characters, cut at a character to at most `max` bytes.
 pub fn single_line(text: &str, max: usize) -> String {
     let mut line = String::with_capacity(text.len().min(max));
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
@@ -53,7 +54,8 @@ pub fn listed<T: AsRef<str>>(items: impl IntoIterator<Item = T>, max: usize) -> 
     }
 }
 
-/// The secrets of one sign-in. A server that echoes what it was sent must not get them into a message.
+/// The secrets of one sign-in, which a server may echo and no message may contain.
+#[derive(Debug)]
 pub struct Redactor(Vec<SecretString>);
 
 impl Redactor {
@@ -66,7 +68,7 @@ impl Redactor {
         Self(self.0.iter().chain(secret).cloned().collect())
     }
 
-    /// `text` with every secret replaced. To be called before `text` is cut: half a secret is one too.
+    /// `text` with every secret replaced. Call it before truncating: half a secret is a secret too.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);
         for secret in self.0.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= SECRET_MIN) {

@@ -1,4 +1,4 @@
-//! One HTTP exchange: bounded in bytes and time, and every way it can fail in a single_line sentence.
+//! One HTTP exchange, bounded in bytes and time; each way to fail has its message.
 
 use std::error::Error;
 
@@ -9,34 +9,35 @@ use crate::fdi::error::CallError;
 use crate::fdi::http_clients::tls_failure;
 use crate::fdi::text;
 
-/// Most bytes of a good answer that are read. A full page of 999 tasks with all fields at their longest has 1.5 MB.
+/// Most bytes of a successful response. A page of 999 tasks with all fields at their longest has
+/// 1.5 MB.
 const BODY_MAX: usize = 4 * 1024 * 1024;
 
-/// Most bytes of an error that are read; the rest is not needed to say what went wrong.
+/// Most bytes of an error response that are read; more is not needed to report it.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug, Default)]
-pub(crate) struct HttpResponse {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
-    pub(crate) received: Timestamp,
+pub struct HttpResponse {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+    pub received: Timestamp,
 }
 
-/// Sends `request` and reads the answer.
+/// Sends `request` and reads the response.
 ///
 /// # Errors
-/// Class `Unavailable` when there was no whole answer, `Config` when TLS failed.
-pub(crate) async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Result<HttpResponse, CallError> {
+/// Class `Unavailable` when no whole response came, `Config` when TLS failed.
+pub async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Result<HttpResponse, CallError> {
     let host = request.url().authority().to_owned();
     let failed = |error: &reqwest::Error| failure(error, &host);
     let mut response = client.execute(request).await.map_err(|error| failed(&error))?;
     let success = response.status().is_success();
     let max = if success { BODY_MAX } else { ERROR_BODY_MAX };
     let too_large = || {
-        let message = format!("The answer of {host} is larger than {} MiB and was not read.", BODY_MAX / 1024 / 1024);
-        CallError::unavailable("AnswerTooLarge", &message)
+        let message = format!("The response of {host} is larger than {} MiB and was not read.", BODY_MAX / 1024 / 1024);
+        CallError::unavailable("ResponseTooLarge", &message)
     };
     if success && response.content_length().is_some_and(|length| length > max as u64) {
         return Err(too_large());
@@ -46,7 +47,7 @@ pub(crate) async fn exchange(client: &reqwest::Client, request: reqwest::Request
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),
             Ok(Some(_)) if success => return Err(too_large()),
-            // An error's status says enough, even where its body ends early or never.
+            // The status of an error says enough, even if its body ends early or never.
             Ok(None | Some(_)) => break,
             Err(_) if !success => break,
             Err(error) => return Err(failed(&error)),
@@ -57,7 +58,7 @@ pub(crate) async fn exchange(client: &reqwest::Client, request: reqwest::Request
     Ok(HttpResponse { status, headers, body, received: Timestamp::now() })
 }
 
-/// Why there was no answer. Never reqwest's own words: they may hold URLs and Debug output.
+/// Why no response came. Never in reqwest's own words, which may contain URLs and debug output.
 fn failure(error: &reqwest::Error, host: &str) -> CallError {
     if let Some(failure) = tls_failure(error, host) {
         return failure;
@@ -72,12 +73,12 @@ fn failure(error: &reqwest::Error, host: &str) -> CallError {
     } else {
         CallError::unavailable(
             "ConnectionLost",
-            &format!("The connection to {host} was lost before the whole answer was there."),
+            &format!("The connection to {host} was lost before the whole response had arrived."),
         )
     }
 }
 
-/// What the system said: the last error of the chain.
+/// The operating system's words: the last error of the chain.
 fn innermost(error: &reqwest::Error) -> Option<String> {
     let mut reason: &dyn Error = error.source()?;
     while let Some(source) = reason.source() {

@@ -1,8 +1,9 @@
-//! The bodies as the service spells them, and their tolerant reading.
+//! The bodies as the service spells them, and their tolerant decoding.
 //!
-//! The three generations of the API pages disagree about types and letter case, and nothing promises that a body is
-//! what it should be: what does not matter is ignored whatever it is, what matters is read in every documented spelling,
-//! and everything else is [`Malformed`], never a guess.
+//! The three generations of the API pages disagree about types and letter case, and nothing
+//! guarantees that a body is what it should be: fields that are not used may be anything, those
+//! that are used are read in every documented spelling, and everything else is [`Malformed`], never
+//! a guess.
 
 use std::fmt;
 
@@ -13,16 +14,16 @@ use serde_json::Value;
 use crate::fdi::batch::Batch;
 use crate::fdi::task::{LastRun, RunState};
 
-/// Longest list that is read from one body. A page has 999 entries at most; the bound keeps four megabytes of `{},{},…`
-/// from becoming hundreds of megabytes of entries.
+/// Longest list that is read from one body. A page has 999 entries at most; the bound keeps four
+/// megabytes of `{},{},…` from becoming hundreds of megabytes of entries.
 const MAX_ENTRIES: usize = 5_000;
 
-/// Error objects are small; a larger body is not searched for one.
+/// Error objects are small, so larger bodies are not searched for one.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 
 /// The body cannot be read as what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
+pub struct Malformed;
 
 /// Body of a batch call (`OperateTasksBean`).
 #[derive(Serialize)]
@@ -36,35 +37,35 @@ struct TaskBean<'a> {
     task_id: &'a str,
 }
 
-/// The body that asks for `batch`.
-pub(crate) fn operate_tasks(batch: &Batch) -> Vec<u8> {
+/// The body that requests `batch`.
+pub fn operate_tasks(batch: &Batch) -> Vec<u8> {
     let list = batch.ids().iter().map(|id| TaskBean { task_id: id.as_str() }).collect();
-    // Strings alone: this cannot fail.
+    // There are only strings in it, so this cannot fail.
     serde_json::to_vec(&OperateTasks { action_id: batch.action().as_str(), list }).unwrap_or_default()
 }
 
 /// One page of `ListTasks`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct ListPage {
-    pub(crate) total: Scalar,
+pub struct ListPage {
+    pub total: Scalar,
     #[serde(deserialize_with = "entries")]
-    pub(crate) entities: Option<Vec<ListEntry>>,
+    pub entities: Option<Vec<ListEntry>>,
 }
 
 /// One task of a page (`BriefTaskRespBean`), as far as it is used.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct ListEntry {
-    pub(crate) task_id: Scalar,
-    pub(crate) task_name: Scalar,
-    pub(crate) status: Scalar,
-    pub(crate) execute_status: Scalar,
+pub struct ListEntry {
+    pub task_id: Scalar,
+    pub task_name: Scalar,
+    pub status: Scalar,
+    pub execute_status: Scalar,
 }
 
 impl ListEntry {
     /// The switch: `0`/`1` as number or text, `stop`/`running` in any letter case.
-    pub(crate) fn state(&self) -> Option<RunState> {
+    pub fn state(&self) -> Option<RunState> {
         match &self.status {
             Scalar::Integer(0) => Some(RunState::Stopped),
             Scalar::Integer(1) => Some(RunState::Running),
@@ -77,8 +78,8 @@ impl ListEntry {
         }
     }
 
-    /// The latest run. It is only reported, so what is not known is `Unknown`.
-    pub(crate) fn last_run(&self) -> LastRun {
+    /// The latest run. It is only reported, so any other value is `Unknown`.
+    pub fn last_run(&self) -> LastRun {
         match self.execute_status.text().map(|text| text.trim().to_ascii_uppercase()).as_deref() {
             Some("UNSTARTED") => LastRun::Unstarted,
             Some("WAITING") => LastRun::Waiting,
@@ -91,38 +92,39 @@ impl ListEntry {
     }
 }
 
-/// BatchResponse to a batch call (`BatchOperatorTaskResp`): every field is optional in the API definition.
+/// The response to a batch call (`BatchOperatorTaskResp`). Every field is optional in the API
+/// definition.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct BatchResult {
-    pub(crate) success_count: Scalar,
-    pub(crate) failure_count: Scalar,
+pub struct BatchResult {
+    pub success_count: Scalar,
+    pub failure_count: Scalar,
     #[serde(deserialize_with = "entries")]
-    pub(crate) success: Option<Vec<BatchEntry>>,
+    pub success: Option<Vec<BatchEntry>>,
     #[serde(deserialize_with = "entries")]
-    pub(crate) failure: Option<Vec<BatchEntry>>,
+    pub failure: Option<Vec<BatchEntry>>,
 }
 
-/// One task of a batch answer (`TaskBeanFacade`).
+/// One task of a batch response (`TaskBeanFacade`).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct BatchEntry {
-    pub(crate) task_id: Scalar,
-    pub(crate) error_code: Scalar,
-    pub(crate) error_msg: Scalar,
+pub struct BatchEntry {
+    pub task_id: Scalar,
+    pub error_code: Scalar,
+    pub error_msg: Scalar,
 }
 
-/// What a body says went wrong. Both are empty when it says nothing.
+/// The error that a body describes. Both fields are empty when it describes none.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct ErrorBody {
-    pub(crate) code: String,
-    pub(crate) message: String,
+pub struct ErrorBody {
+    pub code: String,
+    pub message: String,
 }
 
 impl ListPage {
     /// # Errors
     /// [`Malformed`] when `body` is no JSON object, or its list is none.
-    pub(crate) fn decode(body: &[u8]) -> Result<Self, Malformed> {
+    pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         object(body)
     }
 }
@@ -130,7 +132,7 @@ impl ListPage {
 impl BatchResult {
     /// # Errors
     /// [`Malformed`] when `body` is no JSON object, or one of its lists is none.
-    pub(crate) fn decode(body: &[u8]) -> Result<Self, Malformed> {
+    pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         object(body)
     }
 }
@@ -142,9 +144,10 @@ fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
 }
 
 impl ErrorBody {
-    /// Finds the error in `body`: flat (`error_code`), wrapped (`{code, reason: {error_code}}`), IAM's (`{error: {code,
-    /// message}}`), with numbers for codes. Anything else, HTML or half a JSON included, is an empty error.
-    pub(crate) fn find(body: &[u8]) -> Self {
+    /// Finds the error in `body`: flat (`error_code`), wrapped (`{code, reason: {error_code}}`) or
+    /// IAM's (`{error: {code, message}}`), with text or numbers as codes. Anything else, such as
+    /// HTML or truncated JSON, is an empty error.
+    pub fn find(body: &[u8]) -> Self {
         if body.len() > MAX_ERROR_BODY {
             return Self::default();
         }
@@ -172,9 +175,9 @@ impl ErrorBody {
     }
 }
 
-/// Any JSON value, of which only texts and whole numbers are kept.
+/// Any JSON value, of which only strings and integers are kept.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) enum Scalar {
+pub enum Scalar {
     /// Missing or `null`.
     #[default]
     Absent,
@@ -186,7 +189,7 @@ pub(crate) enum Scalar {
 
 impl Scalar {
     /// The text, or the number as text.
-    pub(crate) fn text(&self) -> Option<String> {
+    pub fn text(&self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text.clone()),
             Self::Integer(number) => Some(number.to_string()),
@@ -197,8 +200,8 @@ impl Scalar {
     /// A count: a number that is not negative, or its text.
     ///
     /// # Errors
-    /// [`Malformed`] when there is something, but no count.
-    pub(crate) fn count(&self) -> Result<Option<usize>, Malformed> {
+    /// [`Malformed`] when there is a value that is no count.
+    pub fn count(&self) -> Result<Option<usize>, Malformed> {
         match self {
             Self::Absent => Ok(None),
             Self::Integer(number) => usize::try_from(*number).map(Some).map_err(|_| Malformed),
@@ -306,15 +309,13 @@ mod tests {
         for stopped in ["0", r#""0""#, r#""stop""#, r#""Stop""#, r#""STOPPED""#] {
             assert_eq!(state(stopped), Some(RunState::Stopped), "{stopped}");
         }
-        for malformed_response in
-            ["2", "-1", "1.0", "null", "true", "[]", "{}", r#""""#, r#""yes""#, "99999999999999999999"]
-        {
-            assert_eq!(state(malformed_response), None, "{malformed_response}");
+        for unknown in ["2", "-1", "1.0", "null", "true", "[]", "{}", r#""""#, r#""yes""#, "99999999999999999999"] {
+            assert_eq!(state(unknown), None, "{unknown}");
         }
     }
 
     #[test]
-    fn unknown_fields_nulls_and_odd_types_beside_the_point_are_ignored() {
+    fn unknown_fields_nulls_and_odd_types_in_unused_fields_are_ignored() {
         let page = ListPage::decode(
             br#"{"total":"1","size":null,"entities":[{"task_id":"a","status":1,"execute_status":"error",
                 "task_name":{"de":"x"},"new":[[{}]],"created_date":12}],"links":{"next":[1,2]}}"#,
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_or_no_list_is_nonsense() {
+    fn what_is_no_object_or_no_list_is_malformed() {
         for body in ["", "[]", "null", "<html>", r#"{"entities":"#, r#"{"entities":{}}"#, r#"{"entities":[1]}"#] {
             assert!(ListPage::decode(body.as_bytes()).is_err(), "{body}");
         }

@@ -1,85 +1,49 @@
-//! What is known about each breaker, for all instances of the process together.
+//! A circuit breaker for a credential, because refusals lock: six wrong signatures in a row lock an
+//! access key for all its users, and wrong passwords lock a user.
 //!
-//! Six wrong signatures in a row lock an access key for all its users, and wrong passwords lock a user. So a credential that
-//! is refused is not tried again by everybody who has it: at most [`REFUSALS_MAX`] refusals in [`WINDOW`], whoever asks.
-//! A credential that was never accepted, or was just refused, is tried by one request at a time; a closed one runs freely.
-//! Changed Secret data are another breaker, which starts anew.
+//! So a credential that is refused is refused at most [`REFUSALS_MAX`] times in [`WINDOW`], however
+//! many instances use it. One that was never accepted, or was just refused, is probed by one
+//! request at a time; an accepted one is used freely. Changed Secret data is another credential
+//! with a breaker of its own.
 
-use parking_lot::{Mutex, MutexGuard};
-use std::collections::{HashMap, VecDeque};
-use std::fmt;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
-use crate::fdi::auth::{Fingerprint, TokenCache};
 use crate::fdi::error::{CallError, Cause, Class};
+use crate::time::backoff::Backoff;
 
-pub(crate) const REFUSALS_MAX: usize = 3;
-pub(crate) const WINDOW: Duration = Duration::from_mins(5);
+pub const REFUSALS_MAX: usize = 3;
+pub const WINDOW: Duration = Duration::from_mins(5);
 
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_mins(10);
+const BACKOFF: Backoff = Backoff { base: Duration::from_secs(5), max: Duration::from_mins(10) };
 
-/// A trial that hangs must not hold up the other instances that share the breaker: after this long the next one may
-/// go beside it, as long as all of them refused would still be at most [`REFUSALS_MAX`].
+/// A probe that hangs must not block the other instances: after this long the next one may start
+/// beside it, as long as [`REFUSALS_MAX`] holds even if all of them are refused.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often one who must wait although no trial is in slot looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// Entries are forgotten when unused for this long.
-const FORGET_AFTER: Duration = Duration::from_hours(1);
-
-/// Which breaker: where it is context for, and the hash of who it is with all secret data.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct CircuitKey {
-    pub(crate) site: String,
-    pub(crate) fingerprint: Fingerprint,
-}
-
-/// All credentials of the process.
-#[derive(Default)]
-pub(crate) struct CircuitBreakers {
-    known: Mutex<HashMap<CircuitKey, Arc<CircuitBreaker>>>,
-}
-
-impl CircuitBreakers {
-    /// The entry for `key`, shared by all who have the same.
-    pub(crate) fn get(&self, key: CircuitKey) -> Arc<CircuitBreaker> {
-        let mut known = self.known.lock();
-        known.retain(|_, breaker| Arc::strong_count(breaker) > 1 || breaker.idle() < FORGET_AFTER);
-        let breaker = known.entry(key).or_default();
-        breaker.state().last_used = Instant::now();
-        Arc::clone(breaker)
-    }
-}
-
-impl fmt::Debug for CircuitBreakers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CircuitBreakers")
-    }
-}
-
-/// What is known about one breaker.
-pub(crate) struct CircuitBreaker {
+/// Whether a credential is accepted: closed, open until a time, or half-open.
+pub struct CircuitBreaker {
     state: Mutex<State>,
-    trial: Arc<Semaphore>,
-    /// The tokens that a password gave, by project.
-    tokens: Mutex<HashMap<String, Arc<TokenCache>>>,
+    /// Probes take turns, first come, first served.
+    probe: Arc<Semaphore>,
+    /// Signals that a probe ended or that the state changed.
+    changed: Notify,
 }
 
 struct State {
     closed: bool,
-    /// When it was refused, within the last [`WINDOW`].
+    /// Refusals within the last [`WINDOW`].
     refusals: VecDeque<Instant>,
-    /// Refusals since it was last accepted; makes the waits grow.
+    /// Refusals in a row; the waits grow with it.
     streak: u32,
     open_until: Option<(Instant, CallError)>,
-    /// Requests under way that try an unproven breaker.
-    trials: usize,
+    /// Probes in flight.
+    probes: usize,
     last_used: Instant,
 }
 
@@ -91,36 +55,38 @@ impl Default for CircuitBreaker {
                 refusals: VecDeque::new(),
                 streak: 0,
                 open_until: None,
-                trials: 0,
+                probes: 0,
                 last_used: Instant::now(),
             }),
-            trial: Arc::new(Semaphore::new(1)),
-            tokens: Mutex::default(),
+            probe: Arc::new(Semaphore::new(1)),
+            changed: Notify::new(),
         }
     }
 }
 
 impl CircuitBreaker {
-    /// Slot to send one request with this breaker. Waits while another request tries it.
+    /// Admits one request with the credential. Waits while another request probes it.
     ///
     /// # Errors
-    /// At once, with the last refusal and the time until the next try, while the credential is open_until.
-    pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admission, CallError> {
+    /// While the circuit is open: the last refusal, with the time until the next attempt.
+    pub async fn admit(self: &Arc<Self>) -> Result<Admission, CallError> {
         loop {
+            let changed = self.changed.notified();
             if let Some(admission) = self.enter(None)? {
                 return Ok(admission);
             }
-            let slot = tokio::time::timeout(PATIENCE, Arc::clone(&self.trial).acquire_owned()).await;
-            let trial = Probe { _turn: slot.ok().and_then(Result::ok) };
-            if let Some(admission) = self.enter(Some(trial))? {
+            let turn = timeout(PATIENCE, Arc::clone(&self.probe).acquire_owned()).await;
+            let probe = Probe { _turn: turn.ok().and_then(Result::ok) };
+            if let Some(admission) = self.enter(Some(probe))? {
                 return Ok(admission);
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            // An old refusal leaves the window without a signal.
+            let _ = timeout(PATIENCE, changed).await;
         }
     }
 
-    /// Lets a closed credential through, and an unproven one as `trial` while there is room for one.
-    fn enter(self: &Arc<Self>, trial: Option<Probe>) -> Result<Option<Admission>, CallError> {
+    /// Admits any request while the circuit is closed, and a `probe` while there is room for one.
+    fn enter(self: &Arc<Self>, probe: Option<Probe>) -> Result<Option<Admission>, CallError> {
         let mut state = self.state();
         let now = Instant::now();
         state.last_used = now;
@@ -129,22 +95,20 @@ impl CircuitBreaker {
         {
             return Err(CallError { retry_after: Some(*until - now), ..error.clone() });
         }
-        let trial = trial.filter(|_| !state.closed);
-        if trial.is_some() && state.room_for_a_trial() {
-            state.trials += 1;
+        let probe = probe.filter(|_| !state.closed);
+        if probe.is_some() && state.has_room_for_a_probe() {
+            state.probes += 1;
         } else if !state.closed {
             return Ok(None);
         }
-        Ok(Some(Admission { breaker: Arc::clone(self), since: now, trial }))
+        Ok(Some(Admission { breaker: Arc::clone(self), since: now, probe }))
     }
 
-    /// The token for `project_id`, for all who have this password.
-    pub(crate) fn password_sign_in(&self, project_id: &str) -> Arc<TokenCache> {
-        let mut tokens = self.tokens.lock();
-        Arc::clone(tokens.entry(project_id.to_owned()).or_default())
+    pub fn touch(&self) {
+        self.state().last_used = Instant::now();
     }
 
-    fn idle(&self) -> Duration {
+    pub fn idle(&self) -> Duration {
         self.state().last_used.elapsed()
     }
 
@@ -160,25 +124,24 @@ impl State {
         }
     }
 
-    fn room_for_a_trial(&mut self) -> bool {
+    fn has_room_for_a_probe(&mut self) -> bool {
         self.forget_old_refusals();
-        self.trials + self.refusals.len() < REFUSALS_MAX
+        self.probes + self.refusals.len() < REFUSALS_MAX
     }
 
-    /// Bars the credential; for how long.
+    /// Opens the circuit. Returns for how long.
     fn refused(&mut self, since: Instant, error: &CallError) -> Duration {
         let now = Instant::now();
-        // Requests that were under way together are one mistake, not several; they count all the same for the bound.
+        // Requests that were in flight together are one mistake, though each counts in the window.
         if self.refusals.back().is_none_or(|last| since >= *last) {
             self.streak = self.streak.saturating_add(1);
         }
         self.closed = false;
         self.refusals.push_back(now);
         self.forget_old_refusals();
-        let growth = 1_u32.checked_shl(self.streak.saturating_sub(1)).unwrap_or(u32::MAX);
-        let wait = FIRST_WAIT.saturating_mul(growth).min(LONGEST_WAIT);
-        // Up to a tenth more, so that operators that share a key do not try it at the same moment.
-        let mut until = now + wait.mul_f64(1.0 + rand::random::<f64>() / 10.0);
+        // Up to a tenth more, so that operators that share a key do not retry at the same moment.
+        let wait = BACKOFF.exponential(self.streak).mul_f64(1.0 + rand::random::<f64>() / 10.0);
+        let mut until = now + wait;
         if let Some(leaves_room) = self.refusals.len().checked_sub(REFUSALS_MAX) {
             until = until.max(self.refusals[leaves_room] + WINDOW);
         }
@@ -187,23 +150,24 @@ impl State {
     }
 }
 
-/// The slot of one request to try an unproven credential; without a permit when it lost its patience.
+/// A request that probes the credential; without a turn when it ran out of patience.
 struct Probe {
     _turn: Option<OwnedSemaphorePermit>,
 }
 
-/// Slot for one request. Dropped without a is_consistent (no answer, or one that says nothing about the sign-in) nothing is learnt.
-pub(crate) struct Admission {
+/// Permission for one request. Dropping it without a verdict (no response, or one that says nothing
+/// about the sign-in) teaches nothing.
+pub struct Admission {
     breaker: Arc<CircuitBreaker>,
     since: Instant,
-    trial: Option<Probe>,
+    probe: Option<Probe>,
 }
 
 impl Admission {
-    /// The service let the request in.
-    pub(crate) fn accepted(self) {
+    /// The service accepted the sign-in.
+    pub fn accepted(self) {
         let mut state = self.breaker.state();
-        // A refusal that came after this request was sent knows better.
+        // A refusal that came after this request was sent is more recent.
         if state.refusals.back().is_none_or(|last| self.since >= *last) {
             state.closed = true;
             state.streak = 0;
@@ -211,23 +175,24 @@ impl Admission {
         }
     }
 
-    /// The service refused the sign-in, with `error`, which then says when the credential may be tried again.
-    pub(crate) fn refused(self, error: &mut CallError) {
+    /// The service refused the sign-in with `error`, which then says when the next attempt is due.
+    pub fn refused(self, error: &mut CallError) {
         error.retry_after = Some(self.breaker.state().refused(self.since, error));
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if self.trial.is_some() {
+        if self.probe.is_some() {
             let mut state = self.breaker.state();
-            state.trials = state.trials.saturating_sub(1);
+            state.probes = state.probes.saturating_sub(1);
         }
+        self.breaker.changed.notify_waiters();
     }
 }
 
-/// Whether `outcome` shows that the service knew the breaker, whatever else it said.
-pub(crate) fn authenticates<T>(outcome: &Result<T, CallError>) -> bool {
+/// Whether `outcome` shows that the service accepted the credential, whatever else it said.
+pub fn authenticates<T>(outcome: &Result<T, CallError>) -> bool {
     match outcome {
         Ok(_) => true,
         Err(error) => matches!(error.class, Class::Split | Class::SplitOnce) || error.cause == Cause::Forbidden,

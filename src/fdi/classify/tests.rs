@@ -25,10 +25,10 @@ fn wrapped(code: &str) -> String {
     format!(r#"{{"code":400,"reason":{{"error_code":"{code}","error_msg":"Words of the service."}}}}"#)
 }
 
-/// The whole table: operation, HTTP status, body → class, cause, code.
+/// The whole table: operation, HTTP status and body give class, cause and code.
 #[test]
 #[allow(clippy::too_many_lines)]
-fn every_answer_has_its_class() {
+fn every_error_response_has_its_class() {
     use Operation::{List, SignIn as Iam, Start, Stop};
     let html = "<html><body>502 Bad Gateway</body></html>".to_owned();
     let rows: Vec<(Operation, u16, String, Class, Cause, &str)> = vec![
@@ -107,14 +107,14 @@ fn every_answer_has_its_class() {
         (Start, 400, r#"{"error_code":"FDI.30"#.into(), Config, C::RequestRejected, "HTTP 400"),
         (Start, 413, flat("APIGW.0201"), Config, C::RequestRejected, "APIGW.0201"),
         (Start, 302, String::new(), Config, C::RequestRejected, "HTTP 302"),
-        // Too fast.
+        // Throttled.
         (List, 429, flat("APIGW.0308"), Throttled, C::Throttled, "APIGW.0308"),
         (Start, 429, html.clone(), Throttled, C::Throttled, "HTTP 429"),
         (Start, 429, flat("FDI.3083"), Throttled, C::Throttled, "FDI.3083"),
         (Start, 200, flat("APIGW.0308"), Throttled, C::Throttled, "APIGW.0308"),
         (Iam, 429, flat("IAM.0012"), Throttled, C::Throttled, "IAM.0012"),
         (Iam, 400, flat("IAM.0012"), Throttled, C::Throttled, "IAM.0012"),
-        // No answer.
+        // No usable response.
         (Start, 500, flat("FDI.9999"), Unavailable, C::Unavailable, "FDI.9999"),
         (Start, 200, flat("FDI.9999"), Unavailable, C::Unavailable, "FDI.9999"),
         (Start, 502, html.clone(), Unavailable, C::Unavailable, "HTTP 502"),
@@ -150,7 +150,7 @@ fn a_message_says_what_happened_and_what_to_do() {
 }
 
 #[test]
-fn each_refused_sign_in_has_its_sentence() {
+fn each_refused_sign_in_has_its_message() {
     let iam = |words: &str| response(401, &[], &format!(r#"{{"error":{{"code":401,"message":"{words}"}}}}"#));
     let gateway = |words: &str| response(401, &[], &format!(r#"{{"error_code":"APIGW.0301","error_msg":"{words}"}}"#));
     for (method, response, expected) in [
@@ -200,7 +200,7 @@ fn retry_after_is_read_as_seconds_and_as_date_and_is_bounded() {
 }
 
 #[test]
-fn a_redirect_says_that_it_was_not_followed() {
+fn the_message_of_a_redirect_says_that_it_was_not_followed() {
     let error = classified(Operation::List, Method::Token, &response(302, &[("location", "https://evil.example")], ""));
     assert!(error.message.contains("redirects are not followed") && !error.message.contains("evil"));
 }

@@ -66,7 +66,7 @@ fn a_star_is_exactly_one_label() {
 }
 
 #[test]
-fn plain_http_and_the_own_machine_need_the_flag() {
+fn plain_http_and_loopback_need_the_flag() {
     let extra = ["http://fdi-simulator.fdi.svc:8080"];
     let open = list(&extra, true).unwrap();
     let closed = list(&[], false).unwrap();

@@ -7,7 +7,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 use super::*;
-use crate::fdi::auth::SignIn;
+use crate::fdi::auth::sign_in::SignIn;
 use crate::fdi::connect::{Connection, Fdi, FdiConfig};
 use crate::fdi::endpoint::Location;
 use crate::fdi::observer::{Operation, RequestObserver};
@@ -33,7 +33,8 @@ fn authority() -> Authority {
     Authority { issuer: Issuer::new(params, key), pem }
 }
 
-/// A server with a certificate of `authority` for `name`; answers every request with an empty list. Its address.
+/// The address of a server with a certificate of `authority` for `name`. It answers every request
+/// with an empty list.
 fn serve(authority: &Authority, name: &str, last_year: i32, versions: &[&'static SupportedProtocolVersion]) -> String {
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
     params.not_after = date_time_ymd(last_year, 1, 1);
@@ -53,7 +54,7 @@ fn serve(authority: &Authority, name: &str, last_year: i32, versions: &[&'static
         for stream in listener.incoming() {
             let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream.unwrap());
             let mut request = [0; 4096];
-            // A client that trusts us not ends the handshake here.
+            // A client that does not trust the server ends the handshake here.
             if tls.read(&mut request).is_ok() {
                 let body = r#"{"total":0,"entities":[]}"#;
                 let _ =
@@ -97,7 +98,7 @@ async fn a_bundle_adds_its_authority_for_tls_1_2_and_1_3() {
 }
 
 #[tokio::test]
-async fn each_certificate_that_is_not_good_has_its_sentence() {
+async fn each_invalid_certificate_has_its_message() {
     let (ours, other) = (authority(), authority());
     let good = serve(&ours, "127.0.0.1", 2099, rustls::ALL_VERSIONS);
     let (code, message) = refused(&good, Some(&other.pem)).await;
@@ -113,9 +114,7 @@ async fn each_certificate_that_is_not_good_has_its_sentence() {
 #[tokio::test]
 async fn a_bundle_that_is_no_certificate_says_so_before_anything_is_sent() {
     let truncated = authority().pem.replace("-----END CERTIFICATE-----", "");
-    for bundle in
-        ["", "malformed_response", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", &truncated]
-    {
+    for bundle in ["", "no PEM", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", &truncated] {
         assert_eq!(refused("127.0.0.1:1", Some(bundle)).await.0, "BadCaBundle", "{bundle}");
     }
     let no_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -123,7 +122,7 @@ async fn a_bundle_that_is_no_certificate_says_so_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_speak_tls_is_told_from_one_that_is_away() {
+async fn a_server_that_does_not_speak_tls_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! The client against the live service double, which checks signatures and tokens for real.
+//! The client against the simulator, which verifies signatures and tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use fdi_simulator::{AccessKey, Certificate, Filter, Options, Simulator, User, UserState};
 
 use crate::fdi::api::{FdiApi, Outcome};
-use crate::fdi::auth::SignIn;
+use crate::fdi::auth::sign_in::SignIn;
 use crate::fdi::batch::Batch;
 use crate::fdi::connect::{Connection, Fdi, FdiConfig};
 use crate::fdi::endpoint::Location;
