@@ -16,9 +16,9 @@ use crate::reconcile::{Memory, reconcile};
 use crate::runtime::health::Health;
 use crate::time::backoff::{add, elapsed};
 
-/// Longest time that a reconcile may take before it counts as unresponsive. Every request in it has a
-/// limit of its own: two list pages, a sign-in, a slice of calls and as many status writes as there are
-/// groups are far below this.
+/// Longest time that a reconcile may take before it counts as unresponsive. Every request in it has
+/// a limit of its own: two list pages, a sign-in, a slice of calls and as many status writes as
+/// there are groups are far below this.
 const RECONCILE_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The worker of one instance.
@@ -34,8 +34,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Runs until nothing refers to the instance any more, or the process shuts down or stops leading.
-    /// The first reconcile comes after `delay`.
+    /// Runs until nothing refers to the instance any more, or the process shuts down or stops
+    /// leading. The first reconcile comes after `delay`.
     pub async fn run(self, delay: Duration) -> InstanceKey {
         let clock = self.ctx.clock;
         let heartbeat = self.health.heartbeat(format!("worker of {}", self.ctx.key), RECONCILE_TIMEOUT);
@@ -62,8 +62,9 @@ impl Worker {
             heartbeat.tick(RECONCILE_TIMEOUT);
             let reconciled = tokio::select! {
                 biased;
-                // Polled before every step of the reconcile: a process that was suspended in the middle of
-                // one until after the end of its leadership sends nothing more, not even a sign-in or a list.
+                // Polled before every step of the reconcile: a process that was suspended in the
+                // middle of one until after the end of its leadership sends nothing more, not even
+                // a sign-in or a list.
                 () = self.ctx.permit.expired() => break,
                 reconciled = AssertUnwindSafe(reconcile(&self.ctx, &mut memory, snapshot, cancel)).catch_unwind() => reconciled,
             };
@@ -71,7 +72,8 @@ impl Worker {
                 panics = 0;
                 next
             } else {
-                // Whatever the reconcile left behind cannot be trusted; memory is restored from the statuses.
+                // Whatever the reconcile left behind cannot be trusted; memory is restored from the
+                // statuses.
                 panics += 1;
                 self.ctx.metrics.reconcile_panicked();
                 tracing::error!("a reconcile panicked: this is a bug, please report it; trying again later");

@@ -28,8 +28,9 @@ pub struct Reflector<K: Stored> {
 impl<K: Stored> Reflector<K> {
     /// Reflects forever. `synced` is called after each complete list.
     ///
-    /// Each watch has its own back-off: a failure of one kind never delays the other. A complete list
-    /// queues every instance, for what was deleted meanwhile shows only in what the list lacks.
+    /// Each watch has its own back-off: a failure of one kind never delays the other. A complete
+    /// list queues every instance, for what was deleted meanwhile shows only in what the list
+    /// lacks.
     pub async fn run(self, synced: impl Fn()) -> Infallible {
         let mut listed: HashSet<(String, String)> = HashSet::new();
         let on_event = |event: Event<K>| self.on_event(event, &mut listed, &synced);
@@ -38,7 +39,7 @@ impl<K: Stored> Reflector<K> {
 
     fn on_event(&self, event: Event<K>, listed: &mut HashSet<(String, String)>, synced: impl Fn()) {
         if !matches!(event, Event::Init | Event::Error(_)) {
-            self.metrics.watch_heard(K::KIND);
+            self.metrics.watch_received(K::KIND);
         }
         match event {
             Event::Init => {

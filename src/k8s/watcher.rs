@@ -1,10 +1,11 @@
 //! Lists the objects of one kind, then watches from there, forever.
 //!
 //! This is not kube's watcher, for what goes wrong in it (`docs/upstream/`, and a test for each in
-//! `tests/it/broken_watches.rs`): when a version has expired and the API server says so by status code, it
-//! requests that version forever; watches that end as soon as they begin are started again without a
-//! back-off, thousands of times a second; an event that cannot be decoded is skipped, and with it the
-//! edit; and bookmarks stay inside, so that an idle watch cannot be told from a dead one.
+//! `tests/it/broken_watches.rs`): when a version has expired and the API server says so by status
+//! code, it requests that version forever; watches that end as soon as they begin are started again
+//! without a back-off, thousands of times a second; an event that cannot be decoded is skipped, and
+//! with it the edit; and bookmarks stay inside, so that an idle watch cannot be told from a dead
+//! one.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -24,10 +25,12 @@ use crate::time::backoff::Backoff;
 const PAGE_SIZE: u32 = 50;
 /// An API server gives up on a request after a minute itself: no response comes after that.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// How late the end of a watch may be, as a part of its timeout: measured, it comes to the tenth of a second.
+/// How late the end of a watch may be, as a part of its timeout: measured, it comes to the tenth of
+/// a second.
 const IDLE_GRACE: u32 = 6;
-/// Waits between attempts. Client libraries go up to a minute, which left the operator blind for half of
-/// one after a short outage; two cheap requests every few seconds burden no API server that is recovering.
+/// Waits between attempts. Client libraries go up to a minute, which left the operator blind for
+/// half of one after a short outage; two cheap requests every few seconds burden no API server that
+/// is recovering.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const BACKOFF: Backoff = Backoff { base: MIN_BACKOFF, max: MAX_BACKOFF };
@@ -67,9 +70,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a watch can resume from the version it had reached. A server that cannot be reached, or is
-    /// overloaded, has rejected nothing; after anything else only a list shows what is true: the version
-    /// may have expired, and an event that could not be decoded may have been an edit.
+    /// Whether a watch can resume from the version it had reached. A server that cannot be reached,
+    /// or is overloaded, has rejected nothing; after anything else only a list shows what is true:
+    /// the version may have expired, and an event that could not be decoded may have been an edit.
     fn can_resume(&self) -> bool {
         let busy = |code: u16| matches!(code, 429 | 500 | 502 | 503);
         match self {
@@ -80,10 +83,11 @@ impl Error {
     }
 }
 
-/// Calls `on_event` for all that happens to the objects of `api`. The server is asked to end each watch
-/// after `watch_timeout`; the next one resumes from there. So there is an event at least that often, and
-/// one that is overdue means a dead connection. Bookmarks are not reliable as a liveness signal: measured
-/// on an idle kind they come every 60 s, but the first may be missing for up to ten minutes.
+/// Calls `on_event` for all that happens to the objects of `api`. The server is asked to end each
+/// watch after `watch_timeout`; the next one resumes from there. So there is an event at least that
+/// often, and one that is overdue means a dead connection. Bookmarks are not reliable as a liveness
+/// signal: measured on an idle kind they come every 60 s, but the first may be missing for up to
+/// ten minutes.
 pub async fn watch<K>(api: &Api<K>, watch_timeout: Duration, mut on_event: impl FnMut(Event<K>)) -> Infallible
 where
     K: Resource + Clone + Debug + DeserializeOwned,
