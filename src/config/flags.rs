@@ -158,7 +158,8 @@ pub struct Flags {
     /// How long one watch of the API server lasts; the next one resumes where it ended.
     ///
     /// A dead connection is noticed a sixth of this after its end was due, so 60 s bounds the time
-    /// in which edits are not seen to 70 s. Each new watch costs one request per kind, and no list.
+    /// in which edits are not seen to 70 s. Each new watch costs two small requests per kind, and
+    /// no full list.
     #[arg(
         long,
         env = "FDI_OPERATOR_WATCH_TIMEOUT",

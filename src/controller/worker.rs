@@ -12,6 +12,7 @@ use crate::crd::InstanceKey;
 use crate::k8s::store::Store;
 use crate::reconcile::context::Context;
 use crate::reconcile::execute::Cancellation;
+use crate::reconcile::write::Mutations;
 use crate::reconcile::{Memory, reconcile};
 use crate::runtime::health::Health;
 use crate::time::backoff::{add, elapsed};
@@ -43,6 +44,7 @@ impl Worker {
         heartbeat.pause();
         let mut memory = Memory::new(Arc::clone(&self.ctx.timings));
         let mut panics = 0;
+        let mut epoch = self.store.epoch();
         let mut next = add(clock.now(), delay);
         loop {
             tokio::select! {
@@ -56,6 +58,11 @@ impl Worker {
             let (instance, groups) = self.store.get(&self.ctx.key);
             if instance.is_none() && groups.is_empty() {
                 break;
+            }
+            // Our last writes may be gone from an API server whose data went back.
+            if epoch != self.store.epoch() {
+                epoch = self.store.epoch();
+                memory.mutations = Mutations::default();
             }
             let snapshot = memory.mutations.overlay(instance, groups);
             let cancel = Cancellation { changed: &self.changed, shutdown: &self.shutdown };

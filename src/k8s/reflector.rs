@@ -11,7 +11,7 @@ use kube::core::ObjectMeta;
 
 use crate::crd::REQUESTED_AT;
 use crate::k8s::store::{Store, Stored};
-use crate::k8s::watcher::{Event, watch};
+use crate::k8s::watcher::{Error, Event, watch};
 use crate::metrics::Metrics;
 
 /// What one watch covers.
@@ -60,6 +60,9 @@ impl<K: Stored> Reflector<K> {
             Event::Bookmark => {}
             Event::Error(error) => {
                 self.metrics.watch_error(K::KIND);
+                if matches!(error, Error::VersionWentBack { .. }) {
+                    self.store.begin_epoch();
+                }
                 tracing::warn!(kind = %K::kind(&()), error = %error, "watch failed; starting it again");
             }
         }

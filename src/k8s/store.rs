@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::core::{NamespaceResourceScope, ObjectMeta};
 use kube::{Resource, ResourceExt as _};
@@ -19,6 +20,7 @@ pub struct Store {
     objects: RwLock<Objects>,
     queue: Mutex<BTreeSet<InstanceKey>>,
     changed: Notify,
+    epoch: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,17 @@ impl Store {
     pub fn is_referenced(&self, key: &InstanceKey) -> bool {
         let objects = self.objects.read();
         objects.instances.contains_key(key) || objects.groups.contains_key(key)
+    }
+
+    /// How often the API server's data went back to an earlier state. Versions of different epochs do
+    /// not compare: what was written in an earlier one may be gone.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Begins the next epoch.
+    pub fn begin_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// All instances.
