@@ -1,4 +1,5 @@
-//! The operator's configuration: a plain value, which `flags` makes from the command line and the environment.
+//! The operator's configuration: a plain value, which `flags` makes from the command line and the
+//! environment.
 
 pub mod flags;
 
@@ -12,7 +13,8 @@ use crate::k8s::leader_election;
 use crate::reconcile::timings::Timings;
 use crate::telemetry::LogSettings;
 
-/// What `fdi-operator run` is configured with. The default is that of the flags, without leader election.
+/// What `fdi-operator run` is configured with. The default is that of the flags, without leader
+/// election.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub namespaces: Namespaces,

@@ -1,4 +1,5 @@
-//! The operator's work: watches fill the store; once this process leads, a worker reconciles each instance.
+//! The operator's work: watches fill the store; once this process leads, a worker reconciles each
+//! instance.
 
 pub mod supervisor;
 pub mod worker;
@@ -31,7 +32,8 @@ pub enum Error {
     Worker(#[from] WorkerExited),
 }
 
-/// Watches at once, works once this process leads and the store is synced. Returns soon after `runtime.stop`.
+/// Watches at once, works once this process leads and the store is synced. Returns soon after
+/// `runtime.stop`.
 ///
 /// # Errors
 /// When a watch or a worker exits that must not: the process cannot be trusted any more.

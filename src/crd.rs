@@ -21,10 +21,14 @@ pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,
 };
 
-/// Requests a reconcile now, on either kind; the value is echoed in `status.lastHandledReconcileAt`. Flux's own spelling.
+/// Annotation that requests a reconcile, on either kind, spelled as Flux does. Its value is echoed
+/// in `status.lastHandledReconcileAt`.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
-/// Held by a group with `deletionPolicy: Stop`, so that its tasks can be stopped before it goes.
+/// On a group with `deletionPolicy: Stop`, so that its tasks are stopped before it is gone.
 pub const FINALIZER: &str = "fdi.romaconnect.dev/stop-tasks";
+
+/// What the API server accepts as the name of an object: labels of a DNS name, joined by dots.
+const DNS_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// The CRDs as they are shipped in `crds/`.
 pub fn all() -> Vec<CustomResourceDefinition> {

@@ -1,4 +1,5 @@
-//! fdi-operator keeps FDI tasks of Huawei Cloud ROMA Connect running or stopped, as `FdiTaskGroup` resources say.
+//! fdi-operator keeps FDI tasks of Huawei Cloud ROMA Connect running or stopped, as `FdiTaskGroup`
+//! resources say.
 //!
 //! ```text
 //!  FdiInstances, FdiTaskGroups ──watch──▶ store ──changed──▶ worker of each instance

@@ -1,7 +1,7 @@
-//! What the process tells Prometheus. `docs/metrics.md` has a row for each metric, and a test holds it to that.
+//! Prometheus metrics. A test checks that `docs/metrics.md` has a row for each.
 //!
-//! Labels name instances (namespace and name), never tasks or groups: their number is bounded by what the service allows, not
-//! by what users write. Methods are typed, so that no caller can mistype a label.
+//! Labels name instances (namespace and name), never tasks or groups, so that users cannot create
+//! series at will. Methods are typed, so that no caller can mistype a label.
 
 mod exposition;
 mod instance;
@@ -47,7 +47,7 @@ mod tests {
             metrics.event_dropped(reason);
         }
         for kind in [WatchKind::FdiInstance, WatchKind::FdiTaskGroup] {
-            metrics.watch_heard(kind);
+            metrics.watch_received(kind);
             metrics.watch_error(kind);
             metrics.watch_restarted(kind);
         }
@@ -140,13 +140,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_age_of_a_watch_is_counted_when_asked_for() {
+    async fn the_age_of_a_watch_is_computed_at_each_scrape() {
         let metrics = Metrics::new();
-        metrics.watch_heard(WatchKind::FdiTaskGroup);
+        metrics.watch_received(WatchKind::FdiTaskGroup);
         tokio::time::advance(Duration::from_secs(42)).await;
         let line = "fdi_operator_watch_age_seconds{kind=\"FdiTaskGroup\"} 42.0\n";
         assert!(metrics.openmetrics().unwrap().contains(line));
-        metrics.watch_heard(WatchKind::FdiTaskGroup);
+        metrics.watch_received(WatchKind::FdiTaskGroup);
         assert!(!metrics.openmetrics().unwrap().contains(line));
     }
 }

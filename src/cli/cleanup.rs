@@ -1,4 +1,5 @@
-//! `fdi-operator cleanup`: for when the operator is gone for good. Removes its finalizers, so that no object stays.
+//! `fdi-operator cleanup`: for when the operator is gone for good. Removes its finalizers, so that
+//! no object stays.
 
 use std::process::ExitCode;
 
@@ -10,7 +11,8 @@ use serde_json::json;
 use crate::crd::{FINALIZER, FdiTaskGroup};
 use crate::k8s::clients::KubeClients;
 
-/// The arguments of `fdi-operator cleanup`. Their comments are the help texts, so they are plain text.
+/// The arguments of `fdi-operator cleanup`. Their comments are the help texts, so they are plain
+/// text.
 #[allow(clippy::doc_markdown)]
 #[derive(Debug, Args)]
 pub struct CleanupFlags {
@@ -61,7 +63,8 @@ async fn clean(flags: &CleanupFlags) -> Result<usize, String> {
             println!("{namespace}/{name}");
             if !flags.dry_run {
                 let rest: Vec<&String> = held.iter().filter(|name| *name != FINALIZER).collect();
-                // With the resource version the patch fails rather than removes what somebody else has added meanwhile.
+                // With the resource version the patch fails rather than removes what somebody else
+                // has added meanwhile.
                 let patch = json!({"metadata": {"finalizers": rest, "resourceVersion": group.resource_version()}});
                 let api: Api<FdiTaskGroup> = Api::namespaced(client.clone(), &namespace);
                 api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))

@@ -25,8 +25,9 @@ pub struct PlanFlags {
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
 
-    /// File with the tasks as they are now: lines of "TASK_ID Running" or "TASK_ID Stopped". Without it every task is taken
-    /// to be in the other state, which gives the most calls that there can be.
+    /// File with the tasks as they are now: lines of "TASK_ID Running" or "TASK_ID Stopped".
+    /// Without it every task is taken to be in the other state, which gives the most calls that
+    /// there can be.
     #[arg(long, value_name = "FILE")]
     observed: Option<PathBuf>,
 }

@@ -16,10 +16,10 @@ use crate::k8s::clients::KubeClients;
 use crate::runtime::process::{self, Runtime};
 use crate::telemetry;
 
-/// How long a task that does not end by itself may take at the very end.
-const LEFT_BEHIND: Duration = Duration::from_millis(100);
+/// How long tasks that do not end by themselves may take at the very end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Exit codes: 0 shut down as asked, 1 something failed, 2 the configuration cannot be used.
+/// Exit codes: 0 shut down as requested, 1 something failed, 2 the configuration cannot be used.
 pub fn run(flags: Flags) -> ExitCode {
     let config = match flags.validate() {
         Ok(config) => config,
@@ -32,8 +32,8 @@ pub fn run(flags: Flags) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start the runtime: {error}"));
     let result = runtime.and_then(|runtime| {
         let result = runtime.block_on(start(config));
-        // A watch that never reached the API server would otherwise keep the process.
-        runtime.shutdown_timeout(LEFT_BEHIND);
+        // A watch that never reached the API server would otherwise keep the process alive.
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         result
     });
     match result {
@@ -51,14 +51,14 @@ async fn start(config: Config) -> Result<(), String> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("--listen-address: cannot listen on {address}: {error}"))?;
-    // With port 0 the system chose one.
+    // With port 0 the system chooses one.
     let address = listener.local_addr().unwrap_or(address);
     let clients = KubeClients::infer().await.map_err(|error| error.to_string())?;
     info!(version = env!("CARGO_PKG_VERSION"), %address, namespaces = %config.namespaces, "starting");
     process::run(config, clients, listener, signals, control).await.map_err(|error| error.to_string())
 }
 
-/// Starts the operator's work. When it returns without being asked to, the process ends.
+/// Runs the controller. When it returns before the shutdown, the process ends.
 async fn control(runtime: Runtime) {
     if let Err(error) = controller::run(runtime).await {
         error!(reason = %error, "the controller failed");

@@ -1,4 +1,5 @@
-//! The flags of `fdi-operator run`, each with an environment variable, and how they become a [`Config`].
+//! The flags of `fdi-operator run`, each with an environment variable, and how they become a
+//! [`Config`].
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -37,22 +38,22 @@ pub struct Flags {
 
     /// Which log lines to write, as tracing directives, for example info,fdi_operator=debug.
     ///
-    /// info has one line per call and per change of state. Bodies of Kubernetes objects are never logged,
-    /// whatever is set here.
+    /// info has one line per call and per change of state. Bodies of Kubernetes objects are never
+    /// logged, whatever is set here.
     #[arg(long, env = "FDI_OPERATOR_LOG_FILTER", value_name = "DIRECTIVES", default_value = "info")]
     log_filter: String,
 
     /// Address of /livez, /readyz and /metrics.
     ///
-    /// All interfaces, because the kubelet and Prometheus connect from outside the pod; nothing secret is
-    /// served.
+    /// All interfaces, because the kubelet and Prometheus connect from outside the pod; nothing
+    /// secret is served.
     #[arg(long, env = "FDI_OPERATOR_LISTEN_ADDRESS", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     listen_address: SocketAddr,
 
     /// Whether replicas elect a leader with a Lease.
     ///
-    /// On by default even for one replica: during a rollout two pods run, and two must never send calls at
-    /// once.
+    /// On by default even for one replica: during a rollout two pods run, and two must never send
+    /// calls at once.
     #[arg(
         long,
         env = "FDI_OPERATOR_LEADER_ELECTION",
@@ -79,10 +80,10 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_LEASE_IDENTITY", value_name = "NAME")]
     lease_identity: Option<String>,
 
-    /// How long candidates wait for a silent leader before one of them takes over.
+    /// How long the Lease must go without a renewal before another candidate takes it over.
     ///
-    /// 15 s is what Kubernetes' own controllers use: longer than a restart of the API server, short enough
-    /// for people.
+    /// 15 s is what Kubernetes' own controllers use: longer than a restart of the API server, short
+    /// enough for people.
     #[arg(
         long,
         env = "FDI_OPERATOR_LEASE_DURATION",
@@ -94,8 +95,8 @@ pub struct Flags {
 
     /// How long after its last successful renewal the leader stops calling and exits.
     ///
-    /// In the time between this and --lease-duration calls in flight are dropped, before another process
-    /// may send calls.
+    /// In the time between this and --lease-duration calls in flight are dropped, before another
+    /// process may send calls.
     #[arg(
         long,
         env = "FDI_OPERATOR_LEASE_RENEW_DEADLINE",
@@ -118,11 +119,11 @@ pub struct Flags {
     )]
     lease_retry_period: Duration,
 
-    /// Hosts that credentials may be sent to beside Huawei Cloud's own, comma-separated or repeated:
-    /// https://HOST[:PORT], * for one whole label.
+    /// Hosts that credentials may be sent to beside Huawei Cloud's own, comma-separated or
+    /// repeated: https://HOST[:PORT], * for one whole label.
     ///
-    /// Whoever may write an FdiInstance chooses its endpoint; this list keeps credentials from being sent
-    /// elsewhere. ROMA Connect and IAM of the public cloud are always allowed.
+    /// Whoever may write an FdiInstance chooses its endpoint; this list keeps credentials from
+    /// being sent elsewhere. ROMA Connect and IAM of the public cloud are always allowed.
     #[arg(
         long = "allowed-endpoints",
         env = "FDI_OPERATOR_ALLOWED_ENDPOINTS",
@@ -140,23 +141,25 @@ pub struct Flags {
 
     /// How many instances are reconciled at once.
     ///
-    /// A reconcile mostly waits for the service, so a low limit lets instances that hang delay the others;
-    /// 1024 is above what an installation has, and still bounds the memory.
+    /// A reconcile spends most of its time waiting for the service, so with a low limit instances
+    /// that hang delay the others; 1024 is above what an installation has, and still bounds the
+    /// memory.
     #[arg(long, env = "FDI_OPERATOR_MAX_CONCURRENT_RECONCILES", value_name = "COUNT", default_value = "1024")]
     max_concurrent_reconciles: NonZeroUsize,
 
-    /// How many requests to the API server (status writes, Secret reads) are in flight at once, beside the
-    /// watches.
+    /// How many requests to the API server (status writes, Secret reads) are in flight at once,
+    /// beside the watches.
     ///
-    /// 16 write a thousand statuses in about a second, and are a small part of what one client may have in
-    /// flight.
+    /// 16 write a thousand statuses in about a second, and are a small part of what one client may
+    /// have in flight.
     #[arg(long, env = "FDI_OPERATOR_MAX_API_REQUESTS", value_name = "COUNT", default_value = "16")]
     max_api_requests: NonZeroUsize,
 
     /// How long one watch of the API server lasts; the next one resumes where it ended.
     ///
-    /// A dead connection is noticed a sixth of this after its end was due, so 60 s bounds the time in which
-    /// edits are not seen to 70 s. Each new watch costs one request per kind, and no list.
+    /// A dead connection is noticed a sixth of this after its end was due, so 60 s bounds the time
+    /// in which edits are not seen to 70 s. Each new watch costs two small requests per kind, and
+    /// no full list.
     #[arg(
         long,
         env = "FDI_OPERATOR_WATCH_TIMEOUT",
@@ -168,8 +171,8 @@ pub struct Flags {
 
     /// How long calls in flight may still take after SIGTERM.
     ///
-    /// 4 s covers nearly every call of the service. A call that is cut has an unknown outcome, which the
-    /// next leader observes.
+    /// 4 s covers nearly every call of the service. A call that is cut has an unknown outcome,
+    /// which the next leader observes.
     #[arg(
         long,
         env = "FDI_OPERATOR_SHUTDOWN_DRAIN",
@@ -181,8 +184,8 @@ pub struct Flags {
 
     /// How long the whole shutdown may take, the release of the Lease included.
     ///
-    /// Must be shorter than the pod's terminationGracePeriodSeconds, or the Lease is not released and the
-    /// next leader starts 15 s later.
+    /// Must be shorter than the pod's terminationGracePeriodSeconds, or the Lease is not released
+    /// and the next leader starts 15 s later.
     #[arg(
         long,
         env = "FDI_OPERATOR_SHUTDOWN_TIMEOUT",
@@ -286,8 +289,8 @@ impl Flags {
             );
             return Err(invalid("--lease-renew-deadline", problem));
         }
-        // Jitter stretches the period by up to a quarter; with less than two attempts one lost response would
-        // end the leadership.
+        // Jitter stretches the period by up to a quarter; with less than two attempts one lost
+        // response would end the leadership.
         if self.lease_retry_period.is_zero() || self.lease_retry_period * 5 / 2 > self.lease_renew_deadline {
             let problem = format!(
                 "must be above 0 and at most two fifths of --lease-renew-deadline ({:?})",
@@ -382,7 +385,7 @@ mod tests {
             (vec!["--shutdown-drain=6s"], "--shutdown-drain"),
             (vec!["--watch-timeout=1500ms"], "--watch-timeout"),
             (vec!["--watch-timeout=5m"], "--watch-timeout"),
-            (vec!["--log-filter=nonsense=nonsense"], "--log-filter"),
+            (vec!["--log-filter=no=level"], "--log-filter"),
         ] {
             let error = parsed(&flags).unwrap_err();
             assert_eq!(error.flag, named, "{flags:?}: {error}");

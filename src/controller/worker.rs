@@ -33,8 +33,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Runs until nothing refers to the instance any more, or the process shuts down or stops leading.
-    /// The first reconcile comes after `delay`.
+    /// Runs until nothing refers to the instance any more, or the process shuts down or stops
+    /// leading. The first reconcile comes after `delay`.
     pub async fn run(self, delay: Duration) -> InstanceKey {
         let ctx = &self.ctx;
         let heartbeat = self.health.heartbeat(format!("worker of {}", ctx.key), RECONCILE_TIMEOUT);
@@ -70,7 +70,8 @@ impl Worker {
                 panics = 0;
                 next
             } else {
-                // Whatever the reconcile left behind cannot be trusted; memory is restored from the statuses.
+                // Whatever the reconcile left behind cannot be trusted; memory is restored from the
+                // statuses.
                 panics += 1;
                 ctx.metrics.reconcile_panicked();
                 tracing::error!("a reconcile panicked: this is a bug, please report it; trying again later");

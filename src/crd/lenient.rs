@@ -1,6 +1,8 @@
-//! Specs and statuses deserialize whatever is stored: one odd object must never stop the watch of all the others.
+//! Specs and statuses decode whatever is stored: one unusual object must never stop the watch of
+//! all the others.
 
-/// Serde for `$type` (declared with `#[serde(remote = "Self")]`): anything that does not fit becomes `$fallback(error)`.
+/// Serde for `$type` (declared with `#[serde(remote = "Self")]`): what cannot be decoded becomes
+/// `$fallback(error)`.
 macro_rules! lenient {
     ($type:ty, $fallback:expr) => {
         impl serde::Serialize for $type {

@@ -1,4 +1,5 @@
-//! The Kubernetes clients: one for watches, one for requests, one for the Lease, each with the time timeouts its work needs.
+//! The Kubernetes clients: one for watches, one for requests, one for the Lease, each with the
+//! timeouts that its work needs.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,15 +7,18 @@ use std::time::Duration;
 use kube::config::InferConfigError;
 use kube::{Client, Config};
 
-/// All clients speak to one API server with one identity. kube's HTTP stack has no time timeouts of its own and retries
-/// overloaded answers for minutes, so both are set here: a dead connection is noticed, and retrying is the caller's decision.
+/// All clients connect to one API server with one identity. kube sets no timeouts by itself and
+/// retries overloaded responses for minutes, so both are set here: a dead connection is noticed,
+/// and the caller decides about retries.
 #[derive(Clone)]
 pub struct KubeClients {
-    /// For lists and watches. Their time timeouts are in `follow`; this one is longer than any of them.
+    /// For lists and watches. `watcher` sets their timeouts; the one here is longer than any of
+    /// them.
     pub watch: Client,
     /// For single reads, status writes, events.
     pub requests: Client,
-    /// For the Lease alone: its renewals must not queue behind anything, and an answer that comes late is worthless.
+    /// For the Lease alone: its renewals must not queue behind anything, and a late response is
+    /// worthless.
     pub lease: Client,
     /// The namespace of the configuration: in a pod the pod's own.
     pub namespace: String,
@@ -35,7 +39,7 @@ pub enum KubeClientsError {
     BadConfig(#[from] kube::Error),
 }
 
-/// The time timeouts of one client.
+/// The timeouts of one client.
 struct Timeouts {
     connect: Duration,
     read: Duration,
@@ -44,16 +48,16 @@ struct Timeouts {
 
 const WATCH: Timeouts =
     Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(305), write: Duration::from_secs(15) };
-/// As long as the Lease may go without renewal: an API server that is slower than this has no leader anyway, and a pass that uses
-/// a connection which died silently waits this long.
+/// The renew deadline of the Lease: an API server slower than this has no leader anyway. A
+/// reconcile that uses a connection that died silently is delayed by this much.
 const REQUESTS: Timeouts =
     Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(10), write: Duration::from_secs(10) };
 const LEASE: Timeouts =
     Timeouts { connect: Duration::from_secs(3), read: Duration::from_secs(5), write: Duration::from_secs(5) };
 
 impl KubeClients {
-    /// Takes the configuration from `KUBECONFIG`, `~/.kube/config` or the pod's service account, in that order.
-    /// Nothing is sent yet: an API server that is away is no error here.
+    /// Takes the configuration from `KUBECONFIG`, `~/.kube/config` or the pod's service account, in
+    /// that order. Nothing is sent yet: an API server that is unavailable is no error here.
     pub async fn infer() -> Result<Self, KubeClientsError> {
         Ok(Self::new(&Config::infer().await.map_err(Box::new)?)?)
     }
@@ -73,11 +77,11 @@ fn with_timeouts(config: &Config, timeouts: &Timeouts) -> Config {
     config.connect_timeout = Some(timeouts.connect);
     config.read_timeout = Some(timeouts.read);
     config.write_timeout = Some(timeouts.write);
-    // Without this the time a pooled connection lay idle counts against the next answer.
+    // Without this the time a pooled connection was idle counts against the next response.
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    // The usual proxy variables are for FDI and IAM. kube would take HTTPS_PROXY for the API server's too, without regard to
-    // NO_PROXY, and refuse to start.
+    // The proxy variables are for FDI and IAM. kube would use HTTPS_PROXY for the API server too,
+    // ignore NO_PROXY, and refuse to start.
     config.proxy_url = None;
     config
 }
@@ -96,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn every_client_has_limits_in_both_directions_and_none_retries_by_itself() {
+    fn every_client_has_timeouts_in_both_directions_and_none_retries_by_itself() {
         for timeouts in [&WATCH, &REQUESTS, &LEASE] {
             let config = with_timeouts(&config("http://127.0.0.1:1"), timeouts);
             assert!(
@@ -107,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_api_server_that_accepts_and_then_says_nothing_is_given_up_on() {
+    async fn a_request_to_an_api_server_that_never_responds_times_out() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

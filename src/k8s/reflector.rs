@@ -12,7 +12,7 @@ use kube::core::ObjectMeta;
 use crate::crd::REQUESTED_AT;
 use crate::k8s::status_writer::StatusWriter;
 use crate::k8s::store::{Change, Store, Stored};
-use crate::k8s::watcher::{Event, watch};
+use crate::k8s::watcher::{Error, Event, watch};
 use crate::metrics::Metrics;
 
 /// What one watch covers.
@@ -30,8 +30,9 @@ pub struct Reflector<K: Stored> {
 impl<K: Stored> Reflector<K> {
     /// Reflects forever. `synced` is called after each complete list.
     ///
-    /// Each watch has its own back-off: a failure of one kind never delays the other. A complete list
-    /// queues every instance, for what was deleted meanwhile shows only in what the list lacks.
+    /// Each watch has its own back-off: a failure of one kind never delays the other. A complete
+    /// list queues every instance, for what was deleted meanwhile shows only in what the list
+    /// lacks.
     pub async fn run(self, synced: impl Fn()) -> Infallible {
         let mut listed: HashSet<(String, String)> = HashSet::new();
         let on_event = |event: Event<K>| self.on_event(event, &mut listed, &synced);
@@ -40,7 +41,7 @@ impl<K: Stored> Reflector<K> {
 
     fn on_event(&self, event: Event<K>, listed: &mut HashSet<(String, String)>, synced: impl Fn()) {
         if !matches!(event, Event::Init | Event::Error(_)) {
-            self.metrics.watch_heard(K::KIND);
+            self.metrics.watch_received(K::KIND);
         }
         match event {
             Event::Init => {
@@ -61,6 +62,10 @@ impl<K: Stored> Reflector<K> {
             Event::Bookmark => {}
             Event::Error(error) => {
                 self.metrics.watch_error(K::KIND);
+                if matches!(error, Error::VersionWentBack { .. }) {
+                    // Our last writes may be gone from an API server whose data went back.
+                    self.writer.forget_versions();
+                }
                 tracing::warn!(kind = %K::kind(&()), error = %error, "watch failed; starting it again");
             }
         }

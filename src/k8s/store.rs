@@ -1,4 +1,5 @@
-//! The objects of both kinds as last seen, by the instance that they belong to, and which instances have changed.
+//! The objects of both kinds as last seen, by the instance that they belong to, and which instances
+//! have changed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -24,7 +25,8 @@ pub struct Store {
 struct Objects {
     instances: HashMap<InstanceKey, Arc<FdiInstance>>,
     groups: HashMap<InstanceKey, HashMap<String, StoredGroup>>,
-    /// To which instance a group (namespace, name) belongs: a recreated group may belong to another one.
+    /// To which instance a group (namespace, name) belongs: a recreated group may belong to another
+    /// one.
     instance_of_group: HashMap<(String, String), InstanceKey>,
 }
 
@@ -55,7 +57,8 @@ impl Store {
         self.objects.read().groups.contains_key(key)
     }
 
-    /// Queues an instance that has changed. An instance is queued once, however many changes it has.
+    /// Queues an instance that has changed. An instance is queued once, however many changes it
+    /// has.
     pub fn enqueue(&self, key: &InstanceKey) {
         self.queue.lock().insert(key.clone());
         self.changed.notify_one();
@@ -182,7 +185,8 @@ fn replaced(old: &ObjectMeta, new: &ObjectMeta) -> Option<String> {
     old.uid.clone().filter(|_| old.uid != new.uid)
 }
 
-/// Whether a change concerns the worker. Our own status writes come back as events, and must trigger nothing.
+/// Whether a change concerns the worker. Our own status writes come back as events, and must
+/// trigger nothing.
 fn is_relevant_change(old: &ObjectMeta, new: &ObjectMeta) -> bool {
     let request = |metadata: &ObjectMeta| metadata.annotations.as_ref().and_then(|all| all.get(REQUESTED_AT).cloned());
     old.uid != new.uid

@@ -1,4 +1,4 @@
-//! The metrics of one FDI instance. They exist as long as somebody holds [`InstanceMetrics`].
+//! The metrics of one `FdiInstance`. Its series exist as long as its [`InstanceMetrics`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,7 +145,7 @@ impl Families {
     }
 }
 
-/// The metrics of one instance; the worker's. Dropping it removes the instance's series.
+/// The metrics of one instance. Dropping it removes the instance's series.
 #[derive(Debug)]
 pub struct InstanceMetrics {
     families: Families,
@@ -156,7 +156,8 @@ pub struct InstanceMetrics {
 impl InstanceMetrics {
     pub(super) fn new(families: Families, namespace: &str, name: &str) -> Self {
         let metrics = Self { families, namespace: namespace.into(), name: name.into() };
-        // What an alert counts is there from the beginning: an increase from nothing to one is none to Prometheus.
+        // Alerts count these. They start at zero, because Prometheus sees no increase from nothing
+        // to one.
         for result in DONE {
             drop(metrics.families.reconciles.get_or_create(&metrics.with_result(result)));
             drop(metrics.families.writes.get_or_create(&metrics.with_result(result)));
@@ -191,13 +192,13 @@ impl InstanceMetrics {
         WithState { namespace: self.namespace.clone(), instance: self.name.clone(), state }
     }
 
-    /// A batch of so many tasks is sent.
+    /// A batch of so many tasks was sent.
     pub fn batch(&self, tasks: usize) {
         let tasks = u32::try_from(tasks).map_or(f64::INFINITY, f64::from);
         self.families.batch_size.get_or_create(&self.key()).observe(tasks);
     }
 
-    /// How the tasks stand after a pass.
+    /// Tasks by state after a reconcile.
     pub fn tasks(&self, tasks: TaskGauges) {
         let counts = [tasks.ready, tasks.pending, tasks.failed, tasks.conflicting];
         for (state, count) in STATES.into_iter().zip(counts) {
@@ -205,12 +206,12 @@ impl InstanceMetrics {
         }
     }
 
-    /// A group reached what an edit asked for, this long after the edit was seen.
+    /// A group converged, this long after its edit was seen.
     pub fn convergence(&self, after: Duration) {
         self.families.convergence.get_or_create(&self.key()).observe(after.as_secs_f64());
     }
 
-    /// A pass ended; not `ok` when a look, a call or a write of it failed.
+    /// A reconcile ended; not `ok` if a list, a call or a write failed.
     pub fn reconcile(&self, ok: bool) {
         self.families.reconciles.get_or_create(&self.with_result(done(ok))).inc();
     }
@@ -224,7 +225,7 @@ impl InstanceMetrics {
         self.families.writes.get_or_create(&self.with_result(done(ok))).inc();
     }
 
-    /// A group with `deletionPolicy: Stop` was let go without its tasks being seen stopped.
+    /// The finalizer of a group was removed although its tasks were not observed stopped.
     pub fn finalizer_give_up(&self) {
         self.families.finalizer_give_ups.get_or_create(&self.key()).inc();
     }

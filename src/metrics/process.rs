@@ -26,9 +26,9 @@ pub enum WatchKind {
 pub enum EventLoss {
     /// The queue was full.
     Overflow,
-    /// The object had more than its share.
+    /// The object used up its budget.
     RateLimited,
-    /// The API server refused it or did not answer.
+    /// The API server refused it or did not respond.
     Failed,
 }
 
@@ -57,7 +57,7 @@ struct ByReason {
 
 type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
 
-/// All metrics of the process. A cheap clone.
+/// All metrics of the process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -71,7 +71,7 @@ struct Inner {
     watch_age: Family<ByKind, Seconds>,
     watch_errors: Family<ByKind, Counter>,
     watch_restarts: Family<ByKind, Counter>,
-    heard: Mutex<Vec<(WatchKind, Instant)>>,
+    last_received: Mutex<Vec<(WatchKind, Instant)>>,
 }
 
 impl Default for Metrics {
@@ -90,17 +90,17 @@ impl Metrics {
         let watch_age = Family::<ByKind, Seconds>::default();
         let watch_errors = Family::<ByKind, Counter>::default();
         let watch_restarts = Family::<ByKind, Counter>::default();
-        registry.register("leader", "1 while this process holds a valid permit to call", leader.clone());
+        registry.register("leader", "1 while this process is the leader", leader.clone());
         registry.register("events_published", "Kubernetes events published", events_published.clone());
         registry.register("events_dropped", "Kubernetes events not published, by reason", events_dropped.clone());
         registry.register_with_unit(
             "watch_age",
-            "Time since the watch of a kind last heard from the API server",
+            "Time since the watch of a kind last received anything from the API server",
             Unit::Seconds,
             watch_age.clone(),
         );
         registry.register("watch_errors", "Errors of the watch of a kind", watch_errors.clone());
-        registry.register("watch_restarts", "Lists made anew by the watch of a kind", watch_restarts.clone());
+        registry.register("watch_restarts", "Full lists made by the watch of a kind", watch_restarts.clone());
         registry.register(
             "build",
             "Version of the running binary",
@@ -115,11 +115,11 @@ impl Metrics {
             watch_age,
             watch_errors,
             watch_restarts,
-            heard: Mutex::default(),
+            last_received: Mutex::default(),
         }))
     }
 
-    /// The metrics of one instance. Its worker holds them; when they are dropped the series go.
+    /// The metrics of one instance. Dropping them removes its series.
     pub fn instance(&self, namespace: &str, name: &str) -> InstanceMetrics {
         InstanceMetrics::new(self.0.instances.clone(), namespace, name)
     }
@@ -136,12 +136,13 @@ impl Metrics {
         self.0.events_dropped.get_or_create(&ByReason { reason }).inc();
     }
 
-    /// The watch got something from the API server: an object, a bookmark, or a new beginning.
-    pub fn watch_heard(&self, kind: WatchKind) {
-        let mut heard = self.0.heard.lock();
-        match heard.iter_mut().find(|(known, _)| *known == kind) {
+    /// The watch received something from the API server: an object, a bookmark, or the start of a
+    /// watch.
+    pub fn watch_received(&self, kind: WatchKind) {
+        let mut received = self.0.last_received.lock();
+        match received.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, moment)) => *moment = Instant::now(),
-            None => heard.push((kind, Instant::now())),
+            None => received.push((kind, Instant::now())),
         }
     }
 
@@ -153,9 +154,9 @@ impl Metrics {
         self.0.watch_restarts.get_or_create(&ByKind { kind }).inc();
     }
 
-    /// Everything, as `OpenMetrics`.
+    /// All metrics, as `OpenMetrics`.
     pub fn openmetrics(&self) -> Result<String, std::fmt::Error> {
-        for (kind, moment) in self.0.heard.lock().iter() {
+        for (kind, moment) in self.0.last_received.lock().iter() {
             self.0.watch_age.get_or_create(&ByKind { kind: *kind }).set(moment.elapsed().as_secs_f64());
         }
         let mut text = String::new();
@@ -163,7 +164,7 @@ impl Metrics {
         Ok(text)
     }
 
-    /// Everything, in the older text format of Prometheus, which tools such as `promtool check metrics` read.
+    /// All metrics, in the older text format, which tools such as `promtool check metrics` read.
     pub fn plain_text(&self) -> Result<String, std::fmt::Error> {
         self.openmetrics().map(|text| exposition::plain(&text))
     }

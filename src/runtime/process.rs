@@ -1,4 +1,5 @@
-//! The life of the operator's process: what runs beside what, what ends it, and in which order it ends.
+//! The life of the operator's process: what runs beside what, what ends it, and in which order it
+//! ends.
 
 use std::io;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ use crate::time::clock::Clock;
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
-/// Calls in flight are dropped at once when their task is aborted; a task that does not even end then is
-/// left behind.
+/// Calls in flight are dropped at once when their task is aborted; a task that does not even end
+/// then is left behind.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// What the operator's work needs from its process.
@@ -38,7 +39,8 @@ pub struct Runtime {
     pub metrics: Metrics,
     pub events: EventRecorder,
     pub leadership: Leadership,
-    /// Cancelled at the beginning of a clean shutdown: send nothing new, wait for what is in flight, return.
+    /// Cancelled at the beginning of a clean shutdown: send nothing new, wait for what is in
+    /// flight, return.
     pub stop: CancellationToken,
 }
 
@@ -55,9 +57,9 @@ pub enum Error {
     Server(#[source] io::Error),
 }
 
-/// Runs until `shutdown_signal` resolves (then it shuts down cleanly, within the configured times, and
-/// returns `Ok`) or something exits that must not. `controller` does the operator's work and returns soon
-/// after [`Runtime::stop`].
+/// Runs until `shutdown_signal` resolves (then it shuts down cleanly, within the configured times,
+/// and returns `Ok`) or something exits that must not. `controller` does the operator's work and
+/// returns soon after [`Runtime::stop`].
 pub async fn run<C>(
     config: Config,
     clients: KubeClients,
@@ -237,16 +239,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_ends_within_the_limit_when_the_api_server_accepts_and_says_nothing() {
+    async fn it_ends_within_the_limit_when_the_api_server_never_responds() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", silent.local_addr().unwrap());
         let accepted = Arc::new(tokio::sync::Notify::new());
-        let told = accepted.clone();
+        let signal = accepted.clone();
         let accepting = tokio::spawn(async move {
             let mut kept = Vec::new();
             loop {
                 kept.push(silent.accept().await.unwrap());
-                told.notify_one();
+                signal.notify_one();
             }
         });
         let (end, asked) = oneshot::channel();

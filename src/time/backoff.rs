@@ -38,9 +38,9 @@ impl Backoff {
         self.base.saturating_mul(factor).min(self.max)
     }
 
-    /// The wait while a service does not respond: an eighth of the outage so far. The end of a short
-    /// outage is noticed soon (within 10 s after a minute), a long one is cheap (46 requests in the
-    /// first hour).
+    /// The wait while a service does not respond: an eighth of the outage so far. The end of a
+    /// short outage is noticed soon (within 10 s after a minute), a long one is cheap (46 requests
+    /// in the first hour).
     pub fn proportional(&self, outage_began: Timestamp, now: Timestamp) -> Duration {
         (elapsed(outage_began, now) / 8).clamp(self.base, self.max)
     }

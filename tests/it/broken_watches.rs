@@ -14,17 +14,17 @@ const ALONE: &str = "--leader-election=false";
 /// More than one page of a list.
 const MANY: usize = 60;
 
-struct Scene {
+pub struct Scene {
     _sim: Simulator,
-    service: InstanceHandle,
+    pub service: InstanceHandle,
     served: Served,
-    ids: Vec<String>,
+    pub ids: Vec<String>,
     process: Option<Process>,
 }
 
 impl Scene {
     /// So many groups `g00`, `g01` …, each with one task that is to run. No operator yet.
-    async fn before(groups: usize) -> Self {
+    pub async fn before(groups: usize) -> Self {
         let sim = Simulator::start(Options::default()).await.unwrap();
         sim.set_token(TOKEN, Some(PROJECT), Duration::from_secs(24 * 3600));
         let service = sim.instance(PROJECT, INSTANCE);
@@ -37,19 +37,19 @@ impl Scene {
     }
 
     /// The same with an operator that has done all its work and watches.
-    async fn set(groups: usize, flags: &[&str]) -> Self {
+    pub async fn set(groups: usize, flags: &[&str]) -> Self {
         let mut scene = Self::before(groups).await;
         scene.operate(flags);
         scene.all_ready().await;
         scene
     }
 
-    fn operate(&mut self, flags: &[&str]) {
+    pub fn operate(&mut self, flags: &[&str]) {
         let flags = [&[ALONE], flags].concat();
         self.process = Some(Process::with_kubeconfig(&self.served.kubeconfig(), &flags));
     }
 
-    fn api(&self) -> &FakeApi {
+    pub fn api(&self) -> &FakeApi {
         &self.served.api
     }
 
@@ -57,7 +57,7 @@ impl Scene {
         self.process.as_ref().unwrap().log()
     }
 
-    async fn until(&self, what: &str, condition: impl Fn() -> bool) {
+    pub async fn until(&self, what: &str, condition: impl Fn() -> bool) {
         let fulfilled = async {
             while !condition() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -66,19 +66,19 @@ impl Scene {
         assert!(tokio::time::timeout(SOON, fulfilled).await.is_ok(), "not within {SOON:?}: {what}\n{}", self.log());
     }
 
-    async fn all_ready(&self) {
+    pub async fn all_ready(&self) {
         self.until("all ready", || (0..self.ids.len()).all(|n| self.api().is_ready(&name(n)))).await;
         let watched = |kind| self.api().asked(kind, Ask::Watch) > 0;
         self.until("watches", || watched(GROUPS) && watched(INSTANCES)).await;
     }
 
     /// Asks for a group's task to be stopped.
-    fn stop(&self, n: usize) {
+    pub fn stop(&self, n: usize) {
         self.api().group(&name(n), "Stopped", &self.ids[n..=n]);
     }
 
     /// Waits until that is done and said; how long it took.
-    async fn stopped(&self, n: usize) -> Duration {
+    pub async fn stopped(&self, n: usize) -> Duration {
         let began = Instant::now();
         let done = || !self.service.running().contains(&self.ids[n]) && self.api().is_ready(&name(n));
         self.until("the edit carried out", done).await;

@@ -15,6 +15,7 @@ mod lost_answers;
 mod ownership;
 mod poison;
 mod rbac;
+mod restore;
 mod settling;
 mod sign_in;
 mod timelines;

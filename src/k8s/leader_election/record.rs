@@ -1,41 +1,44 @@
-//! What one candidate knows of the Lease, and what it does next. Pure: moments and answers are arguments.
+//! What one candidate knows of the Lease, and what it does next. Pure: moments and responses are
+//! arguments.
 
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use tokio::time::Instant;
 
-/// One candidate's view.
+/// The Lease as one candidate sees it.
 #[derive(Debug)]
 pub(super) struct LeaseRecord {
     /// Our own identity, unique for each process.
     pub identity: String,
-    /// What is assumed for a Lease that does not say its duration.
+    /// For a Lease without a duration.
     pub default_duration: Duration,
-    /// The Lease as last seen.
+    /// The Lease as last read.
     seen: Option<Seen>,
 }
 
-/// A version of the Lease and when we first saw it. Times written by others are not looked at: their clocks are not ours.
+/// A version of the Lease and when it was first read. The times in it are ignored: they come from
+/// the clocks of others.
 #[derive(Debug)]
 struct Seen {
     lease: Lease,
     holder: String,
     expires: Instant,
-    /// False when the Lease was not there at the last look.
+    /// False when the last read did not find the Lease.
     exists: bool,
 }
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum NextStep {
-    /// There is no Lease, and nobody who was seen holding one can still be acting.
+    /// There is no Lease, and no holder that was seen can still act.
     Create,
-    /// The Lease is free or its holder has been silent for its whole duration: replace this version by ours.
+    /// The Lease has no holder, or the holder did not renew it for its whole duration: replace this
+    /// version by ours.
     TakeOver(Box<Lease>),
     /// The Lease is ours: replace this version by a newer one.
     Renew(Box<Lease>),
-    /// Somebody else holds it, or may still: look again, at this moment at the latest.
+    /// Another process holds it, or may hold it: read again, at this moment at the latest.
     WaitUntil(Instant),
 }
 
@@ -44,11 +47,12 @@ impl LeaseRecord {
         Self { identity, default_duration, seen: None }
     }
 
-    /// Takes in an answer. `now` is the moment the answer was *received*: the holder renewed before it, so counting from here
-    /// can only make us wait too long.
+    /// Takes in a response. `now` is the moment it was *received*: the holder renewed before it, so
+    /// counting from here errs on the long side.
     pub fn observe(&mut self, lease: Option<Lease>, now: Instant) {
         let Some(lease) = lease else {
-            // Somebody deleted it. Whoever held it does not know yet and acts until its deadline, so what was seen still counts.
+            // Deleted. The holder does not know yet and acts until its deadline, so what was read
+            // still counts.
             if let Some(seen) = &mut self.seen {
                 seen.exists = false;
             }
@@ -69,7 +73,7 @@ impl LeaseRecord {
         self.seen = Some(Seen { lease, holder, expires: now + duration, exists: true });
     }
 
-    /// Who holds the Lease as far as we know; empty: nobody.
+    /// The holder that was read last; empty if there is none.
     pub fn holder(&self) -> &str {
         self.seen.as_ref().map_or("", |seen| &seen.holder)
     }
@@ -105,18 +109,18 @@ mod tests {
         }
     }
 
-    /// An answer and the second in which it was received.
-    type Look = (u64, Option<Lease>);
+    /// A response and the second in which it was received.
+    type Read = (u64, Option<Lease>);
 
-    /// What is done `after` seconds.
-    fn decided(looks: &[Look], after: u64) -> String {
+    /// The decision `after` so many seconds.
+    fn decided(reads: &[Read], after: u64) -> String {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut view = LeaseRecord::new("identity".to_owned(), Duration::from_secs(15));
-        for (moment, answer) in looks {
-            view.observe(answer.clone(), at(*moment));
+        let mut record = LeaseRecord::new("identity".to_owned(), Duration::from_secs(15));
+        for (moment, response) in reads {
+            record.observe(response.clone(), at(*moment));
         }
-        match view.decide(at(after)) {
+        match record.decide(at(after)) {
             NextStep::Create => "create".to_owned(),
             NextStep::TakeOver(lease) => format!("take over {}", lease.metadata.resource_version.unwrap()),
             NextStep::Renew(lease) => format!("renew {}", lease.metadata.resource_version.unwrap()),
@@ -125,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_candidate_does_follows_from_what_it_saw_and_when() {
+    fn what_a_candidate_does_follows_from_what_it_read_and_when() {
         let other = |version| Some(lease(version, "other", Some(15)));
         let mine = |version| Some(lease(version, "identity", Some(15)));
-        let table: Vec<(&str, Vec<Look>, u64, &str)> = vec![
+        let table: Vec<(&str, Vec<Read>, u64, &str)> = vec![
             ("nothing there", vec![(0, None)], 0, "create"),
             ("held by another", vec![(0, other("1"))], 14, "wait until 15"),
             ("silent for its whole duration", vec![(0, other("1"))], 15, "take over 1"),
@@ -139,14 +143,14 @@ mod tests {
             ("ours, long ago", vec![(0, mine("1"))], 99, "renew 1"),
             ("the lease's own duration counts", vec![(0, Some(lease("1", "other", Some(60))))], 15, "wait until 60"),
             ("no duration: ours counts", vec![(0, Some(lease("1", "other", None)))], 14, "wait until 15"),
-            ("nonsense duration: ours counts", vec![(0, Some(lease("1", "other", Some(-5))))], 14, "wait until 15"),
+            ("unusable duration: ours counts", vec![(0, Some(lease("1", "other", Some(-5))))], 14, "wait until 15"),
             ("deleted under its holder", vec![(0, other("1")), (3, None)], 14, "wait until 15"),
             ("deleted, holder silent since", vec![(0, other("1")), (3, None)], 15, "create"),
             ("ours was deleted", vec![(0, mine("1")), (3, None)], 3, "create"),
             ("without spec", vec![(0, Some(Lease { spec: None, ..lease("1", "", None) }))], 0, "take over 1"),
         ];
-        for (case, looks, after, wanted) in table {
-            assert_eq!(decided(&looks, after), wanted, "{case}");
+        for (case, reads, after, expected) in table {
+            assert_eq!(decided(&reads, after), expected, "{case}");
         }
     }
 

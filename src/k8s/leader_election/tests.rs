@@ -1,8 +1,10 @@
-//! The election against a simulated API server on a paused clock: delays, lost requests, lost answers, partitions, ends.
+//! The election against a simulated API server on a paused clock: delays, lost requests, lost
+//! answers, partitions, ends.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use http::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -62,7 +64,8 @@ impl Server {
 struct Path {
     /// Longest delay in each direction, in milliseconds.
     delay: u64,
-    /// Of 100 requests this many do not arrive, and of 100 answers as many are lost after the server acted.
+    /// Of 100 requests this many do not arrive, and of 100 answers as many are lost after the
+    /// server acted.
     loss: u32,
     /// Nothing gets through, and nobody says so.
     cut: bool,
@@ -154,7 +157,7 @@ impl Candidate {
     }
 
     fn leads(&self) -> bool {
-        self.leadership.current().is_some()
+        self.leadership.acquired().now_or_never().is_some()
     }
 
     async fn wins_within(&self, limit: Duration) -> Duration {
@@ -176,7 +179,7 @@ async fn the_first_candidate_leads_at_once_and_keeps_the_lease() {
     let link = Link::new(&server);
     let candidate = Candidate::start("a", &link, 1);
     candidate.wins_within(SECOND).await;
-    let permit = candidate.leadership.current().unwrap();
+    let permit = candidate.leadership.acquired().now_or_never().unwrap();
     assert!(timeout(SECOND * 3600, permit.expired()).await.is_err(), "renewed for an hour");
     assert_eq!(server.spec(|spec| spec.lease_transitions), Some(0));
     assert_eq!(server.spec(|spec| spec.lease_duration_seconds), Some(15));
@@ -210,7 +213,7 @@ async fn a_released_lease_is_taken_within_3_seconds() {
         leader.wins_within(SECOND).await;
         let follower = Candidate::start("b", &other, seed + 100);
         sleep(SECOND * 30 + Duration::from_millis(seed * 137)).await;
-        let permit = leader.leadership.current().unwrap();
+        let permit = leader.leadership.acquired().now_or_never().unwrap();
         leader.release.cancel();
         assert_eq!(leader.ended.await.unwrap(), ElectionResult::Released);
         assert!(permit.check().is_err());
@@ -253,7 +256,7 @@ async fn when_the_api_server_goes_away_the_permit_ends_ten_seconds_after_the_las
         sleep(SECOND * 20 + Duration::from_millis(seed * 137)).await;
         link.set(Path { cut: true, ..Path::default() });
         let (renewed, _) = link.requests.lock().unwrap().last().unwrap().clone();
-        let permit = leader.leadership.current().unwrap();
+        let permit = leader.leadership.acquired().now_or_never().unwrap();
         permit.expired().await;
         assert_eq!(Instant::now(), renewed + SECOND * 10);
         assert!(matches!(leader.ended.await.unwrap(), ElectionResult::Lost(Lost::NotRenewed { .. })));
@@ -335,7 +338,8 @@ async fn a_lease_taken_by_force_ends_the_leader_at_its_next_renewal() {
     assert_eq!(ended, ElectionResult::Lost(Lost::Taken { holder: "thief".to_owned() }));
 }
 
-/// Three processes for three minutes, each behind a link that changes at random; processes die, end cleanly and come back.
+/// Three processes for three minutes, each behind a link that changes at random; processes die, end
+/// cleanly and come back.
 async fn chaos(seed: u64) {
     let mut dice = StdRng::seed_from_u64(seed);
     let server: Arc<Server> = Arc::default();

@@ -62,7 +62,7 @@ pub struct TaskBehavior {
 }
 
 #[derive(Debug, Clone)]
-struct Switching {
+pub struct Switching {
     state: RunState,
     at: Timestamp,
 }
@@ -71,13 +71,13 @@ struct Switching {
 #[derive(Debug, Default)]
 pub struct Service {
     pub tasks: BTreeMap<TaskId, RunState>,
-    switching: Vec<(TaskId, Switching)>,
+    pub switching: Vec<(TaskId, Switching)>,
     pub behaviors: BTreeMap<TaskId, TaskBehavior>,
     pub list_faults: VecDeque<Fault>,
     pub batch_faults: VecDeque<Fault>,
     /// Every list answers as of this long ago.
     pub lag: Duration,
-    history: Vec<(Timestamp, BTreeMap<TaskId, RunState>)>,
+    pub history: Vec<(Timestamp, BTreeMap<TaskId, RunState>)>,
     pub calls: Vec<(Timestamp, Action, Vec<TaskId>)>,
     pub lists: usize,
 }

@@ -4,7 +4,7 @@
 //! are stored in the objects as the API server would. After every reconcile the invariants of a truthful
 //! status are checked.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +16,7 @@ use crate::crd::{
     Condition, ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec, FdiTaskGroup,
     FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, condition_types, find_condition,
 };
-use crate::fdi::{
-    Action, Batch, BatchResponse, CallError, Cause, Class, Fingerprint, LastRun, Outcome, Refusal, RunState, SignIn,
-    Task, TaskId,
-};
+use crate::fdi::{Action, Fingerprint, RunState, SignIn, TaskId};
 use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::failure::InstanceError;

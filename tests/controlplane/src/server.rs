@@ -111,11 +111,16 @@ impl Server {
         if answer.trim_end() == signal { Ok(()) } else { Err(Error::Supervisor { program: self.program }) }
     }
 
+    /// Returns when the server has ended.
+    pub(crate) async fn ended(&mut self) {
+        // An error would mean that the thread which watches is gone, and then there is nothing to wait for.
+        let _ = self.life.wait_for(|life| *life != Life::Running).await;
+    }
+
     /// Kills the server and returns when it is gone.
     pub(crate) async fn kill(self) {
         let Self { orders, mut life, .. } = self;
         drop(orders);
-        // An error would mean that the thread which watches is gone, and then there is nothing to wait for.
         let _ = life.wait_for(|life| *life == Life::Gone).await;
     }
 

@@ -25,10 +25,13 @@ use super::{INSTANCE, PROJECT, TOKEN, merge};
 pub const GROUPS: &str = "fditaskgroups";
 pub const INSTANCES: &str = "fdiinstances";
 
-/// What a client asked for: page of a list (from 1), or a watch.
+/// What a client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
+    /// Page of a list, from 1.
     Page(usize),
+    /// A list of one object, for the version that it bears.
+    Version,
     Watch,
 }
 
@@ -52,19 +55,33 @@ pub enum Spoiled {
 
 type Line = Result<String, std::convert::Infallible>;
 
+/// What the server stores, to be restored later.
+pub struct Backup {
+    version: u64,
+    objects: BTreeMap<(String, String), Value>,
+}
+
+/// An open watch.
+struct OpenWatch {
+    kind: String,
+    number: u64,
+    /// Nothing up to this version is sent.
+    from: u64,
+    to: UnboundedSender<Line>,
+}
+
 #[derive(Default)]
 struct World {
     version: u64,
     objects: BTreeMap<(String, String), Value>,
     /// Version, kind and line of every event there was.
     history: Vec<(u64, String, String)>,
-    /// Kind, number and connection of the open watches.
-    watches: Vec<(String, u64, UnboundedSender<Line>)>,
+    watches: Vec<OpenWatch>,
     begun: u64,
     /// Watches are not ended when their time is over.
     endless: bool,
     /// Connections that nothing is sent over any more, kept open.
-    mute: Vec<(String, u64, UnboundedSender<Line>)>,
+    mute: Vec<OpenWatch>,
     tricks: Vec<(&'static str, Ask, Trick)>,
     /// Every watch of this kind is ended as soon as it begins.
     ending: Option<&'static str>,
@@ -166,8 +183,8 @@ impl FakeApi {
     /// Ends every watch of the kind, mute ones too.
     pub fn end(&self, kind: &str) {
         let mut world = self.world();
-        world.watches.retain(|(k, ..)| k != kind);
-        world.mute.retain(|(k, ..)| k != kind);
+        world.watches.retain(|watch| watch.kind != kind);
+        world.mute.retain(|watch| watch.kind != kind);
     }
 
     /// From now on every watch of this kind is ended as soon as it begins; `None` stops that.
@@ -186,7 +203,7 @@ impl FakeApi {
     /// Sends nothing over the open watches of the kind any more, and leaves them open.
     pub fn mute(&self, kind: &str) {
         let mut world = self.world();
-        let mute: Vec<_> = world.watches.extract_if(.., |(k, ..)| k == kind).collect();
+        let mute: Vec<_> = world.watches.extract_if(.., |watch| watch.kind == kind).collect();
         world.mute.extend(mute);
     }
 
@@ -195,6 +212,23 @@ impl FakeApi {
         let mut world = self.world();
         world.history.clear();
         (world.compacted, world.plainly) = (world.version, plainly);
+    }
+
+    /// What is stored now.
+    pub fn backup(&self) -> Backup {
+        let world = self.world();
+        Backup { version: world.version, objects: world.objects.clone() }
+    }
+
+    /// Goes back to what was stored then, as after the restore of etcd: everything since is gone, versions are given
+    /// out anew, and all connections are closed.
+    pub fn restore(&self, backup: Backup) {
+        let mut world = self.world();
+        world.version = backup.version;
+        world.objects = backup.objects;
+        world.history.retain(|(version, ..)| *version <= backup.version);
+        world.watches.clear();
+        world.mute.clear();
     }
 
     /// Spoils the next event of the kind for the watches that are open.
@@ -240,9 +274,10 @@ impl World {
             Some(Spoiled::Garbled) => line.replace("\"object\":", "\"object\"\u{1}"),
             Some(Spoiled::Cut) => line[..line.len() / 2].to_owned(),
         };
-        self.watches.iter().filter(|(k, ..)| k == kind).for_each(|(.., to)| drop(to.send(Ok(sent.clone()))));
+        let open = self.watches.iter().filter(|watch| watch.kind == kind && watch.from < self.version);
+        open.for_each(|watch| drop(watch.to.send(Ok(sent.clone()))));
         if matches!(spoiled, Some(Spoiled::Cut)) {
-            self.watches.retain(|(k, ..)| k != kind);
+            self.watches.retain(|watch| watch.kind != kind);
         }
         self.history.push((self.version, kind.to_owned(), line));
     }
@@ -269,7 +304,7 @@ impl World {
         }
         if self.ending != Some(kind) {
             self.begun += 1;
-            self.watches.push((kind.to_owned(), self.begun, to));
+            self.watches.push(OpenWatch { kind: kind.to_owned(), number: self.begun, from: version, to });
         }
         Body::from_stream(futures::stream::poll_fn(move |context| from.poll_recv(context))).into_response()
     }
@@ -282,14 +317,18 @@ async fn list_or_watch(
 ) -> Response {
     let number = |name: &str| query.get(name).and_then(|value| value.parse::<usize>().ok());
     let (limit, from) = (number("limit").unwrap_or(usize::MAX / 2), number("continue").unwrap_or(0));
-    let ask = if query.contains_key("watch") { Ask::Watch } else { Ask::Page(from / limit + 1) };
+    let ask = match limit {
+        _ if query.contains_key("watch") => Ask::Watch,
+        1 => Ask::Version,
+        _ => Ask::Page(from / limit + 1),
+    };
     let mut world = api.world();
     world.asked.push((kind.clone(), ask));
     let trick = world.tricks.iter().position(|(k, a, _)| *k == kind && *a == ask);
     match (trick.map(|at| world.tricks.remove(at).2), ask) {
         (Some(Trick::Refuse(code, reason)), _) => refused(code, reason),
         (Some(Trick::Silence), _) => Body::from_stream(futures::stream::pending::<Line>()).into_response(),
-        (None, Ask::Page(_)) => Json(world.page(&kind, limit, from)).into_response(),
+        (None, Ask::Page(_) | Ask::Version) => Json(world.page(&kind, limit, from)).into_response(),
         (None, Ask::Watch) => {
             let version = number("resourceVersion").unwrap();
             let length = Duration::from_secs(u64::try_from(number("timeoutSeconds").unwrap()).unwrap());
@@ -300,7 +339,7 @@ async fn list_or_watch(
                 tokio::time::sleep(length).await;
                 let mut world = api.world();
                 if !world.endless {
-                    world.watches.retain(|(_, number, _)| *number != begun);
+                    world.watches.retain(|watch| watch.number != begun);
                 }
             });
             answer
