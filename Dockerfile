@@ -59,6 +59,7 @@ LABEL org.opencontainers.image.title="fdi-operator" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build --chmod=0755 /out/fdi-operator /usr/local/bin/fdi-operator
 USER 65532:65532
+WORKDIR /home/nonroot
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/fdi-operator"]
 CMD ["run"]

@@ -7,6 +7,16 @@ REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
 KUSTOMIZE = go -C tests/deploy tool kustomize
 HELM = go -C tests/deploy tool helm
+# $(call image_archive,PROGRAM,NAME,FILE,OPTIONS)
+image_archive = python3 deploy/image/archive.py --binary $(1) --name $(2) --output $(3) $(4)
+# What the last stage of the Dockerfile says; a test compares the two images.
+operator_image = --command run --port 8080 --working-directory /home/nonroot \
+	--label org.opencontainers.image.title=fdi-operator \
+	--label org.opencontainers.image.description="Kubernetes operator that keeps Huawei Cloud ROMA Connect FDI tasks running or stopped" \
+	--label org.opencontainers.image.source=https://github.com/fdi-operator/fdi-operator \
+	--label org.opencontainers.image.licenses=Apache-2.0 \
+	--label org.opencontainers.image.version=$(VERSION) \
+	--label org.opencontainers.image.revision=$(REVISION)
 
 manifests: ## render deploy/install.yaml and copy the definitions into kustomize and chart
 	cp crds/fdi.romaconnect.dev.yaml deploy/crds/
@@ -20,20 +30,13 @@ chart: ## package the Helm chart
 image: ## build the image with Docker, for this machine's platform
 	docker buildx build --load --tag $(IMAGE):$(TAG) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
 
-image-archive: ## the same image as an OCI archive, without Docker
+image-archive: ## the same image as an archive for Docker, containerd and kind, without Docker
 	cargo build --release --locked --package fdi-operator --bin fdi-operator
-	python3 deploy/image/archive.py --binary $(RELEASE)/fdi-operator --name $(IMAGE):$(TAG) --output $(ARCHIVES)/fdi-operator.tar \
-		--label org.opencontainers.image.title=fdi-operator \
-		--label org.opencontainers.image.description="Kubernetes operator that keeps Huawei Cloud ROMA Connect FDI tasks running or stopped" \
-		--label org.opencontainers.image.source=https://github.com/fdi-operator/fdi-operator \
-		--label org.opencontainers.image.licenses=Apache-2.0 \
-		--label org.opencontainers.image.version=$(VERSION) \
-		--label org.opencontainers.image.revision=$(REVISION)
+	$(call image_archive,$(RELEASE)/fdi-operator,$(IMAGE):$(TAG),$(ARCHIVES)/fdi-operator.tar,$(operator_image))
 
-simulator-archive: ## the simulator as an OCI archive, for the end-to-end test
+simulator-archive: ## the simulator as an OCI archive, for the end-to-end tests
 	cargo build --release --locked --package fdi-simulator --bin fdi-simulator
-	python3 deploy/image/archive.py --binary $(RELEASE)/fdi-simulator --name fdi-operator.test/fdi-simulator:e2e \
-		--output $(ARCHIVES)/fdi-simulator.tar --label org.opencontainers.image.title=fdi-simulator
+	$(call image_archive,$(RELEASE)/fdi-simulator,fdi-operator.test/fdi-simulator:e2e,$(ARCHIVES)/fdi-simulator.tar,)
 
 test-deploy: ## check manifests, chart, image archive and rights, also against a real API server
 	go -C tests/deploy test -count=1 ./...

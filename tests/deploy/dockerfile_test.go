@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -67,6 +68,54 @@ func TestBuildKitPlansTheImageWithoutAWarning(t *testing.T) {
 			}
 			same(t, "labels", "v1.2.3 abc", image.Config.Labels[ocispecs.AnnotationVersion]+" "+image.Config.Labels[ocispecs.AnnotationRevision])
 		}
+	}
+}
+
+// planned is the image that BuildKit would build from the Dockerfile, without building it.
+func planned(t *testing.T, arguments map[string]string) ocispecs.ImageConfig {
+	t.Helper()
+	platform := ocispecs.Platform{OS: "linux", Architecture: "amd64"}
+	result, err := dockerfile2llb.Dockerfile2LLB(t.Context(), []byte(read(t, "Dockerfile")), dockerfile2llb.ConvertOpt{
+		Config:         dockerui.Config{BuildPlatforms: []ocispecs.Platform{platform}, BuildArgs: arguments},
+		TargetPlatform: &platform,
+		MetaResolver:   &registry{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result.Image.Config.ImageConfig
+}
+
+// Whoever has no Docker must get the same container from `make image-archive`.
+func TestTheArchiveRunsAsTheImageOfTheDockerfileDoes(t *testing.T) {
+	recipe := run(t, "make", "--directory", root, "--no-print-directory", "--just-print", "image-archive",
+		"VERSION=1.2.3", "REVISION=abc", "RELEASE=RELEASE-FOLDER")
+	_, command, found := strings.Cut(recipe, "python3 deploy/image/archive.py")
+	if !found {
+		t.Fatalf("make image-archive writes no archive:\n%s", recipe)
+	}
+	folder := t.TempDir()
+	if err := os.Rename(program(t), filepath.Join(folder, "fdi-operator")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(folder, "image.tar")
+	shell := "cd " + root + " && python3 deploy/image/archive.py" + strings.ReplaceAll(command, "RELEASE-FOLDER", folder)
+	run(t, "bash", "-c", strings.TrimSpace(shell)+" --output "+file)
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, config := unpack(t, untar(t, bytes.NewReader(content)))
+	image := planned(t, map[string]string{"VERSION": "1.2.3", "REVISION": "abc"})
+	for what, pair := range map[string][2]any{
+		"entry point":       {image.Entrypoint, config.Config.Entrypoint},
+		"command":           {image.Cmd, config.Config.Cmd},
+		"user":              {image.User, config.Config.User},
+		"working directory": {image.WorkingDir, config.Config.WorkingDir},
+		"ports":             {image.ExposedPorts, config.Config.ExposedPorts},
+		"labels":            {image.Labels, config.Config.Labels},
+	} {
+		same(t, what, pair[0], pair[1])
 	}
 }
 
