@@ -180,6 +180,22 @@ func TestTheImageArchiveIsWhatTheRuntimeAndTheRestrictedLevelExpect(t *testing.T
 	}
 }
 
+// archiveLayer gives the files of an archive that is made with these options.
+func archiveLayer(t *testing.T, options ...string) []byte {
+	t.Helper()
+	image := untar(t, bytes.NewReader(archive(t, program(t), filepath.Join(t.TempDir(), "image.tar"), options...)))
+	_, manifest, _ := unpack(t, image)
+	unpacked, err := gzip.NewReader(bytes.NewReader(blob(t, image, manifest.Layers[0])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer, err := io.ReadAll(unpacked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layer
+}
+
 // docker load reads manifest.json, and old versions read nothing else.
 func TestDockerFindsNameConfigurationAndLayersOfTheArchive(t *testing.T) {
 	image := untar(t, bytes.NewReader(archive(t, program(t), filepath.Join(t.TempDir(), "image.tar"))))
