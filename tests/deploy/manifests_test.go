@@ -11,7 +11,7 @@ func TestTheRenderedInstallationIsWhatTheDefaultOverlayGives(t *testing.T) {
 	}
 }
 
-func TestKustomizeAndChartInstallTheGeneratedDefinitions(t *testing.T) {
+func TestKustomizeAndChartInstallTheGeneratedCRDs(t *testing.T) {
 	generated := read(t, "crds/fdi.romaconnect.dev.yaml")
 	for _, copied := range []string{"deploy/crds/fdi.romaconnect.dev.yaml", "deploy/helm/fdi-operator/files/crds/fdi.romaconnect.dev.yaml"} {
 		if read(t, copied) != generated {
@@ -20,14 +20,14 @@ func TestKustomizeAndChartInstallTheGeneratedDefinitions(t *testing.T) {
 	}
 }
 
-func TestAWatchedNamespaceGivesTheRightsThatTheClusterRoleGives(t *testing.T) {
+func TestAWatchedNamespaceGivesThePermissionsOfTheClusterRole(t *testing.T) {
 	cluster := find(t, kustomize(t, "base"), "ClusterRole", "fdi-operator")
 	namespaced := kustomize(t, "overlays/namespaced")
 	same(t, "rules", field(cluster, "rules"), field(find(t, namespaced, "Role", "fdi-operator"), "rules"))
 	if found := having(namespaced, func(object Object) bool {
 		return (object["kind"] == "ClusterRole" || object["kind"] == "ClusterRoleBinding") && field(object, "metadata", "name") == "fdi-operator"
 	}); len(found) > 0 {
-		t.Error("the namespaced overlay still has rights in the whole cluster")
+		t.Error("the namespaced overlay still has permissions in the whole cluster")
 	}
 }
 
@@ -69,12 +69,15 @@ func TestTheNamespaceEnforcesTheRestrictedLevel(t *testing.T) {
 }
 
 // What the end-to-end test installs is what is shipped.
-func TestTheEndToEndOverlayChangesNothingButAddressesAndImage(t *testing.T) {
+func TestTheEndToEndOverlayChangesOnlyAddressesImageAndStorage(t *testing.T) {
 	shipped, tested := kustomize(t, "overlays/default"), kustomize(t, "overlays/e2e")
 	for _, all := range [][]Object{shipped, tested} {
 		container := as[Object](as[[]any](field(find(t, all, "Deployment", "fdi-operator"), "spec", "template", "spec", "containers"))[0])
 		delete(container, "image")
 		delete(container, "imagePullPolicy")
+		for _, amounts := range as[Object](container["resources"]) {
+			delete(as[Object](amounts), "ephemeral-storage")
+		}
 		container["env"] = slices.DeleteFunc(as[[]any](container["env"]), func(variable any) bool {
 			return field(variable, "value") != nil // given by the overlay; the shipped one comes from the pod
 		})
@@ -83,7 +86,7 @@ func TestTheEndToEndOverlayChangesNothingButAddressesAndImage(t *testing.T) {
 }
 
 // The pod must be able to end cleanly: the operator takes up to 6 s (--shutdown-timeout).
-func TestThePodHasTimeToGiveTheLeaseBack(t *testing.T) {
+func TestThePodHasTimeToReleaseTheLease(t *testing.T) {
 	pod := field(find(t, kustomize(t, "base"), "Deployment", "fdi-operator"), "spec", "template", "spec")
 	if grace := as[float64](field(pod, "terminationGracePeriodSeconds")); grace < 10 {
 		t.Errorf("the kubelet kills after %v s", grace)
