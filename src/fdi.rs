@@ -3,6 +3,7 @@
 //! Its messages are written for the users of the two kinds, so they name `FdiInstance` fields,
 //! Secret keys and flags of the operator: whoever reads one must know what to do.
 
+mod adaptive_rate;
 mod api;
 mod auth;
 mod batch;
