@@ -45,6 +45,9 @@ impl InstanceState {
     #[must_use]
     pub fn record_calls(&mut self, outcomes: Outcomes) -> Outcomes {
         let corrected = outcomes.calls().iter().flat_map(|call| self.record_call(call)).collect();
+        if let Some((error, at)) = outcomes.not_sent() {
+            self.observation.record_not_sent(error.clone(), *at);
+        }
         outcomes.with_drift_corrected(corrected)
     }
 

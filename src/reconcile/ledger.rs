@@ -164,7 +164,9 @@ impl Ledger {
         let Some(list) = list else { return };
         for (group, id) in desired.owned() {
             let task = list.task(id);
-            if task.is_some_and(|task| task.state == group.run_state) && self.tasks.settled_in(id, group.run_state) {
+            if task.is_some_and(|task| task.state == Some(group.run_state))
+                && self.tasks.settled_in(id, group.run_state)
+            {
                 continue;
             }
             let sighting = Sighting {

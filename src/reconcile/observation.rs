@@ -37,7 +37,7 @@ impl TaskList {
     }
 
     pub fn running(&self) -> usize {
-        self.tasks.iter().filter(|task| task.state == RunState::Running).count()
+        self.tasks.iter().filter(|task| task.state == Some(RunState::Running)).count()
     }
 }
 
@@ -228,6 +228,11 @@ impl Observation {
     /// A call failed for a cause that concerns the whole instance.
     pub fn record_call_failure(&mut self, error: CallError, now: Timestamp) {
         self.record_call(now);
+        self.record_not_sent(error, now);
+    }
+
+    /// No call can be sent for a cause that concerns the whole instance.
+    pub fn record_not_sent(&mut self, error: CallError, now: Timestamp) {
         let streak = |previous: Option<&FailureStreak>, error| {
             Some(FailureStreak::after(previous, InstanceError::Call(error), now, &self.timings))
         };

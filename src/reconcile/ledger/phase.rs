@@ -43,6 +43,8 @@ pub enum PendingReason {
     Retry,
     /// Its appearance in the list.
     Listing,
+    /// A status that the operator knows.
+    UnknownState,
 }
 
 /// Why a task counts as failed.
@@ -87,6 +89,7 @@ impl TaskRecord {
         let Basis { id, desired, edited, list, now } = basis;
         let Some(list) = list else { return Assessment::settled(Phase::Pending(PendingReason::Observation)) };
         let Some(task) = list.task(id) else { return self.absent(now, timings) };
+        let Some(state) = task.state else { return Assessment::settled(Phase::Pending(PendingReason::UnknownState)) };
         if let Some(call) = &self.call {
             let phase = match &self.failure {
                 _ if call.action.target() != desired => Phase::Pending(PendingReason::OpposingCall),
@@ -96,7 +99,7 @@ impl TaskRecord {
             };
             return Assessment::until(phase, next_check(call, list.requested_at, timings));
         }
-        if task.state == desired {
+        if state == desired {
             return Assessment::settled(Phase::Ready);
         }
         match &self.failure {
