@@ -15,8 +15,10 @@ mod error;
 mod error_codes;
 mod http;
 mod http_clients;
+mod json;
 mod observer;
 mod rate_limit;
+mod request;
 mod task;
 mod task_list;
 #[cfg(test)]
@@ -27,7 +29,7 @@ mod wire;
 
 #[cfg(test)]
 pub use api::Refusal;
-pub use api::{BatchResponse, FdiApi, Outcome};
+pub use api::{BatchResponse, FdiApi, Outcome, SendError};
 pub use auth::sign_in::{Fingerprint, SignIn};
 pub use batch::{BATCH_MAX, Batch};
 pub use connect::{Connection, Fdi, FdiConfig, Identity};

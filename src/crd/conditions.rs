@@ -39,6 +39,7 @@ pub mod reasons {
     pub const SIGN_IN_REFUSED: &str = "SignInRefused";
     pub const FORBIDDEN: &str = "Forbidden";
     pub const REQUEST_REJECTED: &str = "RequestRejected";
+    pub const LIST_TOO_LARGE: &str = "ListTooLarge";
     pub const TLS_FAILED: &str = "TlsFailed";
     pub const THROTTLED: &str = "Throttled";
     pub const UNAVAILABLE: &str = "Unavailable";

@@ -1,10 +1,14 @@
 //! The interface of one FDI instance: what can be requested, and what comes back.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 
+use crate::fdi::auth::circuit_breaker::Admission;
+use crate::fdi::auth::password::CachedToken;
 use crate::fdi::batch::Batch;
 use crate::fdi::error::CallError;
-use crate::fdi::rate_limit::Slot;
+use crate::fdi::rate_limit::Place;
 use crate::fdi::task::{Task, TaskId};
 
 /// What became of one task ID in a batch call.
@@ -37,6 +41,28 @@ pub struct BatchResponse {
     pub request_id: Option<String>,
 }
 
+/// All that a request needs to leave at once: a place among those in flight, the rate limit's next
+/// opportunity, a valid token, and the admission of the circuit breaker. Dropping it releases them.
+#[derive(Debug)]
+pub struct Slot {
+    pub(super) place: Place,
+    pub(super) token: Option<CachedToken>,
+    pub(super) admission: Admission,
+    /// How long the request waited for it.
+    pub(super) waited: Duration,
+}
+
+/// Why a batch was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The token had ended early, so the service did nothing. Acquire a new slot and choose again:
+    /// what was wanted may have changed meanwhile.
+    #[error("the token had ended")]
+    SlotExpired,
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
 /// One FDI instance, signed in.
 pub trait FdiApi: Send + Sync + std::fmt::Debug {
     /// All tasks of the instance, over all pages.
@@ -45,14 +71,19 @@ pub trait FdiApi: Send + Sync + std::fmt::Debug {
     /// Any class but [`Class::Split`] and [`Class::SplitOnce`]: list calls never split.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Task>, CallError>>;
 
-    /// Waits for a slot to send one batch call in: one of the permitted calls in flight, and the
-    /// rate limit's next opportunity. Acquire it before choosing the call, so that what is sent is
-    /// what is wanted at that moment. Dropping the future or the slot releases it.
-    fn acquire(&self) -> BoxFuture<'_, Slot>;
+    /// Waits for a slot to send one batch call in. Every wait is here, the sign-in included: choose
+    /// the call after it, so that what is sent is what is wanted at that moment. Dropping the
+    /// future or the slot releases what it holds; drop it as soon as nothing is to be sent, for
+    /// others may wait.
+    ///
+    /// # Errors
+    /// When no call can be sent now. Nothing was sent.
+    fn acquire(&self) -> BoxFuture<'_, Result<Slot, CallError>>;
 
-    /// Sends one batch. After an error of class [`Class::Unavailable`] every outcome is unknown.
+    /// Sends one batch at once. After an error of class [`Class::Unavailable`] every outcome is
+    /// unknown.
     ///
     /// # Errors
     /// When the response says nothing about the single tasks.
-    fn start_or_stop<'a>(&'a self, slot: Slot, batch: &'a Batch) -> BoxFuture<'a, Result<BatchResponse, CallError>>;
+    fn start_or_stop<'a>(&'a self, slot: Slot, batch: &'a Batch) -> BoxFuture<'a, Result<BatchResponse, SendError>>;
 }

@@ -2,32 +2,27 @@
 
 pub mod access_key;
 pub mod circuit_breaker;
+pub mod lockout;
 pub mod password;
 pub mod sign_in;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::fdi::auth::circuit_breaker::CircuitBreaker;
+use crate::fdi::auth::lockout::Principal;
 use crate::fdi::auth::password::TokenCache;
-use crate::fdi::auth::sign_in::Fingerprint;
+use crate::fdi::auth::sign_in::{Fingerprint, SignIn};
 
 /// A credential that was not used for this long is forgotten.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
 
-/// Which credential: where it signs in, and the hash of all its data.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CredentialKey {
-    pub site: String,
-    pub fingerprint: Fingerprint,
-}
-
-/// One credential: whether the service accepts it, and the tokens that IAM issued for it.
-#[derive(Default)]
+/// One credential: whether its targets accept it, and the tokens that IAM issued for it.
+#[derive(Debug, Default)]
 pub struct Credential {
     pub breaker: Arc<CircuitBreaker>,
     /// By project.
@@ -42,23 +37,37 @@ impl Credential {
 }
 
 /// All credentials of the process.
-#[derive(Default)]
-pub struct Credentials(Mutex<HashMap<CredentialKey, Arc<Credential>>>);
+#[derive(Debug, Default)]
+pub struct Credentials(Mutex<Known>);
 
-impl Credentials {
-    /// The credential for `key`, shared by all who use the same values at the same site.
-    pub fn get(&self, key: CredentialKey) -> Arc<Credential> {
-        let mut known = self.0.lock();
-        known.retain(|_, credential| Arc::strong_count(credential) > 1 || credential.breaker.idle() < FORGET_AFTER);
-        let credential = known.entry(key).or_default();
-        credential.breaker.touch();
-        Arc::clone(credential)
-    }
+/// By site and hash.
+#[derive(Debug, Default)]
+struct Known {
+    credentials: HashMap<(String, Fingerprint), (Arc<Credential>, Instant)>,
+    principals: HashMap<(String, Fingerprint), Arc<Principal>>,
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials")
+impl Credentials {
+    /// The credential of `sign_in` at `site`, shared by all who use the same values there.
+    pub fn get(&self, site: &str, sign_in: &SignIn) -> Arc<Credential> {
+        let now = Instant::now();
+        let known = &mut *self.0.lock();
+        let key = (site.to_owned(), sign_in.fingerprint());
+        if let Some((credential, last_used)) = known.credentials.get_mut(&key) {
+            *last_used = now;
+            return Arc::clone(credential);
+        }
+        known.credentials.retain(|_, (credential, last_used)| {
+            Arc::strong_count(credential) > 1 || last_used.elapsed() < FORGET_AFTER
+        });
+        known.principals.retain(|_, principal| Arc::strong_count(principal) > 1);
+        let principal = sign_in
+            .principal()
+            .map(|principal| Arc::clone(known.principals.entry((site.to_owned(), principal)).or_default()));
+        let breaker = Arc::new(CircuitBreaker::new(principal));
+        let credential = Arc::new(Credential { breaker, ..Credential::default() });
+        known.credentials.insert(key, (Arc::clone(&credential), now));
+        credential
     }
 }
 

@@ -5,9 +5,10 @@ use crate::fdi::batch::Batch;
 use crate::fdi::classify::{RequestContext, classify, malformed_response, request_id};
 use crate::fdi::error::CallError;
 use crate::fdi::error_codes;
+use crate::fdi::json::{Malformed, Scalar};
 use crate::fdi::text::{Redactor, single_line};
 use crate::fdi::transport::HttpResponse;
-use crate::fdi::wire::{BatchEntry, BatchResult, ErrorBody, Malformed, Scalar};
+use crate::fdi::wire::{BatchEntry, BatchResult, ErrorBody};
 
 const CODE_MAX: usize = 64;
 const MESSAGE_MAX: usize = 256;
@@ -27,8 +28,7 @@ pub fn parse_response(
     let Ok(result) = BatchResult::decode(&response.body) else {
         return Err(malformed_response(context, response, "its body is not the JSON of a batch response"));
     };
-    let success = result.success.as_deref().unwrap_or_default();
-    let failure = result.failure.as_deref().unwrap_or_default();
+    let (success, failure) = (&result.success, &result.failure);
     if success.is_empty() && failure.is_empty() && !ErrorBody::find(&response.body).code.is_empty() {
         return Err(classify(context, response));
     }

@@ -107,7 +107,7 @@ fn sentence(operation: Operation, cause: Cause, code: &str, words: &str, cure: O
         Cause::Forbidden => format!("Signed in, but not allowed to {request}"),
         Cause::Throttled => format!("Too many requests: the service refused the request to {request}"),
         Cause::Unavailable => format!("The service could not answer the request to {request}"),
-        Cause::RequestRejected | Cause::EndpointNotAllowed | Cause::TlsFailed => {
+        Cause::RequestRejected | Cause::EndpointNotAllowed | Cause::TlsFailed | Cause::ListTooLarge => {
             format!("The service rejected the request to {request}")
         }
     };

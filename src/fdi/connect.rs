@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fdi::api::FdiApi;
+use crate::fdi::auth::Credentials;
 use crate::fdi::auth::sign_in::SignIn;
-use crate::fdi::auth::{CredentialKey, Credentials};
 use crate::fdi::endpoint::{AllowList, Endpoint, InvalidPattern, Location};
 use crate::fdi::error::{CallError, Cause, Class};
-use crate::fdi::http::HttpFdi;
+use crate::fdi::http::{HttpFdi, Iam};
 use crate::fdi::http_clients::{ClientSettings, Clients};
 use crate::fdi::observer::RequestObserver;
 use crate::fdi::rate_limit::RequestLimiter;
+use crate::fdi::request::Sender;
 
 /// How the process talks to FDI and IAM.
 #[derive(Debug, Clone)]
@@ -70,6 +71,7 @@ struct Shared {
     allowed: AllowList,
     clients: Clients,
     credentials: Credentials,
+    list_timeout: Duration,
 }
 
 impl Fdi {
@@ -87,6 +89,8 @@ impl Fdi {
             allowed: AllowList::new(&config.allowed_endpoints, config.allow_insecure)?,
             clients: Clients::new(settings),
             credentials: Credentials::default(),
+            // A page takes at most the request timeout, and a full instance has two pages.
+            list_timeout: 2 * config.request_timeout,
         })))
     }
 
@@ -122,24 +126,29 @@ impl Fdi {
             }
             SignIn::Token(_) | SignIn::AccessKey { .. } => None,
         };
+        let Identity { endpoint, project_id, instance_id } = identity;
         let site = match (&sign_in, &iam) {
-            (SignIn::Password { .. }, Some(iam)) => iam.site().to_owned(),
+            (_, Some(iam)) => iam.site().to_owned(),
             // A token is valid for one project of one region, and no number of refusals locks it.
-            (SignIn::Token(_), _) => format!("{} {}", identity.endpoint, identity.project_id),
-            _ => identity.endpoint.site().to_owned(),
+            (SignIn::Token(_), _) => format!("{endpoint} {project_id}"),
+            _ => endpoint.site().to_owned(),
         };
-        let credential = self.0.credentials.get(CredentialKey { site, fingerprint: sign_in.fingerprint() });
+        let credential = self.0.credentials.get(&site, &sign_in);
+        let iam = iam.map(|endpoint| Iam {
+            circuit: credential.breaker.circuit(endpoint.as_str()),
+            tokens: credential.token_cache(&project_id),
+            endpoint,
+        });
         Ok(Arc::new(HttpFdi {
-            client: self.0.clients.client(connection.ca_bundle.as_deref())?,
-            endpoint: identity.endpoint,
-            project_id: identity.project_id,
-            instance_id: identity.instance_id,
+            sender: Sender { client: self.0.clients.client(connection.ca_bundle.as_deref())?, observer, instance_id },
+            circuit: credential.breaker.circuit(&format!("{endpoint} {project_id} {}", connection.instance_id)),
+            endpoint,
+            project_id,
             redactor: sign_in.redactor(),
             sign_in,
             iam,
-            credential,
             limiter: Arc::clone(limiter),
-            observer,
+            list_timeout: self.0.list_timeout,
         }))
     }
 }

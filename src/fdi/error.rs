@@ -45,6 +45,8 @@ pub enum Cause {
     SignInRefused,
     /// 403: signed in, but not allowed.
     Forbidden,
+    /// The instance has more tasks than the operator keeps in memory.
+    ListTooLarge,
     /// Any other 4xx: wrong endpoint, project or instance.
     RequestRejected,
     /// The operator's allow-list does not contain this endpoint.

@@ -4,11 +4,9 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 /// The limits of one instance. They outlive sign-ins: a rotated Secret does not refill the burst.
 pub struct RequestLimiter {
@@ -30,12 +28,11 @@ impl RequestLimiter {
     }
 
     /// Waits for a place among the requests in flight, first come, first served, then for the rate.
-    pub async fn acquire(&self) -> Slot {
-        let started = Instant::now();
+    pub async fn acquire(&self) -> Place {
         // The semaphore is never closed; if it were, the rate would still be limited.
         let permit = Arc::clone(&self.in_flight).acquire_owned().await.ok();
         self.rate.until_ready().await;
-        Slot { _permit: permit, waited: started.elapsed() }
+        Place { _permit: permit }
     }
 }
 
@@ -45,34 +42,28 @@ impl fmt::Debug for RequestLimiter {
     }
 }
 
-/// Permission to send one request; dropping it releases its place.
+/// The place of one request among those in flight; dropping it releases it.
 #[derive(Debug)]
-pub struct Slot {
+pub struct Place {
     _permit: Option<OwnedSemaphorePermit>,
-    waited: Duration,
-}
-
-impl Slot {
-    /// How long the request waited for the slot.
-    pub fn waited(&self) -> Duration {
-        self.waited
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::FutureExt;
 
     use super::*;
 
     #[tokio::test]
-    async fn no_more_calls_than_allowed_are_in_flight_and_a_dropped_slot_gives_its_place_back() {
+    async fn no_more_calls_than_allowed_are_in_flight_and_a_dropped_place_is_free_again() {
         let limits = RequestLimiter::new(100, 2);
         let first = limits.acquire().await;
         let _second = limits.acquire().await;
-        assert!(limits.acquire().now_or_never().is_none(), "a third slot beside two in flight");
+        assert!(limits.acquire().now_or_never().is_none(), "a third request beside two in flight");
         drop(first);
-        assert!(limits.acquire().now_or_never().is_some(), "the place of a dropped slot is free");
+        assert!(limits.acquire().now_or_never().is_some(), "a dropped place is free");
     }
 
     #[tokio::test]

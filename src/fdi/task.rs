@@ -137,6 +137,7 @@ pub enum LastRun {
 pub struct Task {
     pub id: TaskId,
     pub name: Box<str>,
-    pub state: RunState,
+    /// `None`: the service shows a status that this version does not know.
+    pub state: Option<RunState>,
     pub last_run: LastRun,
 }

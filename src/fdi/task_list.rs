@@ -9,7 +9,7 @@ use crate::fdi::error::CallError;
 use crate::fdi::task::{Task, TaskId};
 use crate::fdi::text::single_line;
 use crate::fdi::transport::HttpResponse;
-use crate::fdi::wire::{ErrorBody, ListPage};
+use crate::fdi::wire::{ErrorBody, ListEntry, ListPage};
 
 /// Requested entries for each page. The API documents disagree whether 999 or 1000 is the maximum.
 pub const PAGE_LIMIT: usize = 999;
@@ -17,6 +17,9 @@ pub const PAGE_LIMIT: usize = 999;
 /// Most pages of one list. An instance has at most 1,000 tasks; more pages are for services that
 /// return much smaller ones.
 const PAGES_MAX: usize = 200;
+
+/// Most tasks of one list: ten times what an instance may have. Each is kept in memory.
+pub const LIST_MAX: usize = 10_000;
 
 const NAME_MAX: usize = 256;
 
@@ -31,9 +34,8 @@ pub struct Page {
 
 /// Reads one page.
 ///
-/// An entry with an unknown `status` makes the whole list malformed: left out, its task would look
-/// deleted; guessed, it would look settled. An entry without a usable ID cannot be in any group and
-/// is skipped.
+/// A bad entry spoils no other: a task with an unknown `status` is in the list with an unknown
+/// state. An entry without a usable ID cannot be in any group and is skipped.
 ///
 /// # Errors
 /// When the response is an error (HTTP 200 included), or malformed.
@@ -41,7 +43,7 @@ pub fn parse_page(context: &RequestContext<'_>, response: &HttpResponse) -> Resu
     if response.status != 200 {
         return Err(classify(context, response));
     }
-    let Ok(page) = ListPage::decode(&response.body) else {
+    let Ok(page) = ListPage::decode(&response.body, LIST_MAX + 1) else {
         return Err(malformed_response(context, response, "its body is not the JSON of a task list"));
     };
     let Ok(total) = page.total.count() else {
@@ -56,17 +58,10 @@ pub fn parse_page(context: &RequestContext<'_>, response: &HttpResponse) -> Resu
     let received = entries.len();
     let mut tasks = Vec::with_capacity(received);
     for entry in entries {
+        let Ok(entry) = ListEntry::decode(entry) else { continue };
         let Some(id) = entry.task_id.text().and_then(|id| TaskId::new(id).ok()) else { continue };
-        let Some(state) = entry.state() else {
-            return Err(malformed_response(
-                context,
-                response,
-                &format!("task {id} is neither running nor stopped in it"),
-            ));
-        };
         let name = single_line(&entry.task_name.text().unwrap_or_default(), NAME_MAX).into();
-        let last_run = entry.last_run();
-        tasks.push(Task { id, name, state, last_run });
+        tasks.push(Task { id, name, state: entry.state(), last_run: entry.last_run() });
     }
     Ok(Page { total, received, tasks })
 }
@@ -92,6 +87,8 @@ pub enum Next {
     Complete,
     /// The pages are inconsistent.
     Inconsistent,
+    /// There are more tasks than [`LIST_MAX`].
+    TooLarge,
 }
 
 impl Listing {
@@ -117,6 +114,7 @@ impl Listing {
         }
         let brought_nothing = page.received == 0 || self.tasks.len() == known && self.skipped == 0;
         match self.total {
+            _ if self.received.max(self.total.unwrap_or(0)) > LIST_MAX => Next::TooLarge,
             Some(total) if self.received >= total || page.received == 0 => self.is_consistent(total),
             // Without a total the list ends with the first page that brings nothing new.
             None if brought_nothing => Next::Complete,
@@ -184,7 +182,7 @@ mod tests {
         let later =
             read(r#"{"total":4,"entities":[{"task_id":"t1","status":0},{"task_id":"t2","status":1}]}"#).unwrap();
         assert_eq!(list.add(later), Next::Inconsistent, "three tasks of four");
-        assert_eq!(list.into_tasks()[1].state, RunState::Stopped);
+        assert_eq!(list.into_tasks()[1].state, Some(RunState::Stopped));
     }
 
     #[test]
@@ -203,7 +201,7 @@ mod tests {
         let mut pages = 0;
         loop {
             pages += 1;
-            match list.add(entities(pages..pages + 1, "1000000")) {
+            match list.add(entities(pages..pages + 1, "10000")) {
                 Next::Page(_) => {}
                 end => break assert_eq!(end, Next::Inconsistent),
             }
@@ -213,21 +211,58 @@ mod tests {
 
     #[test]
     fn an_entry_without_a_usable_id_is_skipped_and_counted() {
-        let page =
-            read(r#"{"total":3,"entities":[{"task_id":"a b","status":"?"},{"status":1},{"task_id":7,"status":1}]}"#);
+        let page = read(
+            r#"{"total":7,"entities":[{"task_id":"a b","status":"?"},{"status":1},{"task_id":7,"status":1},1,null,"x",[]]}"#,
+        );
         let mut list = Listing::default();
         assert_eq!(list.add(page.unwrap()), Next::Complete);
-        assert_eq!(list.skipped(), 2);
+        assert_eq!(list.skipped(), 6);
         assert_eq!(list.into_tasks()[0].id.as_str(), "7");
     }
 
     #[test]
-    fn an_entry_with_an_unknown_status_makes_the_list_malformed() {
-        for status in ["2", "null", r#""?""#, "[1]", "1e99"] {
-            let error =
-                read(&format!(r#"{{"total":1,"entities":[{{"task_id":"a","status":{status}}}]}}"#)).unwrap_err();
-            assert_eq!(error.class, Class::Unavailable);
-            assert!(error.message.contains("task a is neither running nor stopped"), "{}", error.message);
+    fn a_list_of_more_tasks_than_can_be_kept_is_too_large() {
+        assert_eq!(Listing::default().add(entities(0..3, "10001")), Next::TooLarge, "known from the first page");
+        assert_eq!(Listing::default().add(entities(0..LIST_MAX + 5, "null")), Next::TooLarge);
+        assert_eq!(Listing::default().add(entities(0..LIST_MAX, "10000")), Next::Complete);
+    }
+
+    #[test]
+    fn a_bad_entry_is_a_task_of_unknown_state_and_spoils_no_other() {
+        let fields = [
+            r#""status":2"#,
+            r#""status":null"#,
+            r#""status":"STARTING""#,
+            r#""status":[1]"#,
+            r#""status":1e999"#,
+            r#""status":1,"status":0"#,
+            r#""task_name":"no status""#,
+        ];
+        for field in fields {
+            let body =
+                format!(r#"{{"total":2,"entities":[{{"task_id":"odd",{field}}},{{"task_id":"a","status":1}}]}}"#);
+            let tasks = read(&body).unwrap().tasks;
+            let states: Vec<_> = tasks.iter().map(|task| (task.id.as_str(), task.state)).collect();
+            assert_eq!(states, [("odd", None), ("a", Some(RunState::Running))], "{field}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_as_far_as_they_are_readable_and_made_printable() {
+        for (name, expected) in [
+            (&br#""\ud83d""#[..], "\u{fffd}"),
+            (b"\"\xff\xfe\"", "??"),
+            (br#""a\u0000\u202eb\u200fc""#, "a bc"),
+            (b"\"a\nb\"", "a b"),
+            (br#""a","task_name":"b""#, ""),
+            (br#"{"de":"x"}"#, ""),
+        ] {
+            let mut body = br#"{"total":1,"entities":[{"task_id":"a","status":1,"task_name":"#.to_vec();
+            body.extend_from_slice(name);
+            body.extend_from_slice(b"}]}");
+            crate::fdi::json::mend(&mut body);
+            let task = read(std::str::from_utf8(&body).unwrap()).unwrap().tasks.remove(0);
+            assert_eq!((&*task.name, task.state), (expected, Some(RunState::Running)));
         }
     }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::fdi::error::CallError;
 use crate::fdi::http_clients::tls_failure;
+use crate::fdi::json::mend;
 use crate::fdi::text;
 
 /// Most bytes of a successful response. A page of 999 tasks with all fields at their longest has
@@ -53,6 +54,7 @@ pub async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Re
             Err(error) => return Err(failed(&error)),
         }
     }
+    mend(&mut body);
     let status = response.status().as_u16();
     let headers = std::mem::take(response.headers_mut());
     Ok(HttpResponse { status, headers, body, received: Timestamp::now() })

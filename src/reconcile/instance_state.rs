@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::fdi::{CallError, Outcome, TaskId};
+use crate::fdi::{Class, Outcome, TaskId};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::ledger::Ledger;
 use crate::reconcile::ledger::calls::CallScope;
@@ -60,12 +60,16 @@ impl InstanceState {
     #[must_use]
     pub fn record_calls(&mut self, outcomes: Outcomes) -> Outcomes {
         let mut corrected = Vec::new();
-        let mut failure: Option<(CallError, Timestamp)> = None;
+        let mut failure = outcomes.not_sent().cloned();
         for call in outcomes.calls() {
             match self.ledger.record(&call.batch, &call.result, call.ended) {
                 CallScope::Tasks => self.observation.record_call_success(call.ended),
                 CallScope::Undetermined => self.observation.record_call(call.ended),
                 CallScope::Instance(error) => {
+                    // A throttled call is taken as not sent: its tasks are listed before they count as ready.
+                    if error.class != Class::Throttled {
+                        self.observation.record_call(call.ended);
+                    }
                     if failure.as_ref().is_none_or(|(longest, _)| error.retry_after >= longest.retry_after) {
                         failure = Some((error, call.ended));
                     }
@@ -73,8 +77,8 @@ impl InstanceState {
             }
             corrected.extend(self.drift_corrected(call));
         }
-        if let Some((error, ended)) = failure {
-            self.observation.record_call_failure(error, ended);
+        if let Some((error, at)) = failure {
+            self.observation.record_call_failure(error, at);
         }
         outcomes.with_drift_corrected(corrected)
     }

@@ -154,7 +154,7 @@ impl Ledger {
                 continue;
             };
             self.missing.remove(id);
-            if task.state == group.run_state && self.tasks.settled_in(id, group.run_state) {
+            if task.state == Some(group.run_state) && self.tasks.settled_in(id, group.run_state) {
                 continue;
             }
             let sighting = Sighting {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::crd::reasons;
-use crate::fdi::{CallError, Class, Fingerprint, RunState, Task, TaskId};
+use crate::fdi::{CallError, Fingerprint, RunState, Task, TaskId};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::observation::failure::{FailureStreak, InstanceError};
 use crate::reconcile::timings::Timings;
@@ -38,7 +38,7 @@ impl TaskList {
     }
 
     pub fn running(&self) -> usize {
-        self.tasks.iter().filter(|task| task.state == RunState::Running).count()
+        self.tasks.iter().filter(|task| task.state == Some(RunState::Running)).count()
     }
 }
 
@@ -257,14 +257,10 @@ impl Observation {
         self.last_call_ended = Some(ended);
     }
 
-    /// Calls failed for a cause that concerns the whole instance: one failure, however many calls were
-    /// in flight together.
-    pub fn record_call_failure(&mut self, error: CallError, ended: Timestamp) {
-        // A throttled call is taken as not sent: the tasks in it are listed before they count as ready.
-        if error.class != Class::Throttled {
-            self.record_call(ended);
-        }
-        let streak = FailureStreak::after(self.call_failure.as_ref(), InstanceError::Call(error), ended, &self.timings);
+    /// Calls failed, or could not be sent, for a cause that concerns the whole instance: one failure,
+    /// however many calls were in flight together.
+    pub fn record_call_failure(&mut self, error: CallError, at: Timestamp) {
+        let streak = FailureStreak::after(self.call_failure.as_ref(), InstanceError::Call(error), at, &self.timings);
         self.call_failure = Some(streak);
     }
 

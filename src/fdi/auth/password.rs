@@ -1,17 +1,17 @@
 //! Signs in with an IAM user's password: a token scoped to the project, cached and renewed before
 //! it ends.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderName;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::fdi::auth::circuit_breaker::CircuitBreaker;
+use crate::fdi::auth::circuit_breaker::Circuit;
 use crate::fdi::error::{CallError, Class};
 use crate::fdi::transport::HttpResponse;
 
@@ -32,12 +32,14 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
 pub const TOKENS: (&str, &str) = ("/v3/auth/tokens", "nocatalog=true");
 
 /// The token of one user for one project.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct TokenCache {
-    state: tokio::sync::Mutex<State>,
+    state: Mutex<State>,
+    /// Held while IAM is asked.
+    renewal: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     token: Option<Token>,
     /// The latest failed request, shared with all who waited for it.
@@ -45,7 +47,7 @@ struct State {
 }
 
 /// A token that is valid until `ends`.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Token {
     pub value: SecretString,
     /// Distinguishes one token from the next.
@@ -55,42 +57,41 @@ pub struct Token {
 }
 
 /// A token, and whether IAM issued it just now.
+#[derive(Debug)]
 pub struct CachedToken {
     pub token: Token,
     pub newly_issued: bool,
 }
 
 impl TokenCache {
-    /// The valid token, or a new one from `request`, which `breaker` must admit. Concurrent callers
+    /// The valid token, or a new one from `request`, which `circuit` must admit. Concurrent callers
     /// share one request.
-    pub async fn token<F>(
-        &self,
-        breaker: &Arc<CircuitBreaker>,
-        request: impl FnOnce() -> F,
-    ) -> Result<CachedToken, CallError>
+    pub async fn token<F>(&self, circuit: &Circuit, request: impl FnOnce() -> F) -> Result<CachedToken, CallError>
     where
         F: Future<Output = Result<Token, CallError>>,
     {
         let asked = Instant::now();
-        let mut state = self.state.lock().await;
-        let now = Instant::now();
-        let paused = |state: &State| state.failure.as_ref().is_some_and(|(at, _)| now < *at + PAUSE_AFTER_FAILURE);
-        let valid = state.token.clone().filter(|token| now < token.ends);
-        if let Some(token) = &valid
-            && (now < token.renew || paused(&state))
-        {
-            return Ok(CachedToken { token: token.clone(), newly_issued: false });
+        let renewal = self.renewal.try_lock();
+        // One renews the token; the others go on with it while it is valid.
+        if let Some(token) = self.valid(renewal.is_err()) {
+            return Ok(token);
         }
-        if let Some((at, error)) = &state.failure
-            && *at > asked
-        {
+        let _renewal = match renewal {
+            Ok(renewal) => renewal,
+            Err(_) => self.renewal.lock().await,
+        };
+        if let Some(token) = self.valid(false) {
+            return Ok(token);
+        }
+        if let Some((_, error)) = self.state.lock().failure.as_ref().filter(|(at, _)| *at > asked) {
             return Err(error.clone());
         }
-        let admission = breaker.admit().await?;
-        match request().await {
+        let admission = circuit.admit().await?;
+        let issued = request().await;
+        let mut state = self.state.lock();
+        match issued {
             Ok(token) => {
-                // Only FDI's response shows whether it accepts the token.
-                drop(admission);
+                admission.issued_token();
                 *state = State { token: Some(token.clone()), failure: None };
                 Ok(CachedToken { token, newly_issued: true })
             }
@@ -98,24 +99,39 @@ impl TokenCache {
                 let refused = error.class == Class::SignIn;
                 if refused {
                     admission.refused(&mut error);
-                } else {
-                    drop(admission);
                 }
                 state.failure = Some((Instant::now(), error.clone()));
-                match valid {
-                    Some(token) if !refused => Ok(CachedToken { token, newly_issued: false }),
-                    _ => Err(error),
-                }
+                state.valid(true).filter(|_| !refused).ok_or(error)
             }
         }
     }
 
+    fn valid(&self, due: bool) -> Option<CachedToken> {
+        self.state.lock().valid(due)
+    }
+
     /// Forgets `token`, which was refused, unless it has been replaced already.
-    pub async fn forget(&self, token: &Token) {
-        let mut state = self.state.lock().await;
+    pub fn forget(&self, token: &Token) {
+        let mut state = self.state.lock();
         if state.token.as_ref().is_some_and(|known| known.obtained == token.obtained) {
             state.token = None;
         }
+    }
+}
+
+impl State {
+    /// The token, unless it has ended; one that is due for renewal only if `due` ones will do.
+    fn valid(&self, due: bool) -> Option<CachedToken> {
+        let now = Instant::now();
+        let paused = self.failure.as_ref().is_some_and(|(at, _)| now < *at + PAUSE_AFTER_FAILURE);
+        let token = self.token.clone().filter(|token| token.is_valid() && (due || paused || now < token.renew))?;
+        Some(CachedToken { token, newly_issued: false })
+    }
+}
+
+impl Token {
+    pub fn is_valid(&self) -> bool {
+        Instant::now() < self.ends
     }
 }
 

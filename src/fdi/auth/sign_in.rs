@@ -42,18 +42,33 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-impl SignIn {
-    /// Shows whether a Secret's data has changed, without keeping the data.
-    pub fn fingerprint(&self) -> Fingerprint {
+impl Fingerprint {
+    fn of(parts: &[&str]) -> Self {
         let mut context = Context::new(&SHA256);
         // Each part follows its length, so that different parts never join to the same bytes.
-        for part in self.parts() {
+        for part in parts {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());
         }
         let mut hash = [0; 32];
         hash.copy_from_slice(context.finish().as_ref());
-        Fingerprint(hash)
+        Self(hash)
+    }
+}
+
+impl SignIn {
+    /// Shows whether a Secret's data has changed, without keeping the data.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.parts())
+    }
+
+    /// Whom refusals can lock, whichever secret is sent: the access key or the user.
+    pub fn principal(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Token(_) => None,
+            Self::Password { .. } => Some(Fingerprint::of(&self.parts()[..3])),
+            Self::AccessKey { .. } => Some(Fingerprint::of(&self.parts()[..2])),
+        }
     }
 
     fn parts(&self) -> Vec<&str> {
@@ -154,6 +169,19 @@ mod tests {
         assert_ne!(access_key(None).fingerprint(), access_key(Some("")).fingerprint());
         assert_ne!(password("ab", "c").fingerprint(), password("a", "bc").fingerprint());
         assert_ne!(SignIn::Token("a".into()).fingerprint(), SignIn::Token("b".into()).fingerprint());
+    }
+
+    #[test]
+    fn values_for_one_key_or_user_have_one_principal_whatever_the_secret() {
+        assert_eq!(access_key(None).principal(), access_key(Some("st")).principal());
+        let user = |user: &str, password: &str| SignIn::Password {
+            domain: "d".into(),
+            user: user.into(),
+            password: password.into(),
+        };
+        assert_eq!(user("u", "a").principal(), user("u", "b").principal());
+        assert_ne!(user("u", "a").principal(), user("v", "a").principal());
+        assert_eq!(SignIn::Token("a".into()).principal(), None, "no number of refusals locks a token");
     }
 
     #[test]

@@ -1,5 +1,3 @@
-use std::sync::Mutex;
-
 use tokio::net::TcpListener;
 
 use super::*;
@@ -7,74 +5,14 @@ use crate::fdi::api::Outcome;
 use crate::fdi::connect::{Connection, Fdi, FdiConfig};
 use crate::fdi::endpoint::Location;
 use crate::fdi::error::Cause;
-use crate::fdi::task::{Action, TaskId};
+use crate::fdi::tests::client::{
+    NO_TASKS, REFUSED, Recorder, connect, connection, fdi, iam, ok, password, requests_to_iam, start, token,
+    unauthorized,
+};
 use crate::fdi::tests::scripted_server::{Does, Server, http};
 
 /// A way not to respond: its name, and what the server does.
 type Misdeed = (&'static str, fn() -> Does);
-
-fn ok(body: &str) -> Does {
-    Does::Answer(http("200 OK", "x-request-id: r-1\r\n", body))
-}
-
-const REFUSED: &str = r#"{"error_code":"APIGW.0301","error_msg":"Incorrect IAM authentication information"}"#;
-const STALE: &str = r#"{"error_code":"APIGW.0307","error_msg":"The token must be updated."}"#;
-const NO_TASKS: &str = r#"{"total":0,"size":0,"entities":[]}"#;
-
-fn unauthorized(body: &str) -> Does {
-    Does::Answer(http("401 Unauthorized", "", body))
-}
-
-/// Remembers the requests that it was notified of.
-#[derive(Default)]
-struct Recorder(Mutex<Vec<(Operation, &'static str)>>);
-
-impl RequestObserver for Recorder {
-    fn request(&self, operation: Operation, result: &'static str, _: Duration, _: Duration) {
-        self.0.lock().unwrap().push((operation, result));
-    }
-}
-
-fn fdi() -> Fdi {
-    Fdi::new(FdiConfig {
-        allow_insecure: true,
-        connect_timeout: Duration::from_millis(500),
-        request_timeout: Duration::from_millis(500),
-        ..FdiConfig::default()
-    })
-    .unwrap()
-}
-
-fn connection(server: &Server) -> Connection {
-    Connection {
-        location: Location::Endpoint(server.address.clone()),
-        project_id: "p/1".to_owned(),
-        instance_id: "i 1".to_owned(),
-        iam_endpoint: Some(server.address.clone()),
-        ca_bundle: None,
-    }
-}
-
-fn connect(fdi: &Fdi, server: &Server, sign_in: SignIn) -> Arc<dyn FdiApi> {
-    fdi.connect(&connection(server), sign_in, &Arc::new(RequestLimiter::new(1000, 10)), Arc::new(Recorder::default()))
-        .unwrap()
-}
-
-fn token() -> SignIn {
-    SignIn::Token("s3cr3t-token".into())
-}
-
-fn password() -> SignIn {
-    SignIn::Password { domain: "d".into(), user: "u".into(), password: "s3cr3t-password".into() }
-}
-
-fn batch(ids: &[&str]) -> Batch {
-    Batch::new(Action::Start, ids.iter().map(|&id| TaskId::new(id).unwrap()).collect()).unwrap()
-}
-
-async fn start(api: &Arc<dyn FdiApi>, ids: &[&str]) -> Result<BatchResponse, CallError> {
-    api.start_or_stop(api.acquire().await, &batch(ids)).await
-}
 
 #[tokio::test]
 async fn a_list_asks_page_after_page_with_the_token_and_escaped_ids() {
@@ -175,24 +113,6 @@ async fn many_instances_with_one_refused_key_send_one_request() {
     let changed = connect(&fdi, &server, SignIn::Token("another".into()));
     changed.list().await.unwrap_err();
     assert_eq!(server.requests().len(), 2, "changed Secret data are tried at once");
-}
-
-/// IAM and FDI in one: IAM issues the tokens `T0`, `T1` …; FDI accepts those that `accepts` says.
-async fn iam(accepts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Server {
-    let issued = std::sync::atomic::AtomicUsize::new(0);
-    Server::start(move |_, request| {
-        if request.starts_with("POST /v3/auth/tokens?nocatalog=true ") {
-            let number = issued.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            return Does::Answer(http("201 Created", &format!("x-subject-token: T{number}\r\n"), r#"{"token":{}}"#));
-        }
-        let token = request.lines().find_map(|line| line.strip_prefix("x-auth-token: ")).unwrap();
-        if accepts(token) { ok(NO_TASKS) } else { unauthorized(STALE) }
-    })
-    .await
-}
-
-fn requests_to_iam(server: &Server) -> usize {
-    server.requests().iter().filter(|request| request.starts_with("POST /v3/")).count()
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub enum Does {
     /// Sends this and waits for the next request.
     Answer(String),
+    /// Sends this after a while.
+    Slow { wait: Duration, text: String },
     /// Sends this and closes the connection.
     Cut(String),
     /// Sends this, then nothing more.
@@ -68,6 +70,10 @@ async fn converse(
         };
         match script(number, &request) {
             Does::Answer(text) => stream.write_all(text.as_bytes()).await.ok()?,
+            Does::Slow { wait, text } => {
+                tokio::time::sleep(wait).await;
+                stream.write_all(text.as_bytes()).await.ok()?;
+            }
             Does::Cut(text) => return stream.write_all(text.as_bytes()).await.ok(),
             Does::Hang(text) => {
                 stream.write_all(text.as_bytes()).await.ok()?;

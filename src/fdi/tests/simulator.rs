@@ -78,7 +78,7 @@ async fn every_way_to_sign_in_lists_and_starts_tasks_over_tls_with_a_private_aut
         assert_eq!(tasks.len(), 12, "{way}");
         let ids: Vec<TaskId> = tasks.into_iter().take(10).map(|task| task.id).collect();
         let batch = Batch::new(Action::Start, ids).unwrap();
-        let answer = api.start_or_stop(api.acquire().await, &batch).await.unwrap();
+        let answer = api.start_or_stop(api.acquire().await.unwrap(), &batch).await.unwrap();
         assert!(answer.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Accepted), "{way}: {answer:?}");
         assert_eq!(instance.batch_calls().len(), 1);
     }

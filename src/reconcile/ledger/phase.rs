@@ -53,6 +53,8 @@ pub enum PendingReason {
     Retry,
     /// Its appearance in the list.
     Listing,
+    /// A status that the operator knows.
+    UnknownState,
 }
 
 /// Why a task counts as failed.
@@ -100,12 +102,13 @@ impl TaskRecord {
         let Basis { id, desired, edited, list, now, .. } = basis;
         let Some(list) = list else { return Assessment::settled(Phase::Pending(PendingReason::Observation)) };
         let Some(task) = list.task(id) else { return absent(basis, list, timings) };
+        let Some(state) = task.state else { return Assessment::settled(Phase::Pending(PendingReason::UnknownState)) };
         if let Some(call) = &self.call
-            && let Some(phase) = self.unsettled_phase(call, task.state, desired, list, timings)
+            && let Some(phase) = self.unsettled_phase(call, state, desired, list, timings)
         {
             return Assessment::until(phase, next_check(call, list.requested_at, timings));
         }
-        if task.state == desired {
+        if state == desired {
             return Assessment::settled(Phase::Ready);
         }
         match &self.failure {

@@ -251,13 +251,15 @@ impl TaskRecord {
         if self.call.as_ref().is_some_and(|call| requested_at < call.ended) {
             return;
         }
-        self.resolve_call(task.state, desired, now, pace);
+        // A state that is not known shows neither what a call did nor a drift.
+        let Some(state) = task.state else { return };
+        self.resolve_call(state, desired, now, pace);
         if suspended {
             // People may switch the task while nothing is sent: that is no drift, and no contest.
             self.settled = None;
         }
         if self.call.is_none() {
-            self.compare(task.state, desired, now, pace);
+            self.compare(state, desired, now, pace);
         }
     }
 

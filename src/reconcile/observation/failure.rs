@@ -53,6 +53,7 @@ impl InstanceError {
                 Cause::SignInRefused => reasons::SIGN_IN_REFUSED,
                 Cause::Forbidden => reasons::FORBIDDEN,
                 Cause::RequestRejected => reasons::REQUEST_REJECTED,
+                Cause::ListTooLarge => reasons::LIST_TOO_LARGE,
                 Cause::EndpointNotAllowed => reasons::ENDPOINT_NOT_ALLOWED,
                 Cause::TlsFailed => reasons::TLS_FAILED,
                 Cause::Throttled => reasons::THROTTLED,

@@ -24,6 +24,7 @@ pub struct Tally {
     pub retrying: usize,
     pub missing: usize,
     pub unobserved: usize,
+    pub unknown_state: usize,
 }
 
 impl Tally {
@@ -54,6 +55,7 @@ impl Tally {
             Phase::Pending(PendingReason::OpposingCall) => self.opposing += 1,
             Phase::Pending(PendingReason::Retry) => self.retrying += 1,
             Phase::Pending(PendingReason::Listing) => self.missing += 1,
+            Phase::Pending(PendingReason::UnknownState) => self.unknown_state += 1,
         }
     }
 }

@@ -6,6 +6,7 @@ use super::facts::Facts;
 use super::{deletion, failures};
 use crate::crd::{ConditionStatus, condition_types, find_condition, reasons};
 use crate::fdi::text::listed;
+use crate::reconcile::ledger::phase::{Assessment, PendingReason, Phase};
 use crate::reconcile::observation::failure::{FailureStreak, InstanceError, Severity};
 use crate::time::backoff::add;
 
@@ -164,6 +165,7 @@ fn progressing(facts: &Facts<'_, '_>) -> Option<Row> {
         (tally.opposing, "waiting for an earlier opposite call to expire".to_owned()),
         (tally.retrying, "to be tried again".to_owned()),
         (tally.missing, "not in the list of the instance".to_owned()),
+        (tally.unknown_state, format!("with a status that the operator does not know ({})", unknown_state(facts))),
         (if new_conflict { tally.conflicting } else { 0 }, "owned by another group".to_owned()),
     ];
     let parts: Vec<String> = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
@@ -172,6 +174,12 @@ fn progressing(facts: &Facts<'_, '_>) -> Option<Row> {
         message = format!("{message}; no call can be sent now: {}", failure.error.message());
     }
     Some(Row { ready: ConditionStatus::False, reason: reasons::PROGRESSING, message, progress: Progress::Reconciling })
+}
+
+/// The tasks whose status the operator does not know.
+fn unknown_state(facts: &Facts<'_, '_>) -> String {
+    let unknown = |assessment: &Assessment| assessment.phase == Phase::Pending(PendingReason::UnknownState);
+    listed(facts.assessments.iter().filter(|(_, assessment)| unknown(assessment)).map(|(id, _)| id.as_str()), 3)
 }
 
 fn conflict(facts: &Facts<'_, '_>) -> Option<Row> {

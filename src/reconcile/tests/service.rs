@@ -107,7 +107,7 @@ impl Service {
             .map(|(id, &state)| Task {
                 id: id.clone(),
                 name: format!("name of {id}").into(),
-                state,
+                state: Some(state),
                 last_run: LastRun::Success,
             })
             .collect())

@@ -311,7 +311,7 @@ fn check(observation: &Observation, reports: &[GroupReport<'_>]) -> Vec<Stored> 
         if let (true, Some(list)) = (ready && status.observed_generation == report.group.generation, observation.list())
         {
             for id in &report.group.owned {
-                assert_eq!(list.task(id).map(|t| t.state), Some(report.group.run_state), "Ready, but {id} is not");
+                assert_eq!(list.task(id).and_then(|t| t.state), Some(report.group.run_state), "Ready, but {id} is not");
             }
             assert!(report.group.conflicts.is_empty());
         }

@@ -1,11 +1,12 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::fdi::auth::circuit_breaker::CircuitBreaker;
 use crate::fdi::error::Cause;
 
-/// A cache and breaker of their own.
-#[derive(Default)]
-struct Cache(TokenCache, Arc<CircuitBreaker>);
+/// A cache and circuit of their own.
+struct Cache(TokenCache, Circuit);
 
 impl Cache {
     async fn token<F: Future<Output = Result<Token, CallError>>>(
@@ -17,7 +18,7 @@ impl Cache {
 }
 
 fn cache() -> Cache {
-    Cache::default()
+    Cache(TokenCache::default(), Arc::new(CircuitBreaker::default()).circuit("iam"))
 }
 
 fn response(token: &str, body: &str) -> HttpResponse {
@@ -104,10 +105,10 @@ async fn a_refused_password_opens_the_circuit() {
 async fn only_the_token_that_was_refused_is_forgotten() {
     let cache = cache();
     let old = cache.token(|| async { Ok(token("one", 60)) }).await.unwrap().token;
-    cache.0.forget(&old).await;
+    cache.0.forget(&old);
     tokio::time::advance(Duration::from_millis(1)).await;
     cache.token(|| async { Ok(token("two", 60)) }).await.unwrap();
-    cache.0.forget(&old).await;
+    cache.0.forget(&old);
     assert_eq!(value(&cache.token(|| async { Ok(token("three", 60)) }).await.unwrap()), "two");
 }
 
