@@ -26,7 +26,7 @@ pub struct HttpRequest<'a> {
     pub path: &'a str,
     pub query: &'a str,
     pub body: Vec<u8>,
-    /// Tasks of a batch, for the log.
+    /// How many tasks the batch has.
     pub count: usize,
     pub waited: Duration,
 }
