@@ -17,14 +17,18 @@ mod http;
 mod http_clients;
 mod json;
 mod observer;
+mod proxy;
 mod rate_limit;
 mod request;
+mod resolver;
 mod task;
 mod task_list;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod tls_error;
 mod transport;
+mod trust;
 mod wire;
 
 #[cfg(test)]

@@ -71,10 +71,12 @@ fn refusal(entry: &BatchEntry, redactor: &Redactor) -> Refusal {
     let words = text(&entry.error_msg, MESSAGE_MAX);
     let permanent = error_codes::is_permanent(&code);
     let words = if words.is_empty() { "The service gave no reason.".to_owned() } else { words };
-    let message = match error_codes::cure(&code) {
-        // The remedy helps most, so it stays whole; the service's words are truncated.
-        Some(cure) => format!("{} {cure}", single_line(&words, MESSAGE_MAX - cure.len() - 1)),
-        None => words,
+    let message = if code.is_empty() {
+        words
+    } else {
+        // The advice helps most, so it stays whole; the service's words are truncated.
+        let advice = error_codes::advice(&code);
+        format!("{} {advice}", single_line(&words, MESSAGE_MAX - advice.len() - 1))
     };
     Refusal { code: if code.is_empty() { "NoCode".to_owned() } else { code }, message, permanent }
 }
@@ -95,7 +97,8 @@ mod tests {
         let ids = ["a", "b", "c"].map(|id| TaskId::new(id).unwrap()).to_vec();
         let response = HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() };
         let redactor = Redactor::new(Vec::new());
-        let context = RequestContext { operation: Operation::Start, method: Method::Token, redactor: &redactor };
+        let context =
+            RequestContext { operation: Operation::Start, method: Method::Token, redactor: &redactor, tasks: 1 };
         parse_response(&context, &Batch::new(Action::Start, ids).unwrap(), &response)
     }
 

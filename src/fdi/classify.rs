@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
 
 use crate::fdi::auth::sign_in::Method;
@@ -33,6 +33,8 @@ pub struct RequestContext<'a> {
     pub operation: Operation,
     pub method: Method,
     pub redactor: &'a Redactor,
+    /// How many tasks the batch has.
+    pub tasks: usize,
 }
 
 /// The error that an error response stands for.
@@ -44,7 +46,7 @@ pub fn classify(context: &RequestContext<'_>, response: &HttpResponse) -> CallEr
     let (class, cause) = judge(context.operation, status, &service_code);
     let code = if service_code.is_empty() { format!("HTTP {}", response.status) } else { service_code };
     let cure = cure(context, cause, &code, &words, response);
-    let message = sentence(context.operation, cause, &code, &words, cure.as_deref());
+    let message = sentence(context, cause, &code, &words, cure.as_deref());
     CallError {
         permanent: error_codes::is_permanent(&code),
         code,
@@ -56,7 +58,19 @@ pub fn classify(context: &RequestContext<'_>, response: &HttpResponse) -> CallEr
 
 /// The response cannot be read. Nobody knows what became of a batch call.
 pub fn malformed_response(context: &RequestContext<'_>, response: &HttpResponse, what: &str) -> CallError {
-    let message = format!("The response to the request to {} is malformed: {what}.", context.operation.verb_phrase());
+    let header = |name| response.headers.get(name).and_then(|value| value.to_str().ok());
+    let shown = |value| single_line(&context.redactor.redact(value), CODE_MAX);
+    let detail = match (header(CONTENT_ENCODING), header(CONTENT_TYPE)) {
+        (Some(encoding), _) => {
+            format!(". It is compressed (content encoding \"{}\"), which was not requested", shown(encoding))
+        }
+        (None, Some(media_type)) if !media_type.to_ascii_lowercase().contains("json") => {
+            format!(". Its content type is \"{}\": check the endpoint and any proxy before it", shown(media_type))
+        }
+        _ => String::new(),
+    };
+    let request = context.operation.verb_phrase();
+    let message = format!("The response to the request to {request} is malformed: {what}{detail}.");
     CallError {
         request_id: request_id(&response.headers, context.redactor),
         ..CallError::unavailable("MalformedResponse", &message)
@@ -92,17 +106,29 @@ fn judge(operation: Operation, status: u16, code: &str) -> (Class, Cause) {
         // IAM also answers 403 to users that it refuses, and each attempt may count towards a lock.
         (_, 403) if operation == Operation::SignIn => SIGN_IN,
         (_, 403) => (Class::Config, Cause::Forbidden),
-        (Meaning::SomeTask | Meaning::Fdi, _) if operation.is_batch() => (Class::SplitOnce, Cause::BatchRefused),
+        (Meaning::Gateway, 400..=499) => REJECTED,
+        (Meaning::SomeTask | Meaning::Fdi, _) | (_, 400..=499) if operation.is_batch() => {
+            (Class::SplitOnce, Cause::BatchRefused)
+        }
         (Meaning::SomeTask | Meaning::Fdi, _) | (_, 300..=499) => REJECTED,
         // 1xx, and 2xx without a usable body.
         _ => UNAVAILABLE,
     }
 }
 
-fn sentence(operation: Operation, cause: Cause, code: &str, words: &str, cure: Option<&str>) -> String {
-    let request = operation.verb_phrase();
+fn sentence(context: &RequestContext<'_>, cause: Cause, code: &str, words: &str, cure: Option<&str>) -> String {
+    let request = context.operation.verb_phrase();
     let what = match cause {
-        Cause::BatchRefused => format!("FDI refused a whole call to {request}"),
+        Cause::BatchRefused => {
+            let who = match error_codes::meaning(code) {
+                Meaning::SomeTask | Meaning::Fdi => "FDI",
+                _ => "The service",
+            };
+            match context.tasks {
+                1 => format!("{who} refused to {} this task", context.operation.as_str()),
+                _ => format!("{who} refused a whole call to {request}"),
+            }
+        }
         Cause::SignInRefused => "The sign-in was refused".to_owned(),
         Cause::Forbidden => format!("Signed in, but not allowed to {request}"),
         Cause::Throttled => format!("Too many requests: the service refused the request to {request}"),
@@ -144,6 +170,7 @@ fn cure(
         Cause::RequestRejected if context.operation == Operation::SignIn => {
             Some("Check iamEndpoint and projectId.".to_owned())
         }
+        Cause::BatchRefused => Some(error_codes::advice(code).to_owned()),
         Cause::RequestRejected => Some(known.unwrap_or_else(|| "Check endpoint, projectId and instanceId.".to_owned())),
         _ => known,
     }

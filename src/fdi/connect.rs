@@ -12,8 +12,10 @@ use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::http::{HttpFdi, Iam};
 use crate::fdi::http_clients::{ClientSettings, Clients};
 use crate::fdi::observer::RequestObserver;
+use crate::fdi::proxy::Proxies;
 use crate::fdi::rate_limit::RequestLimiter;
 use crate::fdi::request::Sender;
+use crate::fdi::resolver::{self, GuardedResolver};
 
 /// How the process talks to FDI and IAM.
 #[derive(Debug, Clone)]
@@ -80,14 +82,19 @@ impl Fdi {
     pub fn new(config: FdiConfig) -> Result<Self, InvalidPattern> {
         // reqwest takes the process-wide TLS provider; one that is installed already stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let allowed = AllowList::new(&config.allowed_endpoints, config.allow_insecure)?;
+        let proxies = Proxies::from_env();
+        let resolver =
+            GuardedResolver { allowed: allowed.clone(), proxies: proxies.clone(), lookup: resolver::system() };
         let settings = ClientSettings {
             connect_timeout: config.connect_timeout,
             request_timeout: config.request_timeout,
             user_agent: config.user_agent,
+            proxies,
         };
         Ok(Self(Arc::new(Shared {
-            allowed: AllowList::new(&config.allowed_endpoints, config.allow_insecure)?,
-            clients: Clients::new(settings),
+            allowed,
+            clients: Clients::new(settings, resolver),
             credentials: Credentials::default(),
             // A page takes at most the request timeout, and a full instance has two pages.
             list_timeout: 2 * config.request_timeout,

@@ -7,8 +7,8 @@ use url::{Host, Url};
 
 use crate::fdi::error::{CallError, Cause, Class};
 
-/// Hosts that are allowed without configuration. `*` is exactly one DNS label: a wider pattern
-/// would cover names that customers of the cloud can choose.
+/// Hosts that are allowed without configuration. Here `*` is a region: any other label would cover
+/// names that customers of the cloud can choose, such as `roma.obs`, the bucket named "roma".
 const DEFAULT_PATTERNS: [&str; 4] = [
     "https://roma.*.myhuaweicloud.com",
     "https://iam.myhuaweicloud.com",
@@ -48,7 +48,10 @@ pub struct InvalidPattern {
 /// The endpoints that credentials may be sent to.
 #[derive(Debug, Clone)]
 pub struct AllowList {
-    patterns: Vec<Endpoint>,
+    /// Of the public cloud.
+    defaults: Vec<Endpoint>,
+    /// From the operator's configuration.
+    extra: Vec<Endpoint>,
     allow_insecure: bool,
 }
 
@@ -78,7 +81,7 @@ impl Endpoint {
                 if name.is_empty() || name.split('.').any(str::is_empty) {
                     return Err("its host name has an empty label");
                 }
-                (name.to_owned(), name == "localhost" || name.ends_with(".localhost"))
+                (name.to_owned(), is_localhost(name))
             }
             Some(Host::Ipv4(address)) => (address.to_string(), is_this_machine(address)),
             Some(Host::Ipv6(address)) => (format!("[{address}]"), is_this_machine_v6(address)),
@@ -105,18 +108,21 @@ impl Endpoint {
         CLOUD_SITES.into_iter().find(|site| self.host.ends_with(site)).unwrap_or(&self.origin)
     }
 
-    /// Whether `self`, read as a pattern, covers `endpoint` label by label.
-    fn covers(&self, endpoint: &Self) -> bool {
-        let (mut pattern, mut labels) = (self.host.split('.'), endpoint.host.split('.'));
-        self.https == endpoint.https
-            && self.port == endpoint.port
-            && loop {
-                match (pattern.next(), labels.next()) {
-                    (None, None) => break true,
-                    (Some(wanted), Some(label)) if wanted == "*" || wanted == label => {}
-                    _ => break false,
-                }
+    /// Whether `self`, read as a pattern, covers `endpoint`; `star` says what a `*` stands for.
+    fn covers(&self, endpoint: &Self, star: fn(&str) -> bool) -> bool {
+        self.https == endpoint.https && self.port == endpoint.port && self.covers_host(&endpoint.host, star)
+    }
+
+    fn covers_host(&self, host: &str, star: fn(&str) -> bool) -> bool {
+        let (mut pattern, mut labels) = (self.host.split('.'), host.split('.'));
+        loop {
+            match (pattern.next(), labels.next()) {
+                (None, None) => break true,
+                (Some("*"), Some(label)) if star(label) => {}
+                (Some(wanted), Some(label)) if wanted == label => {}
+                _ => break false,
             }
+        }
     }
 }
 
@@ -124,6 +130,26 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.origin)
     }
+}
+
+fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+fn any_label(_: &str) -> bool {
+    true
+}
+
+/// Whether `text` has the form of a region, such as `cn-north-4` or `my-kualalumpur-1`. Names that
+/// customers or other services have in the same domain do not.
+fn is_region(text: &str) -> bool {
+    let lower = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let mut parts = text.split('-');
+    let (country, area, number, rest) = (parts.next(), parts.next(), parts.next(), parts.next());
+    country.is_some_and(|country| country.len() == 2 && lower(country))
+        && area.is_some_and(lower)
+        && number.is_some_and(|number| (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
+        && rest.is_none()
 }
 
 /// Loopback, and the unspecified address, which leads there too.
@@ -143,9 +169,17 @@ impl AllowList {
     /// # Errors
     /// [`InvalidPattern`] for a pattern that can never match, or whose `*` is not a single label.
     pub fn new(extra: &[String], allow_insecure: bool) -> Result<Self, InvalidPattern> {
-        let patterns = DEFAULT_PATTERNS.into_iter().chain(extra.iter().map(String::as_str));
-        let patterns = patterns.map(|text| pattern(text, allow_insecure)).collect::<Result<_, _>>()?;
-        Ok(Self { patterns, allow_insecure })
+        let defaults = DEFAULT_PATTERNS.into_iter().map(|text| pattern(text, false)).collect::<Result<_, _>>()?;
+        let extra = extra.iter().map(|text| pattern(text, allow_insecure)).collect::<Result<_, _>>()?;
+        Ok(Self { defaults, extra, allow_insecure })
+    }
+
+    /// Whether `host` may have a private address: because the configuration names it, or because it
+    /// is this machine.
+    pub fn may_be_private(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        self.extra.iter().any(|pattern| pattern.covers_host(&host, any_label))
+            || (self.allow_insecure && is_localhost(&host))
     }
 
     /// The endpoint of the instance at `location`.
@@ -155,7 +189,7 @@ impl AllowList {
     pub fn roma(&self, location: &Location) -> Result<Endpoint, CallError> {
         match location {
             Location::Region(region) => {
-                let region = label(region)?;
+                let region = region_name(region)?;
                 self.check("region", &format!("https://roma.{region}.myhuaweicloud.com"))
             }
             Location::Endpoint(endpoint) => self.check("endpoint", endpoint),
@@ -171,7 +205,7 @@ impl AllowList {
             return self.check("iamEndpoint", endpoint);
         }
         let region = match location {
-            Location::Region(region) => Some(label(region)?),
+            Location::Region(region) => Some(region_name(region)?),
             Location::Endpoint(_) => {
                 let host = self.roma(location)?.host;
                 let region = host.strip_prefix("roma.").and_then(|rest| rest.strip_suffix(".myhuaweicloud.com"));
@@ -211,12 +245,15 @@ impl AllowList {
                 "{field} {shown} is not allowed: it must begin with https://, because the operator was not started with --allow-insecure-endpoints."
             )));
         }
-        if self.patterns.iter().any(|pattern| pattern.covers(&endpoint)) {
+        if self.defaults.iter().any(|pattern| pattern.covers(&endpoint, is_region))
+            || self.extra.iter().any(|pattern| pattern.covers(&endpoint, any_label))
+        {
             return Ok(endpoint);
         }
-        let allowed: Vec<&str> = self.patterns.iter().map(Endpoint::as_str).collect();
+        let allowed: Vec<&str> = self.defaults.iter().chain(&self.extra).map(Endpoint::as_str).collect();
         Err(not_allowed(&format!(
-            "{field} {shown} is not in the operator's list of allowed endpoints: {} (a * is one label).",
+            "{field} {shown} is not in the operator's list of allowed endpoints: {} \
+             (a * is a region, such as cn-north-4; in those of --allowed-endpoints it is any one label).",
             allowed.join(", ")
         )))
     }
@@ -238,7 +275,7 @@ fn pattern(text: &str, allow_insecure: bool) -> Result<Endpoint, InvalidPattern>
     Ok(pattern)
 }
 
-/// A DNS label (RFC 1123), as regions and the names of namespaces are.
+/// A DNS label (RFC 1123), as the names of namespaces are.
 pub fn is_dns_label(text: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     (1..=63).contains(&text.len())
@@ -247,13 +284,13 @@ pub fn is_dns_label(text: &str) -> bool {
 }
 
 /// A region in lower case.
-fn label(region: &str) -> Result<String, CallError> {
+fn region_name(region: &str) -> Result<String, CallError> {
     let region = region.to_ascii_lowercase();
-    if is_dns_label(&region) {
+    if is_region(&region) {
         return Ok(region);
     }
     let shown = shown(&region);
-    Err(not_allowed(&format!("region {shown} cannot be used: it must be a name such as cn-north-4.")))
+    Err(not_allowed(&format!("region {shown} cannot be used: it must have the form of a region, such as cn-north-4.")))
 }
 
 /// What a user wrote, quoted for a message; a password in it is not repeated.

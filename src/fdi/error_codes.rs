@@ -16,6 +16,8 @@ pub enum Meaning {
     Network,
     SignIn,
     Throttled,
+    /// Of the gateway, before FDI has seen the request.
+    Gateway,
     /// The HTTP status decides.
     Unknown,
 }
@@ -41,6 +43,7 @@ pub fn meaning(code: &str) -> Meaning {
         "APIGW.0308" | "IAM.0012" => Meaning::Throttled,
         code if code.starts_with("FDI.") => Meaning::Fdi,
         code if code.starts_with("IAM.") => Meaning::SignIn,
+        code if code.starts_with("APIGW.") => Meaning::Gateway,
         _ => Meaning::Unknown,
     }
 }
@@ -75,6 +78,9 @@ pub fn cure(code: &str) -> Option<&'static str> {
         "FDI.3016" => "Check the data source's settings in ROMA Connect.",
         "FDI.3035" => "Correct the task's SQL statement in ROMA Connect.",
         "FDI.3037" => "Correct the task's mapping in ROMA Connect.",
+        "FDI.9999" => {
+            "FDI failed in its own network, and the operator tries again; if this lasts, open a ticket with Huawei Cloud."
+        }
         "FDI.3043" => "Correct the IP address of the task's data source in ROMA Connect.",
         "ROMA.1006" | "ROMA.12001" | "APIGW.0302" | "APIGW.0304" | "IAM.0002" | "IAM.0003" => {
             "Grant the user roma:tasks:list and roma:tasks:operate for this project."
@@ -90,6 +96,19 @@ pub fn cure(code: &str) -> Option<&'static str> {
     })
 }
 
+/// What the user can do about a refusal with `code`, known or not.
+pub fn advice(code: &str) -> &'static str {
+    cure(code).unwrap_or_else(|| match normalize(code).split_once('.') {
+        Some(("FDI", _)) => "See the task in ROMA Connect, and the error codes of FDI in the documentation.",
+        Some(("ROMA", _)) => {
+            "Check the instance in the ROMA Connect console; if this lasts, open a ticket with Huawei Cloud."
+        }
+        _ => {
+            "The operator does not know this code: see the task in ROMA Connect; if this lasts, open a ticket with Huawei Cloud."
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +121,15 @@ mod tests {
         assert_eq!(meaning("FDI.4711"), Meaning::Fdi);
         assert_eq!(meaning("IAM.4711"), Meaning::SignIn);
         assert_eq!(meaning("403"), Meaning::Unknown);
+        assert_eq!(meaning("APIG.0501"), Meaning::Gateway);
+    }
+
+    #[test]
+    fn every_code_has_advice_known_or_not() {
+        assert!(advice("FDI.9999").contains("its own network"));
+        assert!(advice("FDI.4711").contains("error codes of FDI"));
+        assert!(advice("roma.13000").contains("ROMA Connect console"));
+        assert!(advice("1234").contains("does not know this code"));
     }
 
     #[test]

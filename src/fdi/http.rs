@@ -71,10 +71,6 @@ impl fmt::Debug for HttpFdi {
 }
 
 impl HttpFdi {
-    fn context<'a>(&self, operation: Operation, redactor: &'a Redactor) -> RequestContext<'a> {
-        RequestContext { operation, method: self.sign_in.method(), redactor }
-    }
-
     fn path(&self, rest: &str) -> String {
         format!("/v2/{}/fdi/instances/{}/{rest}", encoded(&self.project_id), encoded(&self.sender.instance_id))
     }
@@ -194,7 +190,9 @@ impl HttpFdi {
         let headers = self.headers(&request, token.as_ref().map(|cached| &cached.token))?;
         // The service may also echo IAM's token, which the Secret does not contain.
         let redactor = self.redactor.with(token.as_ref().map(|cached| &cached.token.value));
-        let mut outcome = self.sender.send(request, headers, &self.context(operation, &redactor), read).await;
+        let method = self.sign_in.method();
+        let context = RequestContext { operation, method, redactor: &redactor, tasks: request.count };
+        let mut outcome = self.sender.send(request, headers, &context, read).await;
         match &mut outcome {
             Err(error) if error.class == Class::SignIn => {
                 if let (Some(iam), Some(cached)) = (&self.iam, &token) {
@@ -269,7 +267,9 @@ impl HttpFdi {
             _ => Err(classify(context, response)),
         };
         let headers = request.headers();
-        self.sender.send(request, headers, &self.context(Operation::SignIn, &self.redactor), read).await
+        let method = self.sign_in.method();
+        let context = RequestContext { operation: Operation::SignIn, method, redactor: &self.redactor, tasks: 0 };
+        self.sender.send(request, headers, &context, read).await
     }
 }
 

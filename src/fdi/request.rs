@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::fdi::classify::{RequestContext, request_id};
 use crate::fdi::endpoint::Endpoint;
 use crate::fdi::error::CallError;
+use crate::fdi::http_clients::HttpClient;
 use crate::fdi::observer::RequestObserver;
 use crate::fdi::transport::{HttpResponse, exchange};
 
@@ -26,7 +27,7 @@ pub struct HttpRequest<'a> {
     pub path: &'a str,
     pub query: &'a str,
     pub body: Vec<u8>,
-    /// Tasks of a batch, for the log.
+    /// How many tasks the batch has.
     pub count: usize,
     pub waited: Duration,
 }
@@ -45,7 +46,7 @@ impl HttpRequest<'_> {
 
 /// Sends the requests of one instance.
 pub struct Sender {
-    pub client: reqwest::Client,
+    pub client: HttpClient,
     pub observer: Arc<dyn RequestObserver>,
     pub instance_id: String,
 }
@@ -64,7 +65,7 @@ impl Sender {
     ) -> Result<T, CallError> {
         let question = if request.query.is_empty() { "" } else { "?" };
         let url = format!("{}{}{question}{}", request.endpoint, request.path, request.query);
-        let http_request = self.client.request(request.verb, url).headers(headers).body(request.body).build();
+        let http_request = self.client.client.request(request.verb, url).headers(headers).body(request.body).build();
         // Endpoint, path and query are our own, so this cannot fail.
         let http_request =
             http_request.map_err(|_| CallError::unavailable("BadRequest", "The request could not be made."))?;

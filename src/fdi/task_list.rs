@@ -145,7 +145,8 @@ mod tests {
 
     fn read(body: &str) -> Result<Page, CallError> {
         let redactor = Redactor::new(Vec::new());
-        let context = RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor };
+        let context =
+            RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor, tasks: 1 };
         parse_page(&context, &HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() })
     }
 

@@ -10,7 +10,7 @@ const SECRET_MIN: usize = 6;
 
 /// Whether `c` is invisible and may change how the text around it is shown: bidi controls,
 /// zero-width characters, tags. Joiners of scripts and emoji are not among them.
-fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }

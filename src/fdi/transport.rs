@@ -5,10 +5,12 @@ use std::error::Error;
 use http::HeaderMap;
 use jiff::Timestamp;
 
-use crate::fdi::error::CallError;
-use crate::fdi::http_clients::tls_failure;
+use crate::fdi::error::{CallError, Cause, Class};
+use crate::fdi::http_clients::HttpClient;
 use crate::fdi::json::mend;
+use crate::fdi::resolver::PrivateAddress;
 use crate::fdi::text;
+use crate::fdi::tls_error::tls_failure;
 
 /// Most bytes of a successful response. A page of 999 tasks with all fields at their longest has
 /// 1.5 MB.
@@ -30,10 +32,10 @@ pub struct HttpResponse {
 ///
 /// # Errors
 /// Class `Unavailable` when no whole response came, `Config` when TLS failed.
-pub async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Result<HttpResponse, CallError> {
+pub async fn exchange(client: &HttpClient, request: reqwest::Request) -> Result<HttpResponse, CallError> {
     let host = request.url().authority().to_owned();
-    let failed = |error: &reqwest::Error| failure(error, &host);
-    let mut response = client.execute(request).await.map_err(|error| failed(&error))?;
+    let failed = |error: &reqwest::Error| failure(error, &host, client.take_certificate_request());
+    let mut response = client.client.execute(request).await.map_err(|error| failed(&error))?;
     let success = response.status().is_success();
     let max = if success { BODY_MAX } else { ERROR_BODY_MAX };
     let too_large = || {
@@ -61,9 +63,15 @@ pub async fn exchange(client: &reqwest::Client, request: reqwest::Request) -> Re
 }
 
 /// Why no response came. Never in reqwest's own words, which may contain URLs and debug output.
-fn failure(error: &reqwest::Error, host: &str) -> CallError {
-    if let Some(failure) = tls_failure(error, host) {
+fn failure(error: &reqwest::Error, host: &str, certificate_requested: bool) -> CallError {
+    if let Some(failure) = tls_failure(error, host, certificate_requested) {
         return failure;
+    }
+    if let Some(private) = private_address(error) {
+        let message = format!(
+            "{private}, so nothing was sent. If that is right, allow it: start the operator with --allowed-endpoints=https://{host}."
+        );
+        return CallError::new(Class::Config, Cause::EndpointNotAllowed, "PrivateAddress", &message);
     }
     let reason = innermost(error).map(|reason| format!(": {reason}")).unwrap_or_default();
     if error.is_timeout() && error.is_connect() {
@@ -78,6 +86,17 @@ fn failure(error: &reqwest::Error, host: &str) -> CallError {
             &format!("The connection to {host} was lost before the whole response had arrived."),
         )
     }
+}
+
+fn private_address(error: &reqwest::Error) -> Option<&PrivateAddress> {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        source = error.source();
+    }
+    None
 }
 
 /// The operating system's words: the last error of the chain.

@@ -37,7 +37,7 @@ async fn what_is_missing_is_said_at_once() {
     stage.secret("roma-credentials", &[("password", "x")]).await;
     let group = stage.wait_reason("orders", reasons::SECRET_INVALID).await;
     let message = &crate::harness::condition(&group, "Ready").unwrap().message;
-    assert!(message.contains("the key token of the Secret roma-credentials is missing"), "{message}");
+    assert!(message.contains(r#"the key "token" of the Secret "roma-credentials" is missing"#), "{message}");
     stage.secret("roma-credentials", &[("token", TOKEN)]).await;
     stage.wait_ready("orders").await;
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::fdi::auth::lockout::Principal;
 use crate::fdi::error::{CallError, Cause, Class};
+use crate::fdi::error_codes::{Meaning, meaning};
 use crate::time::backoff::Backoff;
 
 pub const REFUSALS_MAX: usize = 3;
@@ -361,7 +362,9 @@ impl Drop for Admission {
 pub fn authenticates<T>(outcome: &Result<T, CallError>) -> bool {
     match outcome {
         Ok(_) => true,
-        Err(error) => matches!(error.class, Class::Split | Class::SplitOnce) || error.cause == Cause::Forbidden,
+        Err(error) => {
+            matches!(meaning(&error.code), Meaning::SomeTask | Meaning::Fdi) || error.cause == Cause::Forbidden
+        }
     }
 }
 

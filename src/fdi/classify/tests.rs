@@ -14,7 +14,7 @@ fn response(status: u16, headers: &[(&'static str, &str)], body: &str) -> HttpRe
 
 fn classified(operation: Operation, method: Method, response: &HttpResponse) -> CallError {
     let redactor = Redactor::new(vec!["s3cr3t-value".into()]);
-    classify(&RequestContext { operation, method, redactor: &redactor }, response)
+    classify(&RequestContext { operation, method, redactor: &redactor, tasks: 10 }, response)
 }
 
 fn flat(code: &str) -> String {
@@ -49,6 +49,18 @@ fn every_error_response_has_its_class() {
         (Start, 400, flat("FDI.3150"), SplitOnce, C::BatchRefused, "FDI.3150"),
         (Start, 400, wrapped("FDI.3149"), SplitOnce, C::BatchRefused, "FDI.3149"),
         (Start, 200, flat("FDI.4711"), SplitOnce, C::BatchRefused, "FDI.4711"),
+        // So does whatever else is wrong with a batch, for the list of the same instance works.
+        (Start, 400, flat("ROMA.13000"), SplitOnce, C::BatchRefused, "ROMA.13000"),
+        (Start, 404, flat("ROMA.00110002"), SplitOnce, C::BatchRefused, "ROMA.00110002"),
+        (Stop, 422, flat("NEW.1"), SplitOnce, C::BatchRefused, "NEW.1"),
+        (Start, 400, r#"{"error_code":1234,"error_msg":"x"}"#.into(), SplitOnce, C::BatchRefused, "1234"),
+        (Start, 200, r#"{"error_code":400,"error_msg":"x"}"#.into(), SplitOnce, C::BatchRefused, "400"),
+        (Start, 404, html.clone(), SplitOnce, C::BatchRefused, "HTTP 404"),
+        (Start, 404, String::new(), SplitOnce, C::BatchRefused, "HTTP 404"),
+        (Start, 400, r#"{"error_code":"FDI.30"#.into(), SplitOnce, C::BatchRefused, "HTTP 400"),
+        // But not what the gateway refuses.
+        (Start, 404, flat("APIGW.0101"), Config, C::RequestRejected, "APIGW.0101"),
+        (Start, 405, flat("APIG.0501"), Config, C::RequestRejected, "APIG.0501"),
         // A list never splits.
         (List, 404, flat("FDI.3083"), Config, C::RequestRejected, "FDI.3083"),
         (List, 400, flat("FDI.3002"), Config, C::RequestRejected, "FDI.3002"),
@@ -102,9 +114,9 @@ fn every_error_response_has_its_class() {
         (Start, 403, flat("FDI.4711"), Config, C::Forbidden, "FDI.4711"),
         (List, 404, flat("APIGW.0101"), Config, C::RequestRejected, "APIGW.0101"),
         (List, 405, flat("APIGW.0501"), Config, C::RequestRejected, "APIGW.0501"),
-        (Start, 404, html.clone(), Config, C::RequestRejected, "HTTP 404"),
-        (Start, 404, String::new(), Config, C::RequestRejected, "HTTP 404"),
-        (Start, 400, r#"{"error_code":"FDI.30"#.into(), Config, C::RequestRejected, "HTTP 400"),
+        (List, 404, html.clone(), Config, C::RequestRejected, "HTTP 404"),
+        (List, 400, r#"{"error_code":"FDI.30"#.into(), Config, C::RequestRejected, "HTTP 400"),
+        (List, 400, flat("ROMA.13000"), Config, C::RequestRejected, "ROMA.13000"),
         (Start, 413, flat("APIGW.0201"), Config, C::RequestRejected, "APIGW.0201"),
         (Start, 302, String::new(), Config, C::RequestRejected, "HTTP 302"),
         // Throttled.
@@ -147,6 +159,31 @@ fn a_message_says_what_happened_and_what_to_do() {
         "FDI refused a whole call to start tasks: Words of the service (FDI.3083). Add a schedule plan to the task in ROMA Connect."
     );
     assert_eq!(error.request_id.as_deref(), Some("r-1"));
+}
+
+#[test]
+fn a_batch_of_one_task_is_about_this_task() {
+    let redactor = Redactor::new(Vec::new());
+    let context =
+        |tasks| RequestContext { operation: Operation::Stop, method: Method::Token, redactor: &redactor, tasks };
+    let message = |tasks, code: &str| classify(&context(tasks), &response(400, &[], &flat(code))).message;
+    assert!(message(1, "FDI.3026").starts_with("FDI refused to stop this task: "));
+    assert!(message(1, "ROMA.13000").starts_with("The service refused to stop this task: "));
+    assert!(message(2, "ROMA.13000").contains("a whole call to stop tasks"));
+    assert!(message(2, "ROMA.13000").contains("open a ticket"), "and says what to do");
+}
+
+#[test]
+fn a_response_that_is_no_json_is_named_by_its_type() {
+    let redactor = Redactor::new(Vec::new());
+    let context = RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor, tasks: 0 };
+    let message =
+        |name, value| malformed_response(&context, &response(200, &[(name, value)], ""), "it is no list").message;
+    let compressed = message("content-encoding", "gzip");
+    assert!(compressed.contains(r#"it is no list. It is compressed (content encoding "gzip")"#), "{compressed}");
+    let page = message("content-type", "text/html; charset=utf-8");
+    assert!(page.contains(r#"Its content type is "text/html; charset=utf-8""#), "{page}");
+    assert!(message("content-type", "application/json;charset=utf-8").ends_with("it is no list."));
 }
 
 #[test]

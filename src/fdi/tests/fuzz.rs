@@ -129,7 +129,7 @@ proptest! {
         let mut response = HttpResponse { status, body, ..HttpResponse::default() };
         response.headers.insert("x-subject-token", "T".parse().unwrap());
         let redactor = Redactor::new(vec!["s3cr3t-value".into()]);
-        let context = |operation| RequestContext { operation, method: Method::Password, redactor: &redactor };
+        let context = |operation| RequestContext { operation, method: Method::Password, redactor: &redactor, tasks: 3 };
 
         match task_list::parse_page(&context(Operation::List), &response) {
             Ok(page) => {
