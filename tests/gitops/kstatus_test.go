@@ -20,7 +20,7 @@ var table = map[string]struct {
 	"SecretInvalid":       {status.InProgressStatus, "Progressing"},
 	"NotObserved":         {status.InProgressStatus, "Progressing"},
 	"ObservationStale":    {status.InProgressStatus, "Progressing"},
-	"Suspended":           {status.InProgressStatus, "Suspended"},
+	"Suspended":           {status.InProgressStatus, "Healthy"},
 	"Progressing":         {status.InProgressStatus, "Progressing"},
 	"TasksConflict":       {status.FailedStatus, "Degraded"},
 	"TasksContested":      {status.FailedStatus, "Degraded"},
@@ -42,8 +42,8 @@ func meant(object *unstructured.Unstructured) (status.Status, string, error) {
 	case observed(object) != object.GetGeneration():
 		row = table[""]
 	}
-	if suspend, _, _ := unstructured.NestedBool(object.Object, "spec", "suspend"); suspend {
-		return row.kstatus, "Suspended", nil
+	if suspend, _, _ := unstructured.NestedBool(object.Object, "spec", "suspend"); suspend && observed(object) == object.GetGeneration() {
+		return row.kstatus, "Healthy", nil
 	}
 	return row.kstatus, row.argo, nil
 }
