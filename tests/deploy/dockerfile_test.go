@@ -212,7 +212,7 @@ func TestWhatGoesIntoTheBuildIsAWholeWorkspace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Of the commands that build nothing, this is the one that looks for the files.
+	// Of the commands that build nothing, this one checks for the files.
 	run(t, "cargo", "fetch", "--locked", "--target", "x86_64-unknown-linux-gnu", "--manifest-path", filepath.Join(folder, "Cargo.toml"))
 }
 

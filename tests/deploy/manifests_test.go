@@ -125,8 +125,8 @@ func every(t *testing.T, check func(t *testing.T, all []Object)) {
 	t.Run("chart", func(t *testing.T) { check(t, template(t)) })
 }
 
-// With the default of 5, roma.cn-north-4.myhuaweicloud.com is looked for in the cluster first: four queries more for each
-// name, and an answer for whoever may create such a Service.
+// With the default of 5, roma.cn-north-4.myhuaweicloud.com is queried in the domains of the cluster first: four more
+// queries for each name, and whoever may create such a Service answers.
 func TestHostNamesAreResolvedBeforeTheSearchDomainsOfTheCluster(t *testing.T) {
 	every(t, func(t *testing.T, all []Object) {
 		pod, _ := podOf(t, all)

@@ -94,7 +94,7 @@ func TestOnARealAPIServer(t *testing.T) {
 		{"whoever applies the same objects next meets no conflict", takesOver},
 		{"the restricted level admits the pods of every overlay", admits},
 		{"the samples are accepted", samples},
-		{"the ServiceAccount has the permissions it needs and no others", rights},
+		{"the ServiceAccount has the permissions it needs and no others", permissions},
 		{"editors of a namespace may use both kinds and not write their status", people},
 		{"a second installation has its permissions and the first keeps its own", second},
 		{"the policies bound what users write and nothing that the operator writes", policies},
@@ -111,7 +111,7 @@ func installs(t *testing.T, server Server) {
 	install := path("deploy/install.yaml")
 	server.kubectl("apply", "--server-side", "--filename", install)
 	server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/fdiinstances.fdi.romaconnect.dev", "crd/fditaskgroups.fdi.romaconnect.dev")
-	// GitOps tools compare what they send with what is stored: nothing may be filled in or rewritten so that it looks changed.
+	// GitOps tools compare what they send with what is stored: the API server must not fill in or rewrite anything.
 	if out, err := server.try("diff", "--server-side", "--filename", install); err != nil {
 		t.Errorf("applied again, something would change: %v%s", err, out)
 	}
@@ -306,7 +306,7 @@ func samples(t *testing.T, server Server) {
 	server.kubectl("apply", "--dry-run=server", "--kustomize", path("deploy/samples"))
 }
 
-func rights(t *testing.T, server Server) {
+func permissions(t *testing.T, server Server) {
 	const account = "system:serviceaccount:fdi-system:fdi-operator"
 	may := func(allowed bool, arguments ...string) {
 		t.Helper()

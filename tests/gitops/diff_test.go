@@ -20,7 +20,7 @@ func TestAppliedManifestsShowNoDifferenceWhileTheOperatorRuns(t *testing.T) {
 	p.apply(manifests["a Secret"], manifests["an instance"], manifests["a group"], manifests["a group that says the defaults"],
 		manifests["a group with a finalizer"])
 	p.ready("fditaskgroup/plain", "fditaskgroup/spoken", "fditaskgroup/stop", "fdiinstance/roma")
-	// Somebody asks for a look: an annotation and a status field that no manifest has.
+	// Somebody requests a reconcile: an annotation and a status field that no manifest has.
 	p.kubectl("", "annotate", "fditaskgroup/plain", "reconcile.fluxcd.io/requestedAt=now")
 	for what, manifest := range manifests {
 		t.Run(what, func(t *testing.T) {

@@ -80,14 +80,14 @@ func TestEveryRevisionOfAConvergenceIsJudgedAsTheTableSays(t *testing.T) {
 	group("Running", "")
 	seen.says(p, "orders", "TasksFailed")
 	p.simulator("PATCH", p.path("/tasks/"+p.tasks[3]), map[string]any{"manners": []any{}})
-	p.look("fditaskgroup/orders")
+	p.requestReconcile("fditaskgroup/orders")
 	seen.says(p, "orders", "TasksInDesiredState")
 
 	// Suspended as it is; switched over by somebody; let go again: drift is corrected.
 	group("Running", "  suspend: true\n")
 	seen.says(p, "orders", "TasksInDesiredState")
 	p.simulator("PATCH", p.path("/tasks/"+p.tasks[0]), map[string]any{"running": false})
-	p.look("fditaskgroup/orders")
+	p.requestReconcile("fditaskgroup/orders")
 	seen.says(p, "orders", "Suspended")
 	group("Running", "")
 	seen.says(p, "orders", "TasksInDesiredState")

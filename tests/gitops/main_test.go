@@ -128,8 +128,8 @@ func (p *place) ready(names ...string) {
 	}
 }
 
-// look asks for a look now, as `flux reconcile` does. A list younger than two seconds would be taken for new enough.
-func (p *place) look(name string) {
+// requestReconcile is what `flux reconcile` does. The operator reuses a list that is younger than two seconds.
+func (p *place) requestReconcile(name string) {
 	p.t.Helper()
 	eventually(p.t, "the newest list is two seconds old", 5*time.Second, func() bool {
 		return time.Since(p.Proxy.Seen(p.project).ListAsked) > 2100*time.Millisecond

@@ -261,7 +261,7 @@ func TestTheFluxSampleConvergesWithFluxsOwnEngine(t *testing.T) {
 		t.Errorf("kstatus alone says of the suspended group: %s", said)
 	}
 
-	// A failure is told at once, not at the timeout.
+	// A failure is reported at once, not at the timeout.
 	p.simulator("PATCH", p.path("/tasks/"+sampleTasks["legacy-feed"][0]), map[string]any{
 		"manners": []any{map[string]any{"kind": "no-schedule-plan"}}})
 	for _, object := range groups {

@@ -72,7 +72,7 @@ func (r *recorder) of(name string) []revision {
 	return found
 }
 
-// says waits until the operator gives this reason for the object as it is now, and answered the last request for a look.
+// says waits until the operator gives this reason for the object as it is now, and has handled the last requested reconcile.
 func (r *recorder) says(p *place, name, reason string) {
 	p.t.Helper()
 	kind := world.Groups

@@ -1,4 +1,4 @@
-// Package world starts what the tests of this folder look at: the real control plane, the simulator and the operator, as
+// Package world starts what these tests use: the real control plane, the simulator and the operator, as
 // programs, with a recording proxy between the last two.
 package world
 
