@@ -1,4 +1,5 @@
-# Manifests, chart and image. The top Makefile includes this file; docs/install.md says what each is for.
+# Manifests, chart and image. The top Makefile includes this file; docs/install.md says what each is
+# for.
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= ghcr.io/fdi-operator/fdi-operator
 TAG ?= v$(VERSION)

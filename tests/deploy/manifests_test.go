@@ -125,8 +125,8 @@ func every(t *testing.T, check func(t *testing.T, all []Object)) {
 	t.Run("chart", func(t *testing.T) { check(t, template(t)) })
 }
 
-// With the default of 5, roma.cn-north-4.myhuaweicloud.com is queried in the domains of the cluster first: four more
-// queries for each name, and whoever may create such a Service answers.
+// With the default of 5, roma.cn-north-4.myhuaweicloud.com is queried in the domains of the cluster
+// first: four more queries for each name, and whoever may create such a Service answers.
 func TestHostNamesAreResolvedBeforeTheSearchDomainsOfTheCluster(t *testing.T) {
 	every(t, func(t *testing.T, all []Object) {
 		pod, _ := podOf(t, all)
@@ -162,7 +162,8 @@ func TestOnlyMonitoringReachesThePortOfTheOperator(t *testing.T) {
 	}
 }
 
-// 0.0.0.0 does not exist in the pods of an IPv6-only cluster, and 127.0.0.1 is no address for a Service.
+// 0.0.0.0 does not exist in the pods of an IPv6-only cluster, and 127.0.0.1 is no address for a
+// Service.
 func TestNoManifestFixesAnAddressFamily(t *testing.T) {
 	every(t, func(t *testing.T, all []Object) {
 		for _, object := range all {

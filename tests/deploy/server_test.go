@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// Server is a real API server without any nodes: it decides, nobody runs anything. Core objects are checked by it, because their
-// schemas would have to be downloaded for kubeconform, and it knows more than they do: admission, permissions, and CEL.
+// Server is a real API server without any nodes: it decides, nobody runs anything. Core objects are
+// checked by it, because their schemas would have to be downloaded for kubeconform, and it knows
+// more than they do: admission, permissions, and CEL.
 type Server struct {
 	t          *testing.T
 	kubectlBin string
@@ -111,7 +112,8 @@ func installs(t *testing.T, server Server) {
 	install := path("deploy/install.yaml")
 	server.kubectl("apply", "--server-side", "--filename", install)
 	server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/fdiinstances.fdi.romaconnect.dev", "crd/fditaskgroups.fdi.romaconnect.dev")
-	// GitOps tools compare what they send with what is stored: the API server must not fill in or rewrite anything.
+	// GitOps tools compare what they send with what is stored: the API server must not fill in or
+	// rewrite anything.
 	if out, err := server.try("diff", "--server-side", "--filename", install); err != nil {
 		t.Errorf("applied again, something would change: %v%s", err, out)
 	}
@@ -120,8 +122,8 @@ func installs(t *testing.T, server Server) {
 	}
 }
 
-// kubectl, Flux and Helm are field managers of their own. What one applied another may apply again: a default that is left
-// out of an atomic field would be a conflict.
+// kubectl, Flux and Helm are field managers of their own. What one applied another may apply again:
+// a default that is left out of an atomic field would be a conflict.
 func takesOver(t *testing.T, server Server) {
 	rendered := tool(t, "helm", "template", "fdi-operator", path("deploy/helm/fdi-operator"), "--namespace", "fdi-system")
 	chart := filepath.Join(t.TempDir(), "chart.yaml")
@@ -228,7 +230,8 @@ func policies(t *testing.T, server Server) {
 	server.kubectl("patch", "--namespace", "bounded", "fditaskgroup/grown", "--type=merge", "--patch", `{"metadata":{"finalizers":["fdi.romaconnect.dev/stop"]}}`)
 	server.kubectl("patch", "--namespace", "bounded", "fditaskgroup/grown", "--type=merge", "--patch", `{"metadata":{"finalizers":null}}`)
 
-	// Nothing counts here without kube-controller-manager, so the test writes the status that it would write.
+	// Nothing counts here without kube-controller-manager, so the test writes the status that it
+	// would write.
 	server.kubectl("apply", "--namespace", "bounded", "--filename", path("deploy/policies/resourcequota.yaml"))
 	hard := as[Object](field(objects(t, read(t, "deploy/policies/resourcequota.yaml"))[0], "spec", "hard"))
 	used := Object{}

@@ -59,8 +59,8 @@ func workflows(t *testing.T) map[string]map[string]job {
 	return found
 }
 
-// A command that only a hosted runner runs is found broken there, or never: each has its counterpart in the gate, or a
-// reason why it has none, in the table of docs/releases.md.
+// A command that only a hosted runner runs is found broken there, or never: each has its
+// counterpart in the gate, or a reason why it has none, in the table of docs/releases.md.
 func TestEveryCommandOfAWorkflowIsRunByTheGateOrHasAReason(t *testing.T) {
 	gate := read(t, ".ci/run")
 	_, table, found := strings.Cut(read(t, "docs/releases.md"), "## What CI runs\n")

@@ -2,8 +2,8 @@ package gitops
 
 import "testing"
 
-// What a GitOps tool compares: the manifest against the live object, as the API server would merge them. No rule that ignores
-// differences is needed, whatever the operator wrote in between.
+// What a GitOps tool compares: the manifest against the live object, as the API server would merge
+// them. No rule that ignores differences is needed, whatever the operator wrote in between.
 func TestAppliedManifestsShowNoDifferenceWhileTheOperatorRuns(t *testing.T) {
 	p := newPlace(t, "diff", 3)
 	manifests := map[string]string{

@@ -9,7 +9,8 @@ import (
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 
-// table is what each reason of the Ready condition of a group has to mean to kstatus (Flux, kpt, Helm) and to Argo CD.
+// table is what each reason of the Ready condition of a group has to mean to kstatus (Flux, kpt,
+// Helm) and to Argo CD.
 var table = map[string]struct {
 	kstatus status.Status
 	argo    string
@@ -48,7 +49,8 @@ func meant(object *unstructured.Unstructured) (status.Status, string, error) {
 	return row.kstatus, row.argo, nil
 }
 
-// One group lives through everything that a GitOps tool meets; every revision that a watcher sees is judged.
+// One group lives through everything that a GitOps tool meets; every revision that a watcher sees
+// is judged.
 func TestEveryRevisionOfAConvergenceIsJudgedAsTheTableSays(t *testing.T) {
 	p := newPlace(t, "kstatus", 12)
 	p.simulator("PATCH", p.path("/policies"), map[string]any{"settle_ms": 700})
@@ -57,7 +59,8 @@ func TestEveryRevisionOfAConvergenceIsJudgedAsTheTableSays(t *testing.T) {
 		p.apply(p.group("orders", desired, p.tasks, more))
 	}
 
-	// The group first, then its instance, then the Secret: the order in which nothing can be right yet.
+	// The group first, then its instance, then the Secret: the order in which nothing can be right
+	// yet.
 	group("Running", "")
 	seen.says(p, "orders", "InstanceNotFound")
 	p.apply(p.fdiInstance())
@@ -144,8 +147,9 @@ func TestEveryRevisionOfAConvergenceIsJudgedAsTheTableSays(t *testing.T) {
 	}
 }
 
-// current demands of a revision that is said to be Current that the newest list showed every task as wanted, and that this
-// list was asked for after the last call had ended: an accepted call alone makes nothing right.
+// current demands of a revision that is said to be Current that the newest list showed every task
+// as wanted, and that this list was asked for after the last call had ended: an accepted call alone
+// makes nothing right.
 func current(t *testing.T, where string, p *place, revision revision) {
 	t.Helper()
 	desired, _, _ := unstructured.NestedString(revision.object.Object, "spec", "desiredState")

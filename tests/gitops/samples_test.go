@@ -148,7 +148,8 @@ func (p *place) flux(checks []kustomize.CustomHealthCheck) *ssa.ResourceManager 
 	return ssa.NewResourceManager(direct, poller, ssa.Owner{Field: "kustomize-controller", Group: "kustomize.toolkit.fluxcd.io"})
 }
 
-// render is what the tools build from a folder of the samples, pointed at the simulator instead of the cloud.
+// render is what the tools build from a folder of the samples, pointed at the simulator instead of
+// the cloud.
 func (p *place) render(folder string) []*unstructured.Unstructured {
 	p.t.Helper()
 	text := p.kubectl("", "kustomize", filepath.Join(samples, folder))
@@ -252,7 +253,8 @@ func TestTheFluxSampleConvergesWithFluxsOwnEngine(t *testing.T) {
 	p.unchanged(plain, connection)
 	p.unchanged(checked, groups)
 
-	// Without the expressions a group that is suspended on purpose is waited for: the reason why they are in the sample.
+	// Without the expressions a group that is suspended on purpose is waited for: the reason why
+	// they are in the sample.
 	suspended, err := p.Client.Resource(world.Groups).Namespace(p.namespace).Get(context.Background(), "month-end", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -279,8 +281,9 @@ func TestTheFluxSampleConvergesWithFluxsOwnEngine(t *testing.T) {
 	}
 }
 
-// A sync wave and a Kustomization that waits end only when every object is healthy. Whatever is suspended on purpose must
-// not hang them: the commit that ends the suspension would never be applied.
+// A sync wave and a Kustomization that waits end only when every object is healthy. Whatever is
+// suspended on purpose must not hang them: the commit that ends the suspension would never be
+// applied.
 func TestNothingThatIsSuspendedHangsASync(t *testing.T) {
 	all := fluxKustomizations(t)
 	p := newSamplePlace(t, "suspended")
@@ -319,7 +322,8 @@ func TestNothingThatIsSuspendedHangsASync(t *testing.T) {
 	}
 }
 
-// The order of the documentation: the groups go first, their deletion is waited for, then what they needed.
+// The order of the documentation: the groups go first, their deletion is waited for, then what they
+// needed.
 func TestPruningTheGroupsBeforeTheirConnectionStopsTheirTasks(t *testing.T) {
 	p := newSamplePlace(t, "prune")
 	p.simulator("PATCH", p.path("/policies"), map[string]any{"settle_ms": 500})
@@ -340,7 +344,8 @@ func TestPruningTheGroupsBeforeTheirConnectionStopsTheirTasks(t *testing.T) {
 	}
 }
 
-// Everything in one run, as when a whole folder is removed: nothing may stay stuck, whatever becomes of the tasks.
+// Everything in one run, as when a whole folder is removed: nothing may stay stuck, whatever
+// becomes of the tasks.
 func TestPruningEverythingAtOnceNeverLeavesAnythingStuck(t *testing.T) {
 	p := newSamplePlace(t, "at-once")
 	p.simulator("PATCH", p.path("/policies"), map[string]any{"settle_ms": 500})
@@ -367,7 +372,8 @@ func TestPruningEverythingAtOnceNeverLeavesAnythingStuck(t *testing.T) {
 	t.Log(p.kubectl("", "get", "events", "-o", "jsonpath={range .items[*]}{.reason}: {.note}{.message}{\"\\n\"}{end}"))
 }
 
-// application is what the sample uses of Argo CD's kind; anything else fails, since its definition is not at hand.
+// application is what the sample uses of Argo CD's kind; anything else fails, since its definition
+// is not at hand.
 type application struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -424,7 +430,8 @@ func TestTheArgoSampleOrdersByWaves(t *testing.T) {
 		}
 	}
 
-	// Wave by wave, each healthy by the scripts before the next; then all of it shows no difference.
+	// Wave by wave, each healthy by the scripts before the next; then all of it shows no
+	// difference.
 	healthy := func(kind, name string, wanted string) {
 		t.Helper()
 		eventually(t, name+" is "+wanted, 20*time.Second, func() bool {

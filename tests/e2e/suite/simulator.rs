@@ -37,7 +37,8 @@ impl Simulator {
         let endpoint = endpoint().await;
         let (proxy, port) = proxy().await;
         let control = format!("{port}/api/v1/namespaces/fdi-simulator/pods/simulator:6443/proxy/_sim");
-        // reqwest wants to know whose cryptography it is to use, even for plain HTTP. Another test may have said so already.
+        // reqwest wants to know whose cryptography it is to use, even for plain HTTP. Another test
+        // may have said so already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let simulator = Self { name: name.to_owned(), endpoint, control, client, _proxy: proxy };

@@ -1,6 +1,7 @@
--- The kind follows kstatus: status.observedGeneration starts at -1, Reconciling and Stalled exist only while True.
--- There is no health "Suspended": sync waves go on only when a resource is Healthy, so a suspended instance would hang the
--- sync, and the commit that ends the suspension would never be applied. The message says that it is suspended.
+-- The kind follows kstatus: status.observedGeneration starts at -1, Reconciling and Stalled exist
+-- only while True. There is no health "Suspended": sync waves go on only when a resource is
+-- Healthy, so a suspended instance would hang the sync, and the commit that ends the suspension
+-- would never be applied. The message says that it is suspended.
 local function condition(kind)
   if obj.status == nil or obj.status.conditions == nil then
     return nil

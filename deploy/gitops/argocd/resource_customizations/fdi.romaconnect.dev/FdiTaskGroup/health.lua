@@ -1,7 +1,8 @@
--- The kind follows kstatus: status.observedGeneration starts at -1, Reconciling and Stalled exist only while True.
--- There is no health "Suspended": sync waves go on only when a resource is Healthy, so a suspended group in any wave but the
--- last would hang the sync, and the commit that ends the suspension would never be applied. Whoever suspends a group, or its
--- FdiInstance, accepts the state its tasks are in; the message says so.
+-- The kind follows kstatus: status.observedGeneration starts at -1, Reconciling and Stalled exist
+-- only while True. There is no health "Suspended": sync waves go on only when a resource is
+-- Healthy, so a suspended group in any wave but the last would hang the sync, and the commit that
+-- ends the suspension would never be applied. Whoever suspends a group, or its FdiInstance, accepts
+-- the state its tasks are in; the message says so.
 local function condition(kind)
   if obj.status == nil or obj.status.conditions == nil then
     return nil
