@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1@sha256:87999aa3d42bdc6bea60565083ee17e86d1f3339802f543c0d03998580f9cb89
-# Several platforms:  docker buildx build --platform linux/amd64,linux/arm64 -t NAME:TAG .
-# The compiler runs on the machine's own platform and cross-compiles: emulated, the build would take an hour.
-# Without Docker: make image-archive (deploy/image/archive.py) makes the same root file system.
+# Several platforms: docker buildx build --platform linux/amd64,linux/arm64 -t NAME:TAG .
+# The compiler runs on the platform of the machine and cross-compiles; emulated, the build would
+# take an hour. Without Docker, `make image-archive` makes the same root file system.
 # Base images are pinned by digest; Dependabot updates tag and digest together.
 ARG RUST_VERSION=1.95.0
 
@@ -11,7 +11,8 @@ ARG CARGO_CHEF_VERSION=0.1.78
 ARG CARGO_AUDITABLE_VERSION=0.7.7
 ARG CARGO_ABOUT_VERSION=0.9.3
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
-# The cross compiler for the other platform; Debian has none for the machine's own. jemalloc needs make.
+# The cross compiler for the other platform; Debian has none for the machine's own. jemalloc needs
+# make.
 RUN case "$(dpkg --print-architecture)" in \
       amd64) other="gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;; \
       arm64) other="gcc-x86-64-linux-gnu libc6-dev-amd64-cross" ;; \
@@ -20,13 +21,15 @@ RUN case "$(dpkg --print-architecture)" in \
  && apt-get update \
  && apt-get install --yes --no-install-recommends make ${other} \
  && rm -rf /var/lib/apt/lists/*
-# The image already has the toolchain of rust-toolchain.toml; that file would make rustup download more of it.
+# The image already has the toolchain of rust-toolchain.toml; that file would make rustup download
+# more of it.
 ENV RUSTUP_TOOLCHAIN=${RUST_VERSION} \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
     CC_x86_64_unknown_linux_gnu=x86_64-linux-gnu-gcc
-# arm64 kernels have pages of 4, 16 or 64 KiB. jemalloc aborts where they are larger than it was built for.
+# arm64 kernels have pages of 4, 16 or 64 KiB. jemalloc aborts where they are larger than it was
+# built for.
 ENV AARCH64_UNKNOWN_LINUX_GNU_JEMALLOC_SYS_WITH_LG_PAGE=16
 RUN rustup target add aarch64-unknown-linux-gnu x86_64-unknown-linux-gnu \
  && cargo install cargo-chef --locked --version ${CARGO_CHEF_VERSION} \
@@ -38,7 +41,8 @@ FROM toolchain AS recipe
 COPY . .
 RUN cargo chef prepare --recipe-path recipe.json
 
-# Every dependency, and an empty file for every target of the workspace. Sources do not change this layer.
+# Every dependency, and an empty file for every target of the workspace. Sources do not change this
+# layer.
 FROM toolchain AS dependencies
 ARG TARGETARCH
 RUN case "${TARGETARCH}" in \
@@ -49,8 +53,9 @@ RUN case "${TARGETARCH}" in \
 COPY --from=recipe /build/recipe.json .
 RUN cargo chef cook --release --locked --package fdi-operator --target "$(cat /target)" --recipe-path recipe.json
 
-# Nothing of tests/ and benches/ but the manifests, so that a change there does not compile the operator again.
-# cargo auditable stores the list of dependencies in the binary, where scanners and SBOM tools find it.
+# Nothing of tests/ and benches/ but the manifests, so that a change there does not compile the
+# operator again. cargo auditable stores the list of dependencies in the binary, where scanners and
+# SBOM tools find it.
 FROM dependencies AS build
 COPY Cargo.toml Cargo.lock ./
 COPY tests/controlplane/Cargo.toml tests/controlplane/

@@ -1,4 +1,5 @@
-# Manifests, chart and image. The top Makefile includes this file; docs/install.md says what each is for.
+# Manifests, chart and image. The top Makefile includes this file; docs/install.md says what each is
+# for.
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 IMAGE ?= ghcr.io/fdi-operator/fdi-operator
 TAG ?= v$(VERSION)
@@ -40,7 +41,7 @@ licences: ## the licence texts of what is linked into the operator
 		--output-file $(ARCHIVES)/THIRD-PARTY.txt deploy/image/licences/third-party.hbs
 
 dependencies: ## licences, bans and sources of the dependencies; CI also checks advisories, which need another network
-	$$(deploy/image/cargo-tool deny) --locked --offline check licenses bans sources
+	$$(deploy/image/cargo-tool deny) --locked check licenses bans sources
 
 image-archive: licences ## the same image as an archive for Docker, containerd and kind, without Docker
 	cargo build --release --locked --package fdi-operator --bin fdi-operator

@@ -92,7 +92,8 @@ func decode[T any](t *testing.T, content []byte) (value T) {
 	return value
 }
 
-// program gives a real one that is linked dynamically: the archive is about what surrounds the operator's binary, not about the binary.
+// program gives a real one that is linked dynamically: the archive is about what surrounds the
+// operator's binary, not about the binary.
 func program(t *testing.T) string {
 	t.Helper()
 	source, built := filepath.Join(t.TempDir(), "main.c"), filepath.Join(t.TempDir(), "fdi-operator")

@@ -14,7 +14,8 @@ import (
 // What Helm's conventions add to every object; kustomize has no counterpart of it.
 var helmOnly = []string{"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart"}
 
-// plain gives the chart's objects without Helm's additions, and kustomize's without the namespace, which Helm leaves to its user.
+// plain gives the chart's objects without Helm's additions, and kustomize's without the namespace,
+// which Helm leaves to its user.
 func plain(all []Object) []Object {
 	for _, object := range all {
 		metadata := as[Object](object["metadata"])
@@ -28,7 +29,8 @@ func plain(all []Object) []Object {
 			}
 		}
 		if object["kind"] == "CustomResourceDefinition" {
-			// Helm's convention wants the labels on every object; the definitions of kustomize are the plain generated ones.
+			// Helm's convention wants the labels on every object; the definitions of kustomize are
+			// the plain generated ones.
 			delete(metadata, "labels")
 		}
 	}

@@ -36,7 +36,8 @@ func (r *registry) ResolveImageConfig(_ context.Context, name string, options so
 	return name, digest.FromBytes(config), config, err
 }
 
-// BuildKit itself reads the Dockerfile and plans the build, for both platforms and on both; nothing is executed.
+// BuildKit itself reads the Dockerfile and plans the build, for both platforms and on both; nothing
+// is executed.
 func TestBuildKitPlansTheImageWithoutAWarning(t *testing.T) {
 	for _, builder := range []string{"amd64", "arm64"} {
 		for _, wanted := range []string{"amd64", "arm64"} {
@@ -212,7 +213,7 @@ func TestWhatGoesIntoTheBuildIsAWholeWorkspace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Of the commands that build nothing, this is the one that looks for the files.
+	// Of the commands that build nothing, this one checks for the files.
 	run(t, "cargo", "fetch", "--locked", "--target", "x86_64-unknown-linux-gnu", "--manifest-path", filepath.Join(folder, "Cargo.toml"))
 }
 
@@ -250,7 +251,8 @@ func TestAChangeOfATestDoesNotCompileTheOperatorAgain(t *testing.T) {
 	}
 }
 
-// cargo chef leaves an empty file for every target. With what is copied over them, Cargo must accept the lock file.
+// cargo chef leaves an empty file for every target. With what is copied over them, Cargo must
+// accept the lock file.
 func TestTheCompiledLayerIsTheWholeOperator(t *testing.T) {
 	folder := t.TempDir()
 	workspace := decode[struct {
@@ -284,7 +286,8 @@ func TestTheCompiledLayerIsTheWholeOperator(t *testing.T) {
 	}
 }
 
-// The image of the toolchain stage must hold what rust-toolchain.toml asks for, which is not in the build.
+// The image of the toolchain stage must hold what rust-toolchain.toml asks for, which is not in the
+// build.
 func TestTheImageIsBuiltWithThePinnedToolchain(t *testing.T) {
 	_, channel, _ := strings.Cut(read(t, "rust-toolchain.toml"), "channel = \"")
 	channel, _, _ = strings.Cut(channel, "\"")

@@ -28,8 +28,8 @@ func standIns(t *testing.T, names ...string) (folder string, calls func() string
 	}
 }
 
-// onKind runs the last command of `make e2e-kind` as make would run it. The commands before it build the
-// images, which `make e2e` does too.
+// onKind runs the last command of `make e2e-kind` as make would run it. The commands before it
+// build the images, which `make e2e` does too.
 func onKind(t *testing.T, folder string, variables ...string) (string, error) {
 	t.Helper()
 	recipe := run(t, "make", append([]string{"--directory", root, "--no-print-directory", "--just-print", "e2e-kind"}, variables...)...)

@@ -61,7 +61,8 @@ func TestTheBindingsFollowTheOperatorIntoAnyNamespace(t *testing.T) {
 	}
 }
 
-// A copy whose operator is elsewhere: the bindings in the watched namespaces are in another folder than the account.
+// A copy whose operator is elsewhere: the bindings in the watched namespaces are in another folder
+// than the account.
 func TestTheBindingsOfWatchedNamespacesFollowTheOperatorToo(t *testing.T) {
 	bound(t, copyOfNamespaced(t, "team-ops", "billing", ""))
 }

@@ -1,6 +1,8 @@
 package deploy_test
 
 import (
+	"encoding/json"
+	"regexp"
 	"slices"
 	"testing"
 )
@@ -112,4 +114,83 @@ func compare(t *testing.T, one, other []Object) {
 	for name := range index {
 		t.Errorf("only one of the two has %s", name)
 	}
+}
+
+// every runs a check on the installation of each overlay and of the chart.
+func every(t *testing.T, check func(t *testing.T, all []Object)) {
+	t.Helper()
+	for _, overlay := range []string{"default", "namespaced", "ha"} {
+		t.Run(overlay, func(t *testing.T) { check(t, kustomize(t, "overlays/"+overlay)) })
+	}
+	t.Run("chart", func(t *testing.T) { check(t, template(t)) })
+}
+
+// With the default of 5, roma.cn-north-4.myhuaweicloud.com is queried in the domains of the cluster
+// first: four more queries for each name, and whoever may create such a Service answers.
+func TestHostNamesAreResolvedBeforeTheSearchDomainsOfTheCluster(t *testing.T) {
+	every(t, func(t *testing.T, all []Object) {
+		pod, _ := podOf(t, all)
+		same(t, "options", []any{Object{"name": "ndots", "value": "1"}}, field(pod, "spec", "dnsConfig", "options"))
+	})
+}
+
+// Everyone in the cluster could open connections to the port otherwise.
+func TestOnlyMonitoringReachesThePortOfTheOperator(t *testing.T) {
+	every(t, func(t *testing.T, all []Object) {
+		rules := as[[]any](field(find(t, all, "NetworkPolicy", "fdi-operator"), "spec", "ingress"))
+		if len(rules) == 0 {
+			t.Fatal("nobody can scrape the metrics")
+		}
+		for _, rule := range rules {
+			peers := as[[]any](field(rule, "from"))
+			if len(peers) == 0 {
+				t.Error("everyone may connect")
+			}
+			for _, peer := range peers {
+				if field(peer, "namespaceSelector", "matchExpressions") == nil {
+					t.Errorf("%v can be joined by a label that anyone may set", peer)
+				}
+			}
+		}
+	})
+	policy := func(settings ...string) any {
+		return field(find(t, template(t, settings...), "NetworkPolicy", "fdi-operator"), "spec", "ingress")
+	}
+	same(t, "no peers", []any{}, policy("--set-json", "networkPolicy.metricsFrom=[]"))
+	if peers := as[[]any](field(as[[]any](policy("--set", "tests.image=busybox"))[0], "from")); len(peers) != 2 {
+		t.Errorf("the test pod is kept out: %v", peers)
+	}
+}
+
+// 0.0.0.0 does not exist in the pods of an IPv6-only cluster, and 127.0.0.1 is no address for a
+// Service.
+func TestNoManifestFixesAnAddressFamily(t *testing.T) {
+	every(t, func(t *testing.T, all []Object) {
+		for _, object := range all {
+			if object["kind"] == "CustomResourceDefinition" {
+				continue
+			}
+			text, err := json.Marshal(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found := regexp.MustCompile(`\b\d+\.\d+\.\d+\.\d+\b|ipFamil`).Find(text); found != nil {
+				t.Errorf("%s has %s", id(object), found)
+			}
+		}
+	})
+}
+
+// A namespace whose quota names ephemeral storage refuses pods that do not say how much they use.
+func TestThePodSaysHowMuchOfEveryResourceItUses(t *testing.T) {
+	every(t, func(t *testing.T, all []Object) {
+		_, container := podOf(t, all)
+		for _, resource := range []string{"memory", "ephemeral-storage"} {
+			for _, kind := range []string{"requests", "limits"} {
+				if field(container, "resources", kind, resource) == nil {
+					t.Errorf("no %s of %s", kind, resource)
+				}
+			}
+		}
+	})
 }
