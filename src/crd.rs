@@ -24,6 +24,8 @@ pub use instance::{
 /// Annotation that requests a reconcile, on either kind, spelled as Flux does. Its value is echoed
 /// in `status.lastHandledReconcileAt`.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
+/// Longest value of [`REQUESTED_AT`] that is kept, in bytes.
+pub const REQUESTED_AT_MAX: usize = 256;
 /// On a group with `deletionPolicy: Stop`, so that its tasks are stopped before it is gone.
 pub const FINALIZER: &str = "fdi.romaconnect.dev/stop-tasks";
 

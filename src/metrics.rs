@@ -47,7 +47,9 @@ mod tests {
             metrics.event_dropped(reason);
         }
         for kind in [WatchKind::FdiInstance, WatchKind::FdiTaskGroup] {
-            metrics.watch_received(kind);
+            metrics.watch_started(kind, "all");
+            metrics.watch_synced(kind, "all");
+            metrics.objects_rejected(kind, 1);
             metrics.watch_error(kind);
             metrics.watch_restarted(kind);
         }
@@ -107,7 +109,8 @@ mod tests {
                 !["_sum", "_count", "_bucket", "milliseconds", "_ms"].iter().any(|end| name.ends_with(end)),
                 "{name}"
             );
-            let bounded = ["namespace", "instance", "operation", "result", "state", "kind", "reason", "version"];
+            let bounded =
+                ["namespace", "instance", "operation", "result", "state", "kind", "reason", "scope", "version"];
             assert!(labels.iter().all(|label| bounded.contains(&label.as_str())), "{name}: {labels:?}");
         }
     }
@@ -142,11 +145,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_age_of_a_watch_is_computed_at_each_scrape() {
         let metrics = Metrics::new();
-        metrics.watch_received(WatchKind::FdiTaskGroup);
+        metrics.watch_received(WatchKind::FdiTaskGroup, "all");
         tokio::time::advance(Duration::from_secs(42)).await;
-        let line = "fdi_operator_watch_age_seconds{kind=\"FdiTaskGroup\"} 42.0\n";
+        let line = "fdi_operator_watch_age_seconds{kind=\"FdiTaskGroup\",scope=\"all\"} 42.0\n";
         assert!(metrics.openmetrics().unwrap().contains(line));
-        metrics.watch_received(WatchKind::FdiTaskGroup);
+        metrics.watch_received(WatchKind::FdiTaskGroup, "all");
         assert!(!metrics.openmetrics().unwrap().contains(line));
     }
 }

@@ -19,11 +19,13 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::fdi::text::listed;
+use crate::fdi::text::{listed, single_line};
 use crate::metrics::{Metrics, OPENMETRICS};
 
 /// Most unresponsive tasks that one response names.
 const NAMED_MAX: usize = 20;
+/// Longest reason in a response, in bytes.
+const REASON_MAX: usize = 256;
 
 /// The named checks behind `/livez` and `/readyz`. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +35,16 @@ pub struct Health(Arc<Mutex<Checks>>);
 struct Checks {
     heartbeats: BTreeMap<u64, Due>,
     next_id: u64,
-    gates: BTreeMap<String, bool>,
+    gates: BTreeMap<String, Gate>,
+}
+
+/// Whether a condition of readiness holds.
+#[derive(Debug)]
+enum Gate {
+    Pending,
+    Open,
+    /// It does not hold, and the process is ready without it.
+    Waived(String),
 }
 
 #[derive(Debug)]
@@ -71,7 +82,7 @@ impl Health {
     /// A condition without which the process is not ready.
     pub fn readiness_gate(&self, name: impl Into<String>) -> ReadinessGate {
         let name = name.into();
-        self.0.lock().gates.insert(name.clone(), false);
+        self.0.lock().gates.insert(name.clone(), Gate::Pending);
         ReadinessGate { health: self.clone(), name }
     }
 
@@ -95,10 +106,14 @@ impl Health {
     fn readiness(&self) -> (StatusCode, String) {
         let checks = self.0.lock();
         let mut text = String::new();
-        for (name, open) in &checks.gates {
-            let _ = writeln!(text, "{}: {name}", if *open { "ok" } else { "pending" });
+        for (name, gate) in &checks.gates {
+            let _ = match gate {
+                Gate::Pending => writeln!(text, "pending: {name}"),
+                Gate::Open => writeln!(text, "ok: {name}"),
+                Gate::Waived(reason) => writeln!(text, "failed: {name}: {reason}"),
+            };
         }
-        let ready = checks.gates.values().all(|open| *open);
+        let ready = checks.gates.values().all(|gate| !matches!(gate, Gate::Pending));
         (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
     }
 }
@@ -130,7 +145,14 @@ impl Drop for Heartbeat {
 impl ReadinessGate {
     /// The condition holds, for good.
     pub fn open(&self) {
-        self.health.0.lock().gates.insert(self.name.clone(), true);
+        self.health.0.lock().gates.insert(self.name.clone(), Gate::Open);
+    }
+
+    /// The condition does not hold yet, and the process becomes ready without it.
+    pub fn waive(&self, reason: &str) {
+        if let Some(gate) = self.health.0.lock().gates.get_mut(&self.name).filter(|gate| !matches!(gate, Gate::Open)) {
+            *gate = Gate::Waived(single_line(reason, REASON_MAX));
+        }
     }
 }
 
@@ -214,6 +236,20 @@ mod tests {
         instances.open();
         drop(instances);
         assert_eq!(health.readiness().0, StatusCode::OK);
+    }
+
+    #[test]
+    fn a_waived_gate_is_named_with_its_reason_and_may_open_later() {
+        let health = Health::default();
+        let (served, other) = (health.readiness_gate("a namespace is served"), health.readiness_gate("groups in b"));
+        other.waive("forbidden");
+        assert_eq!(health.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
+        served.open();
+        let text = "ok: a namespace is served\nfailed: groups in b: forbidden\n";
+        assert_eq!(health.readiness(), (StatusCode::OK, text.to_owned()));
+        other.open();
+        other.waive("forbidden");
+        assert!(health.readiness().1.contains("ok: groups in b\n"), "once open, always open");
     }
 
     #[tokio::test]

@@ -39,6 +39,8 @@ pub struct Runtime {
     pub metrics: Metrics,
     pub events: EventRecorder,
     pub leadership: Leadership,
+    /// To be cancelled once this process can do the work of a leader: it campaigns from then on.
+    pub candidate: CancellationToken,
     /// Cancelled at the beginning of a clean shutdown: send nothing new, wait for what is in
     /// flight, return.
     pub stop: CancellationToken,
@@ -77,17 +79,18 @@ where
     let (events, publisher) = EventRecorder::channel(metrics.clone());
     let shutdown = config.shutdown;
     let stop = CancellationToken::new();
-    let release = CancellationToken::new();
+    let (candidate, release) = (CancellationToken::new(), CancellationToken::new());
 
     let identity = config.leader_election.as_ref().map(|params| params.identity.clone());
     let mut server = spawn(health::serve(listener, health.clone(), metrics.clone()));
     let reporter = identity.unwrap_or_else(|| "fdi-operator".to_owned());
     let _publisher = spawn(publisher.run(clients.requests.clone(), reporter));
     let _heartbeat = spawn(heartbeat(health.clone()));
-    let (leadership, mut election) = start_election(&config, &clients, clock, &release);
+    let (leadership, mut election) = start_election(&config, &clients, clock, &candidate, &release);
     let _leadership = spawn(export_leadership(leadership.clone(), metrics.clone()));
     let config = Arc::new(config);
-    let runtime = Runtime { config, clients, fdi, clock, health, metrics, events, leadership, stop: stop.clone() };
+    let runtime =
+        Runtime { config, clients, fdi, clock, health, metrics, events, leadership, candidate, stop: stop.clone() };
     let mut work = spawn(controller(runtime));
 
     tokio::select! {
@@ -126,9 +129,10 @@ fn start_election(
     config: &Config,
     clients: &KubeClients,
     clock: Clock,
+    candidate: &CancellationToken,
     release: &CancellationToken,
 ) -> (Leadership, AbortOnDropHandle<ElectionResult>) {
-    let release = release.clone();
+    let (candidate, release) = (candidate.clone(), release.clone());
     let Some(params) = config.leader_election.clone() else {
         let released = async move {
             release.cancelled().await;
@@ -139,7 +143,13 @@ fn start_election(
     let (sender, leadership) = Leadership::channel();
     let namespace = params.namespace.as_deref().unwrap_or(&clients.namespace);
     let leases = Api::namespaced(clients.lease.clone(), namespace);
-    let election = spawn(async move { elect(leases, &params, clock, sender, release).await });
+    let election = spawn(async move {
+        tokio::select! {
+            () = release.cancelled() => return ElectionResult::Released,
+            () = candidate.cancelled() => {}
+        }
+        elect(leases, &params, clock, sender, release).await
+    });
     (leadership, election)
 }
 
@@ -207,7 +217,8 @@ mod tests {
         Config { leader_election: Some(params), ..Config::default() }
     }
 
-    async fn waits_for_stop(runtime: Runtime) {
+    async fn campaigns_until_stop(runtime: Runtime) {
+        runtime.candidate.cancel();
         runtime.stop.cancelled().await;
     }
 
@@ -223,7 +234,7 @@ mod tests {
             elected(),
             async move |runtime: Runtime| {
                 let _ = started.send(());
-                waits_for_stop(runtime).await;
+                campaigns_until_stop(runtime).await;
             },
             asked,
         );
@@ -258,7 +269,7 @@ mod tests {
             end.send(()).unwrap();
             asked
         };
-        let (ended, asked) = tokio::join!(run_against(&url, elected(), waits_for_stop, asked), asking);
+        let (ended, asked) = tokio::join!(run_against(&url, elected(), campaigns_until_stop, asked), asking);
         assert!(ended.is_ok());
         assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
         accepting.abort();

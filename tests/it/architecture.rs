@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 10] = [
 ];
 
 /// Files and folders that decide and do no I/O.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "reconcile/desired",
     "reconcile/instance_state",
     "reconcile/ledger",
@@ -33,6 +33,7 @@ const PURE: [&str; 12] = [
     "reconcile/status",
     "reconcile/timings",
     "k8s/leader_election/record",
+    "k8s/quota",
     "time/backoff",
 ];
 

@@ -234,7 +234,7 @@ async fn an_idle_watch_goes_on_where_it_was_once_in_its_length_and_is_never_list
         assert!((2..=5).contains(&anew), "{anew} watches in 9 s, ended by the server: {ended}");
         assert_eq!(scene.lists(), lists);
         let metrics = scene.process.as_ref().unwrap().get("/metrics").await.1;
-        let age = r#"fdi_operator_watch_age_seconds{kind="FdiTaskGroup"} "#;
+        let age = r#"fdi_operator_watch_age_seconds{kind="FdiTaskGroup",scope="all"} "#;
         let age: f64 = metrics.lines().find_map(|line| line.strip_prefix(age)).unwrap().parse().unwrap();
         assert!(age < 5.0, "{age} s since the last sign of life of a watch that lives");
         scene.api().endless();

@@ -28,7 +28,7 @@ pub const INSTANCES: &str = "fdiinstances";
 /// What a client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// Page of a list, from 1.
+    /// The first page of a list (1), or a later one (2).
     Page(usize),
     /// A list of one object, for the version that it bears.
     Version,
@@ -168,6 +168,12 @@ impl FakeApi {
         let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
         group["status"]["observedGeneration"] == group["metadata"]["generation"]
             && group["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(ready))
+    }
+
+    /// Whether the object has a status.
+    pub fn has_status(&self, kind: &str, name: &str) -> bool {
+        let world = self.world();
+        world.objects.get(&(kind.to_owned(), name.to_owned())).is_some_and(|object| object["status"].is_object())
     }
 
     /// How many groups the status of `roma` counts.
@@ -319,8 +325,8 @@ async fn list_or_watch(
     let (limit, from) = (number("limit").unwrap_or(usize::MAX / 2), number("continue").unwrap_or(0));
     let ask = match limit {
         _ if query.contains_key("watch") => Ask::Watch,
-        1 => Ask::Version,
-        _ => Ask::Page(from / limit + 1),
+        1 if from == 0 => Ask::Version,
+        _ => Ask::Page(if from == 0 { 1 } else { 2 }),
     };
     let mut world = api.world();
     world.asked.push((kind.clone(), ask));
