@@ -27,6 +27,7 @@ mod tests {
     fn used(metrics: &Metrics) -> InstanceMetrics {
         let second = Duration::from_secs(1);
         let instance = metrics.instance("etl", "orders-roma");
+        instance.set_exists(true);
         for operation in [Operation::List, Operation::Start, Operation::Stop, Operation::SignIn] {
             for result in RESULTS {
                 instance.request(operation, result, second, second);
@@ -132,6 +133,7 @@ mod tests {
         let metrics = Metrics::new();
         let instance = used(&metrics);
         let other = metrics.instance("etl", "other");
+        other.set_exists(true);
         other.reconcile(true);
         drop(instance);
         let text = metrics.openmetrics().unwrap();
@@ -140,6 +142,35 @@ mod tests {
             text.contains("fdi_operator_reconciles_total{namespace=\"etl\",instance=\"other\",result=\"ok\"} 1\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_an_alert_counts_once_outlives_the_instance() {
+        let metrics = Metrics::new();
+        let instance = metrics.instance("etl", "orders-roma");
+        let give_ups = |count| format!("fdi_operator_finalizer_give_ups_total{{namespace=\"etl\"}} {count}\n");
+        let panics = |count| format!("fdi_operator_reconcile_panics_total{{namespace=\"etl\"}} {count}\n");
+        let text = metrics.openmetrics().unwrap();
+        assert!(text.contains(&give_ups(0)) && text.contains(&panics(0)), "{text}");
+        instance.finalizer_give_up();
+        instance.reconcile_panicked();
+        drop(instance);
+        let text = metrics.openmetrics().unwrap();
+        assert!(text.contains(&give_ups(1)) && text.contains(&panics(1)), "{text}");
+    }
+
+    #[test]
+    fn an_instance_that_does_not_exist_has_no_series() {
+        let metrics = Metrics::new();
+        let instance = used(&metrics);
+        instance.set_exists(false);
+        instance.reconcile(true);
+        instance.tasks(TaskGauges::default());
+        instance.status_write(false);
+        instance.request(Operation::List, "ok", Duration::ZERO, Duration::ZERO);
+        assert!(!metrics.openmetrics().unwrap().contains("orders-roma"));
+        instance.set_exists(true);
+        assert!(metrics.openmetrics().unwrap().contains("orders-roma"));
     }
 
     #[tokio::test(start_paused = true)]

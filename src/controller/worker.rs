@@ -56,6 +56,7 @@ impl Worker {
             }
             let Ok(_slot) = self.reconciles.acquire().await else { break };
             let (instance, groups) = self.store.get(&self.ctx.key);
+            self.ctx.metrics.set_exists(instance.is_some());
             if instance.is_none() && groups.is_empty() {
                 break;
             }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::crd::{FdiInstance, FdiTaskGroup};
 use crate::metrics::WatchKind;
 
-/// For each namespace: 10,000 groups of 25 tasks, or 600 of 1,000 tasks, or 4,000 instances. A
+/// For each namespace: 10,000 groups of 40 tasks, or 600 of 1,000 tasks, or 4,000 instances. A
 /// namespace that uses all of it still leaves three quarters of the 256 MiB that the manifests set.
 pub const NAMESPACE_BYTES: usize = 64 << 20;
 

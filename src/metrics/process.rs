@@ -139,7 +139,7 @@ impl Metrics {
         }))
     }
 
-    /// The metrics of one instance. Dropping them removes its series.
+    /// The metrics of one instance, which may not exist yet. Dropping them removes its series.
     pub fn instance(&self, namespace: &str, name: &str) -> InstanceMetrics {
         InstanceMetrics::new(self.0.instances.clone(), namespace, name)
     }
