@@ -151,7 +151,7 @@ fn parse_group(object: &Arc<FdiTaskGroup>, status: FdiTaskGroupStatus) -> (Desir
     }
     let deletion_timestamp = metadata.deletion_timestamp.as_ref().map(|time| time.0);
     let present = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
-    let wants_stop = spec.deletion_policy == DeletionPolicy::Stop && spec.decode_error.is_none();
+    let wants_stop = spec.deletion_policy == DeletionPolicy::Stop;
     let finalizer = match (present, deletion_timestamp.is_some(), wants_stop) {
         (false, false, true) => FinalizerAction::Add,
         (true, true, true) if !spec.suspend => FinalizerAction::Hold,
@@ -167,7 +167,8 @@ fn parse_group(object: &Arc<FdiTaskGroup>, status: FdiTaskGroupStatus) -> (Desir
         conflicts: Vec::new(),
         invalid,
         duplicates,
-        suspended: spec.suspend,
+        // Nothing is known of the state that its tasks are to have, except during its deletion.
+        suspended: spec.suspend || (spec.decode_error.is_some() && deletion_timestamp.is_none()),
         finalizer,
         deletion_timestamp,
         requested_at: requested_at(metadata),

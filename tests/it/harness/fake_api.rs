@@ -170,6 +170,22 @@ impl FakeApi {
             && group["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(ready))
     }
 
+    /// Reason of the group's Ready condition, if its status is of the newest generation.
+    pub fn ready_reason(&self, name: &str) -> Option<String> {
+        let world = self.world();
+        let group = world.objects.get(&(GROUPS.to_owned(), name.to_owned()))?;
+        let status = &group["status"];
+        let conditions = status["conditions"].as_array()?;
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
+        let newest = status["observedGeneration"] == group["metadata"]["generation"];
+        newest.then(|| ready["reason"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// How many tasks of the group an older one owns.
+    pub fn conflicting(&self, name: &str) -> Option<u64> {
+        self.world().objects.get(&(GROUPS.to_owned(), name.to_owned()))?["status"]["tasks"]["conflicting"].as_u64()
+    }
+
     /// Whether the object has a status.
     pub fn has_status(&self, kind: &str, name: &str) -> bool {
         let world = self.world();
