@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`.
+//! `/livez` and `/readyz`.
 //!
 //! `/livez` fails only when one of our own tasks is unresponsive, because all that the kubelet can
 //! do about it is a restart; an API server that is unavailable is no reason for one. `/readyz`
@@ -6,21 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::get;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::fdi::text::{listed, single_line};
-use crate::metrics::{Metrics, OPENMETRICS};
 
 /// Most unresponsive tasks that one response names.
 const NAMED_MAX: usize = 20;
@@ -156,30 +151,12 @@ impl ReadinessGate {
     }
 }
 
-/// Serves until the listener fails.
-pub async fn serve(listener: TcpListener, health: Health, metrics: Metrics) -> io::Result<()> {
-    axum::serve(listener, router(health, metrics)).await
-}
-
-fn router(health: Health, metrics: Metrics) -> Router {
+/// `/livez` and `/readyz`.
+pub fn health_router(health: Health) -> Router {
     let live = health.clone();
     Router::new()
         .route("/livez", get(move || std::future::ready(live.live())))
         .route("/readyz", get(move || std::future::ready(health.readiness())))
-        .route("/metrics", get(scrape).with_state(metrics))
-}
-
-async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let (content_type, text) = if accept.contains("application/openmetrics-text") {
-        (OPENMETRICS, metrics.openmetrics())
-    } else {
-        ("text/plain; version=0.0.4; charset=utf-8", metrics.plain_text())
-    };
-    match text {
-        Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written").into_response(),
-    }
 }
 
 #[cfg(test)]
@@ -250,32 +227,5 @@ mod tests {
         other.open();
         other.waive("forbidden");
         assert!(health.readiness().1.contains("ok: groups in b\n"), "once open, always open");
-    }
-
-    #[tokio::test]
-    async fn the_server_serves_its_three_paths_in_both_formats() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let health = Health::default();
-        let check = health.readiness_gate("stores");
-        let server = tokio::spawn(serve(listener, health, Metrics::new()));
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let get = async |path: &str, accept: &str| {
-            let answer = client.get(format!("{url}{path}")).header("accept", accept).send().await.unwrap();
-            let content_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
-            (answer.status().as_u16(), content_type, answer.text().await.unwrap())
-        };
-        assert_eq!(get("/livez", "*/*").await.0, 200);
-        assert_eq!(get("/readyz", "*/*").await.0, 503);
-        check.open();
-        assert_eq!(get("/readyz", "*/*").await.0, 200);
-        let (code, content_type, text) = get("/metrics", "application/openmetrics-text;version=1.0.0,*/*;q=0.1").await;
-        assert_eq!((code, content_type.as_str()), (200, OPENMETRICS));
-        assert!(text.ends_with("# EOF\n"));
-        let (_, content_type, text) = get("/metrics", "*/*").await;
-        assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
-        assert!(!text.contains("# EOF"));
-        server.abort();
     }
 }

@@ -19,7 +19,9 @@ use crate::k8s::clients::KubeClients;
 use crate::k8s::events::EventRecorder;
 use crate::k8s::leader_election::{ElectionResult, Leadership, Lost, elect};
 use crate::metrics::Metrics;
-use crate::runtime::health::{self, Health};
+use crate::runtime::health::{Health, health_router};
+use crate::runtime::http_server::serve;
+use crate::runtime::scrape::metrics_router;
 use crate::time::clock::Clock;
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
@@ -27,6 +29,15 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
 /// Calls in flight are dropped at once when their task is aborted; a task that does not even end
 /// then is left behind.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Where the process is reached.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For `/livez` and `/readyz`.
+    pub health: TcpListener,
+    /// For `/metrics`; `None`: where `health` is.
+    pub metrics: Option<TcpListener>,
+}
 
 /// What the operator's work needs from its process.
 #[derive(Debug, Clone)]
@@ -65,7 +76,7 @@ pub enum Error {
 pub async fn run<C>(
     config: Config,
     clients: KubeClients,
-    listener: TcpListener,
+    listeners: Listeners,
     shutdown_signal: impl Future<Output = ()>,
     controller: impl FnOnce(Runtime) -> C,
 ) -> Result<(), Error>
@@ -82,7 +93,7 @@ where
     let (candidate, release) = (CancellationToken::new(), CancellationToken::new());
 
     let identity = config.leader_election.as_ref().map(|params| params.identity.clone());
-    let mut server = spawn(health::serve(listener, health.clone(), metrics.clone()));
+    let mut server = spawn(serve_http(listeners, health.clone(), metrics.clone()));
     let reporter = identity.unwrap_or_else(|| "fdi-operator".to_owned());
     let _publisher = spawn(publisher.run(clients.requests.clone(), reporter));
     let _heartbeat = spawn(heartbeat(health.clone()));
@@ -119,6 +130,14 @@ where
     }
     info!(took = ?began.elapsed(), "shut down");
     Ok(())
+}
+
+async fn serve_http(listeners: Listeners, health: Health, metrics: Metrics) -> io::Result<()> {
+    let (health, metrics) = (health_router(health), metrics_router(metrics));
+    match listeners.metrics {
+        None => serve(listeners.health, health.merge(metrics)).await,
+        Some(listener) => tokio::try_join!(serve(listeners.health, health), serve(listener, metrics)).map(|_| ()),
+    }
 }
 
 fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
@@ -202,7 +221,8 @@ mod tests {
         let shutdown_signal = async {
             let _ = end.await;
         };
-        run(config, clients, listener, shutdown_signal, controller).await
+        let listeners = Listeners { health: listener, metrics: None };
+        run(config, clients, listeners, shutdown_signal, controller).await
     }
 
     fn elected() -> Config {

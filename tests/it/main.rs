@@ -7,6 +7,7 @@ mod broken_watches;
 mod clock_steps;
 mod convergence;
 mod deletion;
+mod flood;
 mod harness;
 mod health;
 mod instances;
