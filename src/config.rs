@@ -5,7 +5,7 @@ pub mod flags;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::fdi::FdiConfig;
@@ -20,6 +20,8 @@ pub struct Config {
     pub namespaces: Namespaces,
     pub log: LogSettings,
     pub listen_address: SocketAddr,
+    /// `None`: metrics are served at `listen_address`.
+    pub metrics_address: Option<SocketAddr>,
     /// `None`: no election, this process always leads.
     pub leader_election: Option<leader_election::Params>,
     pub fdi: FdiConfig,
@@ -51,7 +53,8 @@ impl Default for Config {
         Self {
             namespaces: Namespaces::All,
             log: LogSettings::default(),
-            listen_address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            listen_address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080)),
+            metrics_address: None,
             leader_election: None,
             fdi: FdiConfig::default(),
             max_concurrent_reconciles: 1024,

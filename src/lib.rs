@@ -46,6 +46,6 @@ pub mod testing {
     pub use crate::fdi::FdiConfig;
     pub use crate::k8s::clients::KubeClients;
     pub use crate::reconcile::timings::Timings;
-    pub use crate::runtime::process::{Runtime, run};
+    pub use crate::runtime::process::{Listeners, Runtime, run};
     pub use crate::time::backoff::Backoff;
 }

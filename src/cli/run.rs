@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::config::Config;
 use crate::config::flags::Flags;
 use crate::controller;
 use crate::k8s::clients::KubeClients;
-use crate::runtime::process::{self, Runtime};
+use crate::runtime::http_server::bind;
+use crate::runtime::process::{self, Listeners, Runtime};
 use crate::telemetry;
 
 /// How long tasks that do not end by themselves may take at the very end.
@@ -47,15 +49,27 @@ pub fn run(flags: Flags) -> ExitCode {
 
 async fn start(config: Config) -> Result<(), String> {
     let signals = termination().map_err(|error| format!("cannot listen for signals: {error}"))?;
-    let address = config.listen_address;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("--listen-address: cannot listen on {address}: {error}"))?;
-    // With port 0 the system chooses one.
-    let address = listener.local_addr().unwrap_or(address);
+    let health = listen("--listen-address", config.listen_address).await?;
+    let metrics = match config.metrics_address {
+        Some(address) => Some(listen("--metrics-address", address).await?),
+        None => None,
+    };
     let clients = KubeClients::infer().await.map_err(|error| error.to_string())?;
-    info!(version = env!("CARGO_PKG_VERSION"), %address, namespaces = %config.namespaces, "starting");
-    process::run(config, clients, listener, signals, control).await.map_err(|error| error.to_string())
+    // With port 0 the system chooses one.
+    let address = |listener: &TcpListener| listener.local_addr().map(|address| address.to_string()).ok();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        address = address(&health),
+        metrics_address = metrics.as_ref().and_then(address),
+        namespaces = %config.namespaces,
+        "starting"
+    );
+    let listeners = Listeners { health, metrics };
+    process::run(config, clients, listeners, signals, control).await.map_err(|error| error.to_string())
+}
+
+async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
+    bind(address).await.map_err(|error| format!("{flag}: cannot listen on {address}: {error}"))
 }
 
 /// Runs the controller. When it returns before the shutdown, the process ends.

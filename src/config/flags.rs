@@ -43,12 +43,19 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_LOG_FILTER", value_name = "DIRECTIVES", default_value = "info")]
     log_filter: String,
 
-    /// Address of /livez, /readyz and /metrics.
+    /// Address of /livez, /readyz and, unless --metrics-address is set, /metrics.
     ///
-    /// All interfaces, because the kubelet and Prometheus connect from outside the pod; nothing
-    /// secret is served.
-    #[arg(long, env = "FDI_OPERATOR_LISTEN_ADDRESS", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    /// All interfaces, because the kubelet and Prometheus connect from outside the pod; nothing secret
+    /// is served. [::] takes IPv4 connections too, and becomes 0.0.0.0 on a machine without IPv6.
+    #[arg(long, env = "FDI_OPERATOR_LISTEN_ADDRESS", value_name = "ADDRESS", default_value = "[::]:8080")]
     listen_address: SocketAddr,
+
+    /// Address of /metrics, if it is to be another one than that of the probes.
+    ///
+    /// With 127.0.0.1:8081 only containers of the same pod can read the metrics, for instance a proxy
+    /// that asks for authentication.
+    #[arg(long, env = "FDI_OPERATOR_METRICS_ADDRESS", value_name = "ADDRESS")]
+    metrics_address: Option<SocketAddr>,
 
     /// Whether replicas elect a leader with a Lease.
     ///
@@ -242,6 +249,7 @@ impl Flags {
             namespaces: namespaces(&self.namespaces)?,
             log: LogSettings { format, filter },
             listen_address: self.listen_address,
+            metrics_address: self.metrics_address,
             leader_election,
             fdi: fdi(self.allowed_endpoints, self.allow_insecure_endpoints)?,
             max_concurrent_reconciles: self.max_concurrent_reconciles.get(),

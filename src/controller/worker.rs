@@ -53,7 +53,9 @@ impl Worker {
                 () = tokio::time::sleep(elapsed(ctx.clock.now(), next)) => {}
             }
             let Ok(_slot) = self.reconciles.acquire().await else { break };
-            if !ctx.store.is_referenced(&ctx.key) {
+            let (instance, groups) = ctx.store.get(&ctx.key);
+            ctx.metrics.set_exists(instance.is_some());
+            if instance.is_none() && groups.is_empty() {
                 break;
             }
             heartbeat.tick(RECONCILE_TIMEOUT);

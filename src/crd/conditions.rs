@@ -60,6 +60,7 @@ pub mod event_reasons {
     pub const INSTANCE_READY: &str = "InstanceReady";
     pub const INSTANCE_NOT_READY: &str = "InstanceNotReady";
     pub const DELETION_GIVEN_UP: &str = "DeletionGivenUp";
+    pub const NAMESPACE_QUOTA_EXCEEDED: &str = "NamespaceQuotaExceeded";
 }
 
 /// Actions of events: what the operator was doing.

@@ -6,10 +6,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::DNS_NAME;
 use super::conditions::Condition;
-use super::lenient::lenient;
+use super::lenient::{describe, field, lenient};
+use super::{DNS_NAME, is_dns_name};
 use crate::fdi::RunState;
 
 /// Keeps a group of FDI tasks of one ROMA Connect instance running or stopped.
@@ -66,10 +67,37 @@ pub struct FdiTaskGroupSpec {
     pub decode_error: Option<String>,
 }
 
-lenient!(FdiTaskGroupSpec, |error: serde_json::Error| Self {
-    decode_error: Some(error.to_string()),
-    ..Self::default()
-});
+lenient!(FdiTaskGroupSpec, Self::decode);
+
+impl FdiTaskGroupSpec {
+    /// A spec that cannot be decoded as a whole still says which tasks the group owns, and whether they
+    /// are to be stopped when it is deleted.
+    fn decode(stored: &Value) -> Self {
+        let decoded = Self::deserialize(stored).map_err(|error| describe(&error)).and_then(Self::validate);
+        decoded.unwrap_or_else(|error| Self {
+            instance_ref: field::<InstanceRef>(stored, "instanceRef").valid().unwrap_or_default(),
+            task_ids: field(stored, "taskIds"),
+            deletion_policy: field(stored, "deletionPolicy"),
+            suspend: field(stored, "suspend"),
+            decode_error: Some(error),
+            ..Self::default()
+        })
+    }
+
+    /// Objects may be older than the validation by the API server.
+    fn validate(self) -> Result<Self, String> {
+        if self.instance_ref.clone().valid().is_none() {
+            return Err("spec.instanceRef.name must be the name of an FdiInstance".to_owned());
+        }
+        Ok(self)
+    }
+}
+
+impl InstanceRef {
+    fn valid(self) -> Option<Self> {
+        is_dns_name(&self.name).then_some(self)
+    }
+}
 
 /// Refers to an `FdiInstance` in the same namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -150,7 +178,7 @@ pub struct FdiTaskGroupStatus {
     pub last_handled_reconcile_at: Option<String>,
 }
 
-lenient!(FdiTaskGroupStatus, |_| Self::default());
+lenient!(FdiTaskGroupStatus, |stored| Self::deserialize(stored).unwrap_or_default());
 
 impl Default for FdiTaskGroupStatus {
     fn default() -> Self {

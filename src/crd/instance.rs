@@ -5,10 +5,11 @@ use std::fmt;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::DNS_NAME;
 use super::conditions::Condition;
-use super::lenient::lenient;
+use super::lenient::{describe, lenient};
+use super::{DNS_NAME, is_dns_name};
 use crate::fdi::{Connection, Location};
 
 /// One ROMA Connect instance.
@@ -83,9 +84,26 @@ pub struct FdiInstanceSpec {
     pub decode_error: Option<String>,
 }
 
-lenient!(FdiInstanceSpec, |error: serde_json::Error| Self { decode_error: Some(error.to_string()), ..Self::default() });
+lenient!(FdiInstanceSpec, Self::decode);
 
 impl FdiInstanceSpec {
+    fn decode(stored: &Value) -> Self {
+        let decoded = Self::deserialize(stored).map_err(|error| describe(&error)).and_then(Self::validate);
+        decoded.unwrap_or_else(|error| Self { decode_error: Some(error), ..Self::default() })
+    }
+
+    /// Objects may be older than the validation by the API server, and the name of the Secret becomes
+    /// part of a path.
+    fn validate(self) -> Result<Self, String> {
+        let Auth { access_key, password, token } = &self.auth;
+        for (method, auth) in [("accessKey", access_key), ("password", password), ("token", token)] {
+            if auth.as_ref().is_some_and(|auth| !is_dns_name(&auth.secret_ref.name)) {
+                return Err(format!("spec.auth.{method}.secretRef.name must be the name of a Secret"));
+            }
+        }
+        Ok(self)
+    }
+
     /// The limits in force, with defaults where none are given.
     pub fn limits(&self) -> RateLimit {
         self.rate_limit.unwrap_or_default()
@@ -200,7 +218,7 @@ pub struct FdiInstanceStatus {
     pub last_handled_reconcile_at: Option<String>,
 }
 
-lenient!(FdiInstanceStatus, |_| Self::default());
+lenient!(FdiInstanceStatus, |stored| Self::deserialize(stored).unwrap_or_default());
 
 impl Default for FdiInstanceStatus {
     fn default() -> Self {

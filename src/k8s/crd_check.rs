@@ -21,7 +21,7 @@ const NAMED_MAX: usize = 10;
 
 /// How the served CRD compares with ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Served {
+enum Comparison {
     Matches,
     /// Paths in the schema that are not as in ours.
     Differs(BTreeSet<String>),
@@ -39,7 +39,7 @@ pub async fn check(client: Client) {
             match crds.get_opt(&name).await {
                 Ok(None) => {
                     if !logged {
-                        log(&name, &Served::NotFound);
+                        log(&name, &Comparison::NotFound);
                     }
                     logged = true;
                 }
@@ -59,21 +59,21 @@ pub async fn check(client: Client) {
     }
 }
 
-fn log(crd: &str, served: &Served) {
-    match served {
-        Served::Matches => info!(crd, "the CRD matches this operator"),
-        Served::Differs(paths) => warn!(
+fn log(crd: &str, result: &Comparison) {
+    match result {
+        Comparison::Matches => info!(crd, "the CRD matches this operator"),
+        Comparison::Differs(paths) => warn!(
             crd,
             "the installed CRD differs from this operator's, so the API server may drop or refuse fields; install \
              the matching one with 'fdi-operator crds | kubectl apply --server-side -f -'. Differences: {}",
             listed(paths, NAMED_MAX)
         ),
-        Served::VersionNotServed => error!(
+        Comparison::VersionNotServed => error!(
             crd,
             "the API server does not serve the version of the CRD that this operator needs; install the matching \
              one with 'fdi-operator crds | kubectl apply --server-side -f -'"
         ),
-        Served::NotFound => error!(
+        Comparison::NotFound => error!(
             crd,
             "the CRD is not installed; install it with 'fdi-operator crds | kubectl apply --server-side -f -'. \
              Retrying"
@@ -81,11 +81,11 @@ fn log(crd: &str, served: &Served) {
     }
 }
 
-fn compare(ours: &CustomResourceDefinition, served: &CustomResourceDefinition) -> Served {
+fn compare(ours: &CustomResourceDefinition, served: &CustomResourceDefinition) -> Comparison {
     let mut paths = BTreeSet::new();
     for version in &ours.spec.versions {
         let Some(their) = served.spec.versions.iter().find(|their| their.name == version.name && their.served) else {
-            return Served::VersionNotServed;
+            return Comparison::VersionNotServed;
         };
         if version.subresources != their.subresources {
             paths.insert("subresources".to_owned());
@@ -96,7 +96,7 @@ fn compare(ours: &CustomResourceDefinition, served: &CustomResourceDefinition) -
             differences(&ours, &theirs, &mut Vec::new(), &mut paths);
         }
     }
-    if paths.is_empty() { Served::Matches } else { Served::Differs(paths) }
+    if paths.is_empty() { Comparison::Matches } else { Comparison::Differs(paths) }
 }
 
 /// Adds the path of each place where the two schemas differ. Descriptions are prose: another
@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    fn changed(change: impl Fn(&mut JSONSchemaProps)) -> Served {
+    fn changed(change: impl Fn(&mut JSONSchemaProps)) -> Comparison {
         let ours = crd::all().remove(1);
         let mut served = ours.clone();
         let schema = served.spec.versions[0].schema.as_mut().unwrap().open_api_v3_schema.as_mut().unwrap();
@@ -140,16 +140,16 @@ mod tests {
 
     #[test]
     fn our_own_crd_matches_and_another_wording_is_no_difference() {
-        assert_eq!(changed(|_| {}), Served::Matches);
-        assert_eq!(changed(|spec| spec.description = Some("Else.".into())), Served::Matches);
+        assert_eq!(changed(|_| {}), Comparison::Matches);
+        assert_eq!(changed(|spec| spec.description = Some("Else.".into())), Comparison::Matches);
     }
 
     #[test]
     fn a_missing_field_and_another_bound_are_named() {
         let missing = changed(|spec| drop(spec.properties.as_mut().unwrap().remove("suspend")));
-        assert_eq!(missing, Served::Differs(["properties.spec.properties.suspend".into()].into()));
+        assert_eq!(missing, Comparison::Differs(["properties.spec.properties.suspend".into()].into()));
         let bound = changed(|spec| spec.properties.as_mut().unwrap().get_mut("taskIds").unwrap().max_items = Some(500));
-        assert_eq!(bound, Served::Differs(["properties.spec.properties.taskIds.maxItems".into()].into()));
+        assert_eq!(bound, Comparison::Differs(["properties.spec.properties.taskIds.maxItems".into()].into()));
     }
 
     #[test]
@@ -157,6 +157,6 @@ mod tests {
         let ours = crd::all().remove(0);
         let mut served = ours.clone();
         served.spec.versions[0].name = "v1".into();
-        assert_eq!(compare(&ours, &served), Served::VersionNotServed);
+        assert_eq!(compare(&ours, &served), Comparison::VersionNotServed);
     }
 }

@@ -1,14 +1,16 @@
 //! Kubernetes events about transitions, published in the background: an event may be lost, a
 //! reconcile is never delayed by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 pub use kube::runtime::events::EventType;
 use kube::runtime::events::{Event as Published, Recorder, Reporter};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
@@ -23,7 +25,7 @@ const CONTROLLER: &str = "fdi.romaconnect.dev/fdi-operator";
 const NOTE_MAX: usize = 1024;
 /// The same of the reporting instance.
 const INSTANCE_MAX: usize = 128;
-/// Events in the queue; more are dropped. An outage of the API server must not fill the memory.
+/// Events in the queue, over all namespaces; more are dropped. An outage of the API server must not fill the memory.
 const QUEUE_SIZE: usize = 512;
 /// Objects whose budget is remembered. The least recently used one is forgotten first.
 const OBJECTS_MAX: usize = 1024;
@@ -54,21 +56,76 @@ pub struct Event {
 /// Takes events. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct EventRecorder {
-    queue: mpsc::Sender<Event>,
+    queue: Arc<Mutex<FairQueue>>,
+    /// Wakes the publisher, and tells it by its end that no more events come.
+    wake: mpsc::Sender<()>,
     metrics: Metrics,
+}
+
+/// Events by namespace, taken in turn, so that no namespace delays or displaces the events of others.
+#[derive(Debug, Default)]
+struct FairQueue {
+    events: HashMap<String, VecDeque<Event>>,
+    /// The namespaces that have events, the next one first.
+    turns: VecDeque<String>,
+    len: usize,
+}
+
+impl FairQueue {
+    /// Queues the event. In a full queue the namespace with the most events loses its newest one: this
+    /// event or the returned one.
+    fn push(&mut self, event: Event) -> Option<Event> {
+        let namespace = event.regarding.namespace.clone().unwrap_or_default();
+        let queue = self.events.entry(namespace.clone()).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(namespace);
+        }
+        queue.push_back(event);
+        self.len += 1;
+        if self.len <= QUEUE_SIZE {
+            return None;
+        }
+        self.len -= 1;
+        let (longest, queue) = self.events.iter_mut().max_by_key(|(_, queue)| queue.len())?;
+        let (longest, displaced) = (longest.clone(), queue.pop_back());
+        if queue.is_empty() {
+            self.events.remove(&longest);
+            self.turns.retain(|namespace| *namespace != longest);
+        }
+        displaced
+    }
+
+    /// The oldest event of the namespace whose turn it is.
+    fn pop(&mut self) -> Option<Event> {
+        let namespace = self.turns.pop_front()?;
+        let queue = self.events.get_mut(&namespace)?;
+        let event = queue.pop_front();
+        if queue.is_empty() {
+            self.events.remove(&namespace);
+        } else {
+            self.turns.push_back(namespace);
+        }
+        self.len -= 1;
+        event
+    }
 }
 
 impl EventRecorder {
     /// The two ends: one for the workers, one to run as a task.
     pub fn channel(metrics: Metrics) -> (Self, EventPublisher) {
-        let (queue, queued) = mpsc::channel(QUEUE_SIZE);
-        (Self { queue, metrics: metrics.clone() }, EventPublisher { queued, metrics, objects: HashMap::new() })
+        let (wake, woken) = mpsc::channel(1);
+        let queue = Arc::<Mutex<FairQueue>>::default();
+        let publisher =
+            EventPublisher { queue: Arc::clone(&queue), woken, metrics: metrics.clone(), objects: HashMap::new() };
+        (Self { queue, wake, metrics }, publisher)
     }
 
     /// Never blocks and never fails. What does not fit is dropped and counted.
     pub fn emit(&self, event: Event) {
-        if let Err(error) = self.queue.try_send(event) {
-            let event = error.into_inner();
+        let dropped = self.queue.lock().push(event);
+        // Full: it is woken already.
+        let _ = self.wake.try_send(());
+        if let Some(event) = dropped {
             self.metrics.event_dropped(EventLoss::Overflow);
             debug!(reason = event.reason, name = event.regarding.name, "event dropped: the queue is full");
         }
@@ -78,7 +135,8 @@ impl EventRecorder {
 /// Publishes what was emitted.
 #[derive(Debug)]
 pub struct EventPublisher {
-    queued: mpsc::Receiver<Event>,
+    queue: Arc<Mutex<FairQueue>>,
+    woken: mpsc::Receiver<()>,
     metrics: Metrics,
     objects: HashMap<String, ObjectBudget>,
 }
@@ -106,7 +164,7 @@ impl EventPublisher {
         let instance = prefix(&instance, INSTANCE_MAX).to_owned();
         let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: Some(instance) };
         let mut next = Instant::now();
-        while let Some(event) = self.queued.recv().await {
+        while let Some(event) = self.next().await {
             let Some(recorder) = self.recorder(&event, || Recorder::new(client.clone(), reporter.clone())) else {
                 self.metrics.event_dropped(EventLoss::RateLimited);
                 debug!(
@@ -135,6 +193,16 @@ impl EventPublisher {
             };
             self.metrics.event_dropped(EventLoss::Failed);
             debug!(reason = event.reason, name = event.regarding.name, error, "event not published");
+        }
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            let event = self.queue.lock().pop();
+            if event.is_some() {
+                return event;
+            }
+            self.woken.recv().await?;
         }
     }
 
@@ -180,7 +248,7 @@ fn hash(text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use http::{Method, Request, Response};
     use kube::client::Body;
@@ -280,6 +348,48 @@ mod tests {
         let (sender, _publisher) = EventRecorder::channel(metrics.clone());
         (0..QUEUE_SIZE + 3).for_each(|_| sender.emit(event("a", "note")));
         assert!(metrics.openmetrics().unwrap().contains("fdi_operator_events_dropped_total{reason=\"overflow\"} 3\n"));
+    }
+
+    fn event_in(namespace: &str, note: usize) -> Event {
+        let mut event = event(&format!("{namespace}-{note}"), &note.to_string());
+        event.regarding.namespace = Some(namespace.to_owned());
+        event
+    }
+
+    #[test]
+    fn namespaces_take_turns_and_keep_their_own_order() {
+        let mut queue = FairQueue::default();
+        for n in 0..3 {
+            assert!(queue.push(event_in("a", n)).is_none());
+        }
+        assert!(queue.push(event_in("b", 0)).is_none() && queue.push(event_in("c", 0)).is_none());
+        let order: Vec<String> =
+            std::iter::from_fn(|| queue.pop()).map(|event| event.regarding.uid.unwrap_or_default()).collect();
+        assert_eq!(order, ["a-0", "b-0", "c-0", "a-1", "a-2"]);
+    }
+
+    #[test]
+    fn a_namespace_that_fills_the_queue_displaces_its_own_events_and_no_others() {
+        let mut queue = FairQueue::default();
+        let dropped = (0..QUEUE_SIZE * 3).filter_map(|n| queue.push(event_in("loud", n))).count();
+        assert_eq!(dropped, QUEUE_SIZE * 2);
+        for n in 0..10 {
+            let displaced = queue.push(event_in("quiet", n)).unwrap();
+            assert_eq!(displaced.regarding.namespace.as_deref(), Some("loud"));
+        }
+        assert_eq!(queue.len, QUEUE_SIZE);
+        let left: Vec<Event> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(left.len(), QUEUE_SIZE);
+        assert_eq!(left.iter().filter(|event| event.regarding.namespace.as_deref() == Some("quiet")).count(), 10);
+        assert!(queue.events.is_empty() && queue.turns.is_empty() && queue.len == 0);
+    }
+
+    #[test]
+    fn more_namespaces_than_room_leave_no_empty_turn() {
+        let mut queue = FairQueue::default();
+        let dropped = (0..QUEUE_SIZE + 3).filter_map(|n| queue.push(event_in(&n.to_string(), 0))).count();
+        assert_eq!(dropped, 3);
+        assert_eq!(std::iter::from_fn(|| queue.pop()).count(), QUEUE_SIZE);
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use kube::api::{Api, ListParams, WatchParams};
-use kube::core::{Status, WatchEvent};
+use kube::core::{ObjectList, Request, Status, WatchEvent};
 use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,8 +21,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::k8s::error::{describe, describe_status};
 use crate::time::backoff::Backoff;
 
-/// Objects of one list page: a page is held several times while it is decoded.
-const PAGE_SIZE: u32 = 50;
+/// A page of a list is held several times while it is decoded, and an object may have 3 MB. So the
+/// first page is small, and from its size follows that of the next one.
+const FIRST_PAGE: usize = 4;
+const MAX_PAGE: usize = 250;
+const PAGE_BYTES: usize = 512 << 10;
 /// An API server gives up on a request after a minute itself: no response comes after that.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How late the end of a watch may be, as a part of its timeout: measured, it comes to the tenth of
@@ -74,6 +77,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the operator has no permission.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Request(kube::Error::Api(status)) if matches!(status.code, 401 | 403))
+    }
+
     /// Whether a watch can resume from the version it had reached. A server that cannot be reached,
     /// or is overloaded, has rejected nothing; after anything else only a list shows what is true:
     /// the version may have expired, and an event that could not be decoded may have been an edit.
@@ -100,8 +108,13 @@ enum Step {
 /// watch after `watch_timeout`; the next one resumes from there. So there is an event at least that
 /// often, and one that is overdue means a dead connection. Bookmarks are not reliable as a liveness
 /// signal: measured on an idle kind they come every 60 s, but the first may be missing for up to ten
-/// minutes.
-pub async fn watch<K>(api: &Api<K>, watch_timeout: Duration, mut on_event: impl FnMut(Event<K>)) -> Infallible
+/// minutes. Between two watches `must_list` may ask for a list.
+pub async fn watch<K>(
+    api: &Api<K>,
+    watch_timeout: Duration,
+    mut on_event: impl FnMut(Event<K>),
+    must_list: impl Fn() -> bool,
+) -> Infallible
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
@@ -126,6 +139,7 @@ where
         step = match (&result, step) {
             (Err(error), _) if !error.can_resume() => Step::List,
             (Err(_), Step::List) => Step::List,
+            (Ok(()), Step::Watch) if must_list() => Step::List,
             (Err(_), _) | (Ok(()), Step::Watch) => Step::Check,
             (Ok(()), _) => Step::Watch,
         };
@@ -149,15 +163,22 @@ async fn list<K>(
     on_event: &mut impl FnMut(Event<K>),
 ) -> Result<(), Error>
 where
-    K: Clone + Debug + DeserializeOwned,
+    K: Resource + Clone + Debug + DeserializeOwned,
 {
     on_event(Event::Init);
-    let mut page = ListParams::default().limit(PAGE_SIZE);
+    let client = api.clone().into_client();
+    let resource = Request::new(api.resource_url());
+    let (mut size, mut token) = (FIRST_PAGE, None);
     loop {
-        let list = response(watch_timeout, api.list(&page)).await?;
+        let page = ListParams { limit: u32::try_from(size).ok(), continue_token: token, ..ListParams::default() };
+        let request = resource.list(&page).map_err(kube::Error::BuildRequest)?;
+        let text = response(watch_timeout, client.request_text(request)).await?;
+        size = next_page(size, text.len());
+        let list: ObjectList<K> = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
+        drop(text);
         list.items.into_iter().for_each(|object| on_event(Event::InitApply(object)));
-        page.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
-        if page.continue_token.is_none() {
+        token = list.metadata.continue_.filter(|token| !token.is_empty());
+        if token.is_none() {
             let version = list.metadata.resource_version.filter(|version| !version.is_empty());
             let version = version.ok_or(Error::NoVersion)?;
             if let Err(error) = compare_versions(reached, &version) {
@@ -168,6 +189,11 @@ where
             return Ok(());
         }
     }
+}
+
+/// How many objects to ask for after a page with so many objects and bytes.
+fn next_page(size: usize, bytes: usize) -> usize {
+    (size * PAGE_BYTES / bytes.max(1)).clamp(1, MAX_PAGE).min(size * 8)
 }
 
 /// After a restore of its data from a backup, the API server would accept a watch from a version
@@ -230,4 +256,19 @@ where
 async fn response<T>(watch_timeout: Duration, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
     let limit = REQUEST_TIMEOUT.min(watch_timeout);
     Ok(timeout(limit, request).await.map_err(|_| Error::Timeout(limit))??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_grow_while_objects_are_small_and_shrink_when_they_are_large() {
+        assert_eq!(next_page(FIRST_PAGE, FIRST_PAGE * 2_000), 32);
+        assert_eq!(next_page(32, 32 * 2_000), MAX_PAGE);
+        assert_eq!(next_page(FIRST_PAGE, FIRST_PAGE * 1_500_000), 1);
+        assert_eq!(next_page(1, 1_500_000), 1);
+        assert_eq!(next_page(1, 50_000), 8);
+        assert_eq!(next_page(4, 0), 32);
+    }
 }

@@ -185,7 +185,8 @@ fn parse_group(stored: StoredGroup) -> (DesiredGroup, Vec<TaskId>) {
         conflicts: Vec::new(),
         invalid,
         duplicates,
-        suspended: spec.suspend,
+        // Nothing is known of the state that its tasks are to have, except during its deletion.
+        suspended: spec.suspend || (spec.decode_error.is_some() && deletion_timestamp.is_none()),
         finalizer,
         deletion_timestamp,
         requested_at: requested_at(metadata),

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 10] = [
 ];
 
 /// Files and folders that decide and do no I/O.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "reconcile/desired",
     "reconcile/instance_state",
     "reconcile/ledger",
@@ -34,6 +34,7 @@ const PURE: [&str; 13] = [
     "reconcile/status",
     "reconcile/timings",
     "k8s/leader_election/record",
+    "k8s/quota",
     "time/backoff",
 ];
 

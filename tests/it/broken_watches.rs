@@ -191,6 +191,21 @@ async fn an_object_that_makes_no_sense_stops_the_watch_of_no_other() {
     assert_eq!((scene.lists(), scene.watches()), (lists, watches), "the same watch goes on");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_spec_becomes_unreadable_keeps_its_tasks_and_nobody_switches_them() {
+    let scene = Scene::set(2, &[]).await;
+    scene.api().put(GROUPS, "g00", json!({"spec": {"desiredState": "Paused"}}));
+    scene.until("SpecInvalid", || scene.api().ready_reason("g00").as_deref() == Some("SpecInvalid")).await;
+    scene.api().group("younger", "Stopped", &scene.ids[..1]);
+    scene.until("a conflict", || scene.api().conflicting("younger") == Some(1)).await;
+    // More than one reconcile has ended since.
+    scene.stop(1);
+    scene.stopped(1).await;
+    assert_eq!((scene.told(0), scene.service.running().len()), (1, 1));
+    scene.api().group("g00", "Stopped", &scene.ids[..1]);
+    scene.stopped(0).await;
+}
+
 /// So that a dead watch is noticed within seconds here.
 const SHORT: &str = "--watch-timeout=2s";
 
@@ -234,7 +249,7 @@ async fn an_idle_watch_goes_on_where_it_was_once_in_its_length_and_is_never_list
         assert!((2..=5).contains(&anew), "{anew} watches in 9 s, ended by the server: {ended}");
         assert_eq!(scene.lists(), lists);
         let metrics = scene.process.as_ref().unwrap().get("/metrics").await.1;
-        let age = r#"fdi_operator_watch_age_seconds{kind="FdiTaskGroup"} "#;
+        let age = r#"fdi_operator_watch_age_seconds{kind="FdiTaskGroup",scope="all"} "#;
         let age: f64 = metrics.lines().find_map(|line| line.strip_prefix(age)).unwrap().parse().unwrap();
         assert!(age < 5.0, "{age} s since the last sign of life of a watch that lives");
         scene.api().endless();

@@ -82,7 +82,7 @@ async fn every_shipped_right_is_used_and_none_is_missing() {
     for _ in 0..2 {
         let mut process = Process::of(&cluster, &[&scope]);
         process.wait_leading().await;
-        process.logged("the definition is served as").await;
+        process.logged("the CRD matches this operator").await;
         stage.group_with("orders", "Running", &ids, json!({"deletionPolicy": "Stop"})).await;
         stage.wait_ready("orders").await;
         // The same event told twice is one Event, patched.

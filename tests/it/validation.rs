@@ -72,6 +72,16 @@ async fn wrong_input_is_refused_with_words_that_name_the_field_and_the_limit() {
             with(instance(), "pollIntervalSeconds", json!(5)),
             "spec.pollIntervalSeconds in body should be greater than or equal to 10",
         ),
+        (
+            "FdiTaskGroup",
+            with(group(&json!(["a"])), "instanceRef", json!({"name": "?watch=1"})),
+            "spec.instanceRef.name in body should match",
+        ),
+        (
+            "FdiInstance",
+            with(instance(), "auth", json!({"token": {"secretRef": {"name": "../x"}}})),
+            "spec.auth.token.secretRef.name in body should match",
+        ),
     ];
     let mut wrong = String::new();
     for (kind, spec, words) in cases {

@@ -28,7 +28,7 @@ pub const INSTANCES: &str = "fdiinstances";
 /// What a client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// Page of a list, from 1.
+    /// The first page of a list (1), or a later one (2).
     Page(usize),
     /// A list of one object, for the version that it bears.
     Version,
@@ -168,6 +168,28 @@ impl FakeApi {
         let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
         group["status"]["observedGeneration"] == group["metadata"]["generation"]
             && group["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(ready))
+    }
+
+    /// Reason of the group's Ready condition, if its status is of the newest generation.
+    pub fn ready_reason(&self, name: &str) -> Option<String> {
+        let world = self.world();
+        let group = world.objects.get(&(GROUPS.to_owned(), name.to_owned()))?;
+        let status = &group["status"];
+        let conditions = status["conditions"].as_array()?;
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
+        let newest = status["observedGeneration"] == group["metadata"]["generation"];
+        newest.then(|| ready["reason"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// How many tasks of the group an older one owns.
+    pub fn conflicting(&self, name: &str) -> Option<u64> {
+        self.world().objects.get(&(GROUPS.to_owned(), name.to_owned()))?["status"]["tasks"]["conflicting"].as_u64()
+    }
+
+    /// Whether the object has a status.
+    pub fn has_status(&self, kind: &str, name: &str) -> bool {
+        let world = self.world();
+        world.objects.get(&(kind.to_owned(), name.to_owned())).is_some_and(|object| object["status"].is_object())
     }
 
     /// How many groups the status of `roma` counts.
@@ -319,8 +341,8 @@ async fn list_or_watch(
     let (limit, from) = (number("limit").unwrap_or(usize::MAX / 2), number("continue").unwrap_or(0));
     let ask = match limit {
         _ if query.contains_key("watch") => Ask::Watch,
-        1 => Ask::Version,
-        _ => Ask::Page(from / limit + 1),
+        1 if from == 0 => Ask::Version,
+        _ => Ask::Page(if from == 0 { 1 } else { 2 }),
     };
     let mut world = api.world();
     world.asked.push((kind.clone(), ask));

@@ -1,0 +1,54 @@
+//! What the users of one namespace write must not fill the operator's memory.
+
+use fdi_simulator::{Options, Simulator};
+use serde_json::json;
+
+use crate::harness::fake_api::{FakeApi, INSTANCES, Served};
+use crate::harness::{Process, SOON};
+
+/// Each takes 1 MiB and a little of the namespace's 64 MiB.
+const FIT: usize = 63;
+const MADE: usize = 70;
+
+fn name(n: usize) -> String {
+    format!("i{n:03}")
+}
+
+fn with_status(api: &FakeApi) -> usize {
+    (0..MADE).filter(|n| api.has_status(INSTANCES, &name(*n))).count()
+}
+
+async fn wait_with_status(api: &FakeApi, process: &Process, wanted: impl Fn(usize) -> bool) {
+    let waiting = async {
+        while !wanted(with_status(api)) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(SOON, waiting).await.is_ok();
+    assert!(in_time, "{} have a status\n{}", with_status(api), process.log().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_beyond_the_quota_of_their_namespace_are_named_and_taken_up_when_there_is_room() {
+    let sim = Simulator::start(Options::default()).await.unwrap();
+    let served = Served::start(&sim).await;
+    let (api, bundle) = (&served.api, "x".repeat(1 << 20));
+    for n in 0..MADE {
+        let auth = json!({"token": {"secretRef": {"name": "none"}}});
+        let spec = json!({"region": "cn-north-4", "endpoint": "https://both.example", "projectId": "p", "instanceId": "i",
+            "auth": auth, "caBundle": bundle});
+        api.put(INSTANCES, &name(n), json!({ "spec": spec }));
+    }
+    let process = Process::with_kubeconfig(&served.kubeconfig(), &["--leader-election=false", "--watch-timeout=2s"]);
+    process.logged("the quota of its namespace is used up").await;
+    wait_with_status(api, &process, |count| count == FIT).await;
+    let rejected = |count| format!("fdi_operator_objects_rejected{{kind=\"FdiInstance\"}} {count}\n");
+    let metrics = process.get("/metrics").await.1;
+    assert!(metrics.contains(&rejected(MADE - FIT)), "{metrics}");
+
+    for n in 0..MADE - FIT {
+        api.delete(INSTANCES, &name(n));
+    }
+    wait_with_status(api, &process, |count| count == FIT).await;
+    assert!(process.get("/metrics").await.1.contains(&rejected(0)));
+}
