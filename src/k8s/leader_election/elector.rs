@@ -17,6 +17,7 @@ use super::permit::LeadershipSender;
 use super::record::{LeaseRecord, NextStep};
 use crate::k8s::error::describe;
 use crate::time::clock::Clock;
+use crate::time::moment::Moment;
 
 /// Time for releasing the Lease: what remains of the shutdown timeout when in-flight calls used up
 /// theirs.
@@ -112,7 +113,7 @@ impl Candidate<'_> {
         loop {
             let began = Instant::now();
             let deadline = self.sender.deadline();
-            if deadline.is_some_and(|deadline| began >= deadline) {
+            if self.sender.has_expired() {
                 // Also after the process was stopped and resumed: not even a renewal is sent any
                 // more.
                 let last_error = self.last_error.take().unwrap_or_else(|| "this process was paused".to_owned());
@@ -127,6 +128,7 @@ impl Candidate<'_> {
                     wake
                 }
                 Err(error) => {
+                    self.record.interrupt();
                     if self.last_error.is_none() {
                         warn!(lease = self.params.name, error, "cannot read or write the Lease; retrying");
                     }
@@ -157,8 +159,8 @@ impl Candidate<'_> {
                 info!(lease = self.params.name, holder, "another process is the leader");
             }
         }
-        let sent = Instant::now();
-        let step = self.record.decide(sent);
+        let sent = Moment::now();
+        let step = self.record.decide(sent.monotonic(), self.sender.deadline().is_some());
         if let NextStep::WaitUntil(expires) = step {
             return Ok(Some(expires));
         }
