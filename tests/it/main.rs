@@ -10,6 +10,7 @@ mod deletion;
 mod flood;
 mod harness;
 mod health;
+mod identity;
 mod instances;
 mod leadership;
 mod lost_answers;

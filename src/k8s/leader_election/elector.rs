@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::permit::LeadershipSender;
 use super::record::{LeaseRecord, NextStep};
+use crate::k8s::clients::FIELD_MANAGER;
 use crate::k8s::error::describe;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
@@ -169,7 +170,7 @@ impl Candidate<'_> {
         self.may_hold = true;
         let written = match step {
             NextStep::WaitUntil(_) => return Ok(None),
-            NextStep::Create => self.leases.create(&PostParams::default(), &self.created()).await,
+            NextStep::Create => self.leases.create(&post_params(), &self.created()).await,
             NextStep::TakeOver(lease) => self.replace(self.taken_over(*lease)).await,
             NextStep::Renew(lease) => self.replace(self.renewed(*lease)).await,
         };
@@ -193,7 +194,7 @@ impl Candidate<'_> {
     }
 
     async fn replace(&self, lease: Lease) -> kube::Result<Lease> {
-        self.leases.replace(&self.params.name, &PostParams::default(), &lease).await
+        self.leases.replace(&self.params.name, &post_params(), &lease).await
     }
 
     /// Releases the Lease, if it is or may be ours, so that the next leader starts at once.
@@ -269,6 +270,10 @@ impl Candidate<'_> {
         spec.lease_duration_seconds = Some(1);
         lease
     }
+}
+
+fn post_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 fn seconds(duration: Duration) -> i32 {
