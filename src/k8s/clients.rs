@@ -69,6 +69,15 @@ impl KubeClients {
         Ok(Self::new(&Config::infer().await.map_err(Box::new)?)?)
     }
 
+    /// A client for a command that a user runs. It obeys the kubeconfig's `proxy-url` and the usual proxy
+    /// variables, as kubectl does.
+    pub async fn for_command() -> Result<Client, KubeClientsError> {
+        let config = Config::infer().await.map_err(Box::new)?;
+        let mut with_timeouts = with_timeouts(&config, &REQUESTS);
+        with_timeouts.proxy_url = config.proxy_url;
+        Ok(Client::try_from(with_timeouts)?)
+    }
+
     pub fn new(config: &Config) -> Result<Self, kube::Error> {
         Ok(Self {
             watch: Client::try_from(with_timeouts(config, &WATCH))?,
@@ -89,8 +98,7 @@ fn with_timeouts(config: &Config, timeouts: &Timeouts) -> Config {
     config.default_retry = false;
     let agent = format!("{AGENT} ({}/{})", std::env::consts::OS, std::env::consts::ARCH);
     config.headers.extend(HeaderValue::try_from(agent).ok().map(|agent| (USER_AGENT, agent)));
-    // The proxy variables are for FDI and IAM. kube would use HTTPS_PROXY for the API server too,
-    // ignore NO_PROXY, and refuse to start.
+    // The proxy variables are for FDI and IAM: the operator runs in the cluster of its API server.
     config.proxy_url = None;
     config
 }
