@@ -11,6 +11,7 @@ use kube::core::ObjectMeta;
 use kube::{Api, Client};
 use serde_json::json;
 
+use crate::config::flags::list_items;
 use crate::crd::{FINALIZER, FdiTaskGroup};
 use crate::k8s::clients::{FIELD_MANAGER, KubeClients};
 use crate::k8s::error::{describe, describe_status};
@@ -45,7 +46,7 @@ struct Tally {
 /// Exit code 0 if no group has the finalizer any more. Stop the operator first: a running one puts its
 /// finalizers back.
 pub fn run(flags: &CleanupFlags) -> ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
@@ -77,10 +78,11 @@ fn report(line: impl Display) {
 }
 
 async fn clean(client: &Client, flags: &CleanupFlags) -> Tally {
-    let scopes: Vec<Api<FdiTaskGroup>> = if flags.namespaces.is_empty() {
+    let namespaces = list_items(&flags.namespaces);
+    let scopes: Vec<Api<FdiTaskGroup>> = if namespaces.is_empty() {
         vec![Api::all(client.clone())]
     } else {
-        flags.namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
+        namespaces.into_iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
     };
     let mut tally = Tally::default();
     for scope in scopes {
@@ -136,11 +138,11 @@ async fn remove(client: &Client, mut metadata: ObjectMeta) -> Result<(), String>
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     for _ in 0..MAX_ATTEMPTS {
         let Some(index) = position(&metadata) else { return Ok(()) };
-        let path = format!("/metadata/finalizers/{index}");
+        let entry = format!("/metadata/finalizers/{index}");
         let patch = json!([
             {"op": "test", "path": "/metadata/uid", "value": metadata.uid},
-            {"op": "test", "path": path, "value": FINALIZER},
-            {"op": "remove", "path": path},
+            {"op": "test", "path": entry, "value": FINALIZER},
+            {"op": "remove", "path": entry},
         ]);
         let patch = serde_json::from_value(patch).map(Patch::<()>::Json).map_err(|error| error.to_string())?;
         let refusal = match api.patch_metadata(name(&metadata), &params, &patch).await {

@@ -19,6 +19,7 @@ mod ownership;
 mod poison;
 mod quotas;
 mod rbac;
+mod resources;
 mod restore;
 mod scopes;
 mod settling;
