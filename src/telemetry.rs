@@ -1,8 +1,10 @@
 //! Logs: readable lines on a terminal, JSON for collectors; on stderr, because subcommands print to
 //! stdout.
 
+use std::backtrace::Backtrace;
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
@@ -82,6 +84,14 @@ pub fn init(settings: &LogSettings) {
     let subscriber = subscriber(settings, io::stderr, io::stderr().is_terminal());
     // Fails only if there is a subscriber already, as in tests that start the operator twice.
     let _ = tracing::dispatcher::set_global_default(subscriber);
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// A panic is a log line like any other, in the format of the others.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("of unknown cause");
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(panic = message, location, backtrace = %Backtrace::capture(), "panicked: this is a bug, please report it");
 }
 
 fn subscriber<W>(settings: &LogSettings, writer: W, colours: bool) -> tracing::Dispatch
@@ -144,6 +154,19 @@ mod tests {
         assert_eq!(line["instance"], "orders-roma");
         assert_eq!(line["count"], 10);
         assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log_with_its_place() {
+        let text = logged("info", LogFormat::Json, || {
+            let former = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let _ = std::panic::catch_unwind(|| panic!("on {}", "purpose"));
+            std::panic::set_hook(former);
+        });
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!((&line["level"], &line["panic"]), (&"ERROR".into(), &"on purpose".into()));
+        assert!(line["location"].as_str().unwrap().starts_with("src/telemetry.rs:"), "{line}");
     }
 
     #[test]

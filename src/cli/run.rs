@@ -31,7 +31,11 @@ pub fn run(flags: Flags) -> ExitCode {
         }
     };
     telemetry::init(&config.log);
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start the runtime: {error}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.worker_threads)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"));
     let result = runtime.and_then(|runtime| {
         let result = runtime.block_on(start(config));
         // A watch that never reached the API server would otherwise keep the process alive.

@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use jiff::SignedDuration;
 
 use super::{Config, Namespaces, Shutdown};
+use crate::crd::is_dns_name;
 use crate::fdi::{Fdi, FdiConfig, is_dns_label};
 use crate::k8s::leader_election;
 use crate::reconcile::timings::Timings;
@@ -162,6 +163,13 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_MAX_API_REQUESTS", value_name = "COUNT", default_value = "16")]
     max_api_requests: NonZeroUsize,
 
+    /// How many threads the operator works with, whatever the number of cores of the node.
+    ///
+    /// 2, because the operator mostly waits, and one thread that decodes a long list must not hold up the
+    /// renewal of the Lease and the probes. Each further thread costs memory.
+    #[arg(long, env = "FDI_OPERATOR_WORKER_THREADS", value_name = "COUNT", default_value = "2")]
+    worker_threads: NonZeroUsize,
+
     /// How long one watch of the API server lasts; the next one resumes where it ended.
     ///
     /// A dead connection is noticed a sixth of this after its end was due, so 60 s bounds the time
@@ -251,9 +259,10 @@ impl Flags {
             listen_address: self.listen_address,
             metrics_address: self.metrics_address,
             leader_election,
-            fdi: fdi(self.allowed_endpoints, self.allow_insecure_endpoints)?,
+            fdi: fdi(&self.allowed_endpoints, self.allow_insecure_endpoints)?,
             max_concurrent_reconciles: self.max_concurrent_reconciles.get(),
             max_api_requests: self.max_api_requests.get(),
+            worker_threads: self.worker_threads.get(),
             watch_timeout: self.watch_timeout,
             shutdown: Shutdown { drain: self.shutdown_drain, timeout: self.shutdown_timeout },
             timings: Timings::default(),
@@ -261,21 +270,23 @@ impl Flags {
     }
 
     fn election_params(&self) -> Result<leader_election::Params, InvalidFlag> {
-        let host = || std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
-        let identity = self.lease_identity.clone().or_else(host).unwrap_or_else(|| "fdi-operator".to_owned());
-        if !self.lease_name.split('.').all(is_dns_label) || self.lease_name.len() > 253 {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let host = || given(&std::env::var("HOSTNAME").ok());
+        let identity = given(&self.lease_identity).or_else(host).unwrap_or_else(|| "fdi-operator".to_owned());
+        let namespace = given(&self.lease_namespace);
+        if !is_dns_name(&self.lease_name) {
             return Err(invalid("--lease-name", "must be a lower-case DNS name of at most 253 characters"));
         }
-        if self.lease_namespace.as_deref().is_some_and(|name| !is_dns_label(name)) {
+        if namespace.as_deref().is_some_and(|name| !is_dns_label(name)) {
             return Err(invalid("--lease-namespace", "must be the name of a namespace"));
         }
-        if identity.is_empty() || identity.len() > 253 {
-            return Err(invalid("--lease-identity", "must have 1 to 253 characters"));
+        if identity.len() > 253 {
+            return Err(invalid("--lease-identity", "must have at most 253 characters"));
         }
         self.validate_lease_times()?;
         Ok(leader_election::Params {
             name: self.lease_name.clone(),
-            namespace: self.lease_namespace.clone(),
+            namespace,
             identity: format!("{identity}_{:016x}", rand::random::<u64>()),
             lease_duration: self.lease_duration,
             renew_deadline: self.lease_renew_deadline,
@@ -310,14 +321,26 @@ impl Flags {
     }
 }
 
+/// The items of a comma-separated list without the blanks around them. An empty list is one that is not
+/// set: templates give those.
+pub fn list_items(items: &[String]) -> Vec<&str> {
+    items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()).collect()
+}
+
 fn namespaces(names: &[String]) -> Result<Namespaces, InvalidFlag> {
+    let names = list_items(names);
     if let Some(name) = names.iter().find(|name| !is_dns_label(name)) {
         return Err(invalid("--namespaces", format!("'{name}' cannot be the name of a namespace")));
     }
-    Ok(if names.is_empty() { Namespaces::All } else { Namespaces::Named(names.iter().cloned().collect()) })
+    Ok(if names.is_empty() {
+        Namespaces::All
+    } else {
+        Namespaces::Named(names.into_iter().map(str::to_owned).collect())
+    })
 }
 
-fn fdi(allowed_endpoints: Vec<String>, allow_insecure: bool) -> Result<FdiConfig, InvalidFlag> {
+fn fdi(allowed_endpoints: &[String], allow_insecure: bool) -> Result<FdiConfig, InvalidFlag> {
+    let allowed_endpoints = list_items(allowed_endpoints).into_iter().map(str::to_owned).collect();
     let config = FdiConfig { allowed_endpoints, allow_insecure, ..FdiConfig::default() };
     Fdi::new(config.clone()).map_err(|error| invalid("--allowed-endpoints", error.to_string()))?;
     Ok(config)
@@ -385,9 +408,8 @@ mod tests {
             (vec!["--lease-retry-period=0s"], "--lease-retry-period"),
             (vec!["--lease-name=Not_A_Name"], "--lease-name"),
             (vec!["--lease-namespace=a.b"], "--lease-namespace"),
-            (vec!["--lease-identity="], "--lease-identity"),
             (vec!["--namespaces=good,Bad"], "--namespaces"),
-            (vec!["--namespaces="], "--namespaces"),
+            (vec!["--namespaces=a b"], "--namespaces"),
             (vec!["--allowed-endpoints=roma.example"], "--allowed-endpoints"),
             (vec!["--allowed-endpoints=http://roma.example"], "--allowed-endpoints"),
             (vec!["--shutdown-drain=6s"], "--shutdown-drain"),
@@ -404,6 +426,18 @@ mod tests {
     fn namespaces_may_be_repeated_or_comma_separated() {
         let config = parsed(&["--namespaces=b,a", "--namespaces", "c"]).unwrap();
         assert_eq!(config.namespaces, Namespaces::Named(["a", "b", "c"].map(str::to_owned).into()));
+    }
+
+    #[test]
+    fn blanks_in_lists_do_not_count_and_an_empty_list_is_one_that_is_not_set() {
+        for empty in ["--namespaces=", "--namespaces= ", "--namespaces=,"] {
+            assert_eq!(parsed(&[empty]).unwrap().namespaces, Namespaces::All, "{empty}");
+        }
+        let named = parsed(&["--namespaces= a, b,", "--allowed-endpoints=, https://roma.example ,"]).unwrap();
+        assert_eq!(named.namespaces, Namespaces::Named(["a", "b"].map(str::to_owned).into()));
+        assert_eq!(named.fdi.allowed_endpoints, ["https://roma.example"]);
+        let election = parsed(&["--lease-namespace=", "--lease-identity="]).unwrap().leader_election.unwrap();
+        assert!(election.namespace.is_none() && election.identity.len() > 17);
     }
 
     #[test]

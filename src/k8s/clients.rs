@@ -4,8 +4,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use kube::config::InferConfigError;
 use kube::{Client, Config};
+
+/// Owner of what is written, in `metadata.managedFields`.
+pub const FIELD_MANAGER: &str = "fdi-operator";
+/// In the API server's audit log; it makes a field manager of what comes before the slash.
+const AGENT: &str = concat!("fdi-operator/", env!("CARGO_PKG_VERSION"));
 
 /// All clients connect to one API server with one identity. kube sets no timeouts by itself and
 /// retries overloaded responses for minutes, so both are set here: a dead connection is noticed,
@@ -62,6 +69,15 @@ impl KubeClients {
         Ok(Self::new(&Config::infer().await.map_err(Box::new)?)?)
     }
 
+    /// A client for a command that a user runs. It obeys the kubeconfig's `proxy-url` and the usual proxy
+    /// variables, as kubectl does.
+    pub async fn for_command() -> Result<Client, KubeClientsError> {
+        let config = Config::infer().await.map_err(Box::new)?;
+        let mut with_timeouts = with_timeouts(&config, &REQUESTS);
+        with_timeouts.proxy_url = config.proxy_url;
+        Ok(Client::try_from(with_timeouts)?)
+    }
+
     pub fn new(config: &Config) -> Result<Self, kube::Error> {
         Ok(Self {
             watch: Client::try_from(with_timeouts(config, &WATCH))?,
@@ -80,8 +96,9 @@ fn with_timeouts(config: &Config, timeouts: &Timeouts) -> Config {
     // Without this the time a pooled connection was idle counts against the next response.
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    // The proxy variables are for FDI and IAM. kube would use HTTPS_PROXY for the API server too,
-    // ignore NO_PROXY, and refuse to start.
+    let agent = format!("{AGENT} ({}/{})", std::env::consts::OS, std::env::consts::ARCH);
+    config.headers.extend(HeaderValue::try_from(agent).ok().map(|agent| (USER_AGENT, agent)));
+    // The proxy variables are for FDI and IAM: the operator runs in the cluster of its API server.
     config.proxy_url = None;
     config
 }

@@ -1,6 +1,6 @@
 //! Leader election with a Lease, and the [`Permit`] that comes from it.
 //!
-//! The rules are those of Kubernetes' own controllers, on the monotonic clock:
+//! The rules are those of Kubernetes' own controllers, on clocks that nobody sets:
 //! * a leader may act until `renew_deadline` after the moment *before* its last successful renewal
 //!   was sent;
 //! * others wait until they have *seen* no change for the whole duration of the Lease, counted from

@@ -115,30 +115,3 @@ async fn in_a_namespace_that_ends_it_does_not_stay() {
     stage.wait_gone("orders").await;
     assert!(stage.service.running().is_empty());
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_operator_cleanup_removes_the_finalizers() {
-    let (stage, ids) = Stage::new(1).await;
-    let operator = Operator::start(&stage).await;
-    ready_with_stop(&stage, "orders", &ids).await;
-    operator.end().await;
-    stage.delete_group("orders").await;
-    assert!(stage.groups().get_opt("orders").await.unwrap().is_some());
-    let kubeconfig = crate::harness::kubeconfig().await;
-    let cleanup = |flags: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fdi-operator"));
-        command
-            .arg("cleanup")
-            .arg(format!("--namespaces={}", stage.namespace))
-            .args(flags)
-            .env("KUBECONFIG", &kubeconfig);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let said = cleanup(&["--dry-run"]);
-    assert!(said.contains("orders") && stage.groups().get_opt("orders").await.unwrap().is_some(), "{said}");
-    let said = cleanup(&[]);
-    assert!(said.contains("orders"), "{said}");
-    stage.wait_gone("orders").await;
-}

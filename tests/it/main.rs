@@ -4,12 +4,14 @@
 
 mod architecture;
 mod broken_watches;
+mod cleanup;
 mod clock_steps;
 mod convergence;
 mod deletion;
 mod flood;
 mod harness;
 mod health;
+mod identity;
 mod instances;
 mod leadership;
 mod lost_answers;
@@ -17,6 +19,7 @@ mod ownership;
 mod poison;
 mod quotas;
 mod rbac;
+mod resources;
 mod restore;
 mod scopes;
 mod settling;

@@ -15,8 +15,10 @@ use tracing::{debug, info, warn};
 
 use super::permit::LeadershipSender;
 use super::record::{LeaseRecord, NextStep};
+use crate::k8s::clients::FIELD_MANAGER;
 use crate::k8s::error::describe;
 use crate::time::clock::Clock;
+use crate::time::moment::Moment;
 
 /// Time for releasing the Lease: what remains of the shutdown timeout when in-flight calls used up
 /// theirs.
@@ -112,7 +114,7 @@ impl Candidate<'_> {
         loop {
             let began = Instant::now();
             let deadline = self.sender.deadline();
-            if deadline.is_some_and(|deadline| began >= deadline) {
+            if self.sender.has_expired() {
                 // Also after the process was stopped and resumed: not even a renewal is sent any
                 // more.
                 let last_error = self.last_error.take().unwrap_or_else(|| "this process was paused".to_owned());
@@ -127,6 +129,7 @@ impl Candidate<'_> {
                     wake
                 }
                 Err(error) => {
+                    self.record.interrupt();
                     if self.last_error.is_none() {
                         warn!(lease = self.params.name, error, "cannot read or write the Lease; retrying");
                     }
@@ -157,8 +160,8 @@ impl Candidate<'_> {
                 info!(lease = self.params.name, holder, "another process is the leader");
             }
         }
-        let sent = Instant::now();
-        let step = self.record.decide(sent);
+        let sent = Moment::now();
+        let step = self.record.decide(sent.monotonic(), self.sender.deadline().is_some());
         if let NextStep::WaitUntil(expires) = step {
             return Ok(Some(expires));
         }
@@ -167,7 +170,7 @@ impl Candidate<'_> {
         self.may_hold = true;
         let written = match step {
             NextStep::WaitUntil(_) => return Ok(None),
-            NextStep::Create => self.leases.create(&PostParams::default(), &self.created()).await,
+            NextStep::Create => self.leases.create(&post_params(), &self.created()).await,
             NextStep::TakeOver(lease) => self.replace(self.taken_over(*lease)).await,
             NextStep::Renew(lease) => self.replace(self.renewed(*lease)).await,
         };
@@ -191,7 +194,7 @@ impl Candidate<'_> {
     }
 
     async fn replace(&self, lease: Lease) -> kube::Result<Lease> {
-        self.leases.replace(&self.params.name, &PostParams::default(), &lease).await
+        self.leases.replace(&self.params.name, &post_params(), &lease).await
     }
 
     /// Releases the Lease, if it is or may be ours, so that the next leader starts at once.
@@ -267,6 +270,10 @@ impl Candidate<'_> {
         spec.lease_duration_seconds = Some(1);
         lease
     }
+}
+
+fn post_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 fn seconds(duration: Duration) -> i32 {

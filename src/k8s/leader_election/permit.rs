@@ -1,18 +1,22 @@
 //! Leadership as a value that expires by itself.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+
+use crate::time::moment::Moment;
 
 /// Up to when this process may act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Term {
     /// Not the leader yet.
     Pending,
-    /// The leader until this moment, unless renewed before it.
-    Until(Instant),
+    /// The leader for `length` from `sent` on, unless renewed before that.
+    Until { sent: Moment, length: Duration },
     /// Without election: always.
     Always,
     /// Over for good: lost or released.
@@ -21,9 +25,13 @@ enum Term {
 
 impl Term {
     fn is_valid(self) -> bool {
+        self.is_valid_at(Moment::now())
+    }
+
+    fn is_valid_at(self, now: Moment) -> bool {
         match self {
             Self::Always => true,
-            Self::Until(deadline) => Instant::now() < deadline,
+            Self::Until { sent, length } => sent.elapsed_at(now) < length,
             Self::Pending | Self::Ended => false,
         }
     }
@@ -81,18 +89,26 @@ impl Permit {
 
     /// Resolves at the deadline, or when the term is lost or released: drop what is in flight.
     pub async fn expired(&self) {
+        let mut deadline = std::pin::pin!(self.deadline());
+        // Timers do not count the time in which the machine was suspended, so each poll asks the clock.
+        poll_fn(|context| if self.check().is_err() { Poll::Ready(()) } else { deadline.as_mut().poll(context) }).await;
+    }
+
+    /// Resolves when the term ends by the monotonic clock.
+    async fn deadline(&self) {
         let mut terms = self.0.clone();
         loop {
             let term = *terms.borrow_and_update();
             match term {
-                Term::Until(deadline) if term.is_valid() => {
+                Term::Until { sent, length } if term.is_valid() => {
+                    let deadline = sent.monotonic() + length;
                     tokio::select! {
                         () = sleep_until(deadline) => {}
                         changed = terms.changed() => if changed.is_err() { sleep_until(deadline).await },
                     }
                 }
                 Term::Always => std::future::pending().await,
-                Term::Until(_) | Term::Pending | Term::Ended => return,
+                Term::Until { .. } | Term::Pending | Term::Ended => return,
             }
         }
     }
@@ -103,8 +119,8 @@ impl LeadershipSender {
     /// request was sent. `false`: too late, the term was seen to expire or the new one is over as
     /// well.
     #[must_use]
-    pub(super) fn renew(&self, sent: Instant, length: Duration) -> bool {
-        let next = Term::Until(sent + length);
+    pub(super) fn renew(&self, sent: Moment, length: Duration) -> bool {
+        let next = Term::Until { sent, length };
         self.0.send_if_modified(|term| {
             let open = *term == Term::Pending || term.is_valid();
             if open && next.is_valid() {
@@ -117,9 +133,15 @@ impl LeadershipSender {
     /// When the term ends unless renewed. `None` before it began and after it was ended.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match *self.0.borrow() {
-            Term::Until(deadline) => Some(deadline),
+            Term::Until { sent, length } => Some(sent.monotonic() + length),
             Term::Pending | Term::Always | Term::Ended => None,
         }
+    }
+
+    /// Whether a term began and is over.
+    pub(super) fn has_expired(&self) -> bool {
+        let term = *self.0.borrow();
+        matches!(term, Term::Until { .. }) && !term.is_valid()
     }
 
     /// Ends the term at once and for good.
@@ -155,14 +177,14 @@ mod tests {
     async fn a_permit_expires_by_the_clock_alone_and_cannot_be_revived() {
         let (sender, leadership) = Leadership::channel();
         assert!(current(&leadership).is_none());
-        assert!(sender.renew(Instant::now(), TERM));
+        assert!(sender.renew(Moment::now(), TERM));
         let permit = leadership.acquired().await;
         advance(Duration::from_millis(9_999)).await;
         assert_eq!(permit.check(), Ok(()));
         advance(Duration::from_millis(1)).await;
         assert_eq!(permit.check(), Err(Expired));
         assert!(current(&leadership).is_none());
-        assert!(!sender.renew(Instant::now(), TERM), "the term was seen to expire");
+        assert!(!sender.renew(Moment::now(), TERM), "the term was seen to expire");
         assert_eq!(permit.check(), Err(Expired));
     }
 
@@ -170,46 +192,67 @@ mod tests {
     async fn expired_resolves_at_the_last_deadline_and_not_at_an_earlier_one() {
         let (sender, leadership) = Leadership::channel();
         let started = Instant::now();
-        assert!(sender.renew(started, TERM));
+        assert!(sender.renew(Moment::now(), TERM));
         let permit = leadership.acquired().await;
         let expired = tokio::spawn(async move {
             permit.expired().await;
             Instant::now()
         });
         advance(Duration::from_secs(6)).await;
-        assert!(sender.renew(Instant::now(), TERM));
+        assert!(sender.renew(Moment::now(), TERM));
         assert_eq!(expired.await.ok(), Some(started + Duration::from_secs(16)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn ending_the_term_ends_every_permit_at_once_and_for_good() {
         let (sender, leadership) = Leadership::channel();
-        assert!(sender.renew(Instant::now(), TERM));
+        assert!(sender.renew(Moment::now(), TERM));
         let permit = leadership.acquired().await;
         sender.end();
         permit.expired().await;
         assert_eq!(permit.check(), Err(Expired));
-        assert!(!sender.renew(Instant::now(), TERM));
+        assert!(!sender.renew(Moment::now(), TERM));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_term_that_is_over_when_it_is_granted_does_not_begin() {
         let (sender, leadership) = Leadership::channel();
-        let before = Instant::now();
+        let before = Moment::now();
         advance(TERM).await;
         assert!(!sender.renew(before, TERM));
         assert!(current(&leadership).is_none());
-        assert!(sender.renew(Instant::now(), TERM), "the term has not begun yet, so nobody saw it expire");
+        assert!(sender.renew(Moment::now(), TERM), "the term has not begun yet, so nobody saw it expire");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_dropped_elector_grants_no_eternal_term() {
         let (sender, leadership) = Leadership::channel();
-        assert!(sender.renew(Instant::now(), TERM));
+        assert!(sender.renew(Moment::now(), TERM));
         let permit = leadership.acquired().await;
         drop(sender);
         let started = Instant::now();
         permit.expired().await;
         assert_eq!(started.elapsed(), TERM);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_was_suspended_wakes_without_a_permit() {
+        let sent = Moment::now();
+        let term = Term::Until { sent, length: TERM };
+        assert!(term.is_valid_at(sent.after_suspension(TERM - Duration::from_millis(1))));
+        assert!(!term.is_valid_at(sent.after_suspension(TERM)));
+        // As seen from the other side: the clock that goes on is already far, the timers have not moved.
+        let (sender, leadership) = Leadership::channel();
+        let (now, almost) = (Moment::now(), TERM - Duration::from_millis(20));
+        let early = Moment::now().before_suspension(almost);
+        assert!(sender.renew(early, TERM));
+        let permit = leadership.acquired().await;
+        while early.elapsed_at(Moment::now()) < TERM {
+            std::thread::yield_now();
+        }
+        assert_eq!(Instant::now(), now.monotonic(), "no timer has moved");
+        assert_eq!(permit.check(), Err(Expired));
+        assert!(permit.expired().now_or_never().is_some());
+        assert!(sender.has_expired() && !sender.renew(Moment::now(), TERM));
     }
 }

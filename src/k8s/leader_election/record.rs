@@ -15,23 +15,26 @@ pub(super) struct LeaseRecord {
     pub default_duration: Duration,
     /// The Lease as last read.
     seen: Option<Seen>,
+    /// A request failed since: a Lease may have come and gone.
+    interrupted: bool,
 }
 
-/// A version of the Lease and when it was first read. The times in it are ignored: they come from
-/// the clocks of others.
+/// A version of the Lease, or its absence, and since when it has been there. The times in the Lease are
+/// ignored: they come from the clocks of others.
 #[derive(Debug)]
 struct Seen {
-    lease: Lease,
+    /// `None`: there is no Lease, or no longer.
+    lease: Option<Lease>,
+    /// Of the Lease, or of the one that was there before.
     holder: String,
+    /// When nobody can act any more who held the Lease, seen or not.
     expires: Instant,
-    /// False when the last read did not find the Lease.
-    exists: bool,
 }
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum NextStep {
-    /// There is no Lease, and no holder that was seen can still act.
+    /// There is no Lease, and whoever held one that was deleted can no longer act.
     Create,
     /// The Lease has no holder, or the holder did not renew it for its whole duration: replace this
     /// version by ours.
@@ -44,33 +47,38 @@ pub(super) enum NextStep {
 
 impl LeaseRecord {
     pub fn new(identity: String, default_duration: Duration) -> Self {
-        Self { identity, default_duration, seen: None }
+        Self { identity, default_duration, seen: None, interrupted: false }
     }
 
     /// Takes in a response. `now` is the moment it was *received*: the holder renewed before it, so
     /// counting from here errs on the long side.
     pub fn observe(&mut self, lease: Option<Lease>, now: Instant) {
+        let interrupted = std::mem::take(&mut self.interrupted);
         let Some(lease) = lease else {
-            // Deleted. The holder does not know yet and acts until its deadline, so what was read
-            // still counts.
-            if let Some(seen) = &mut self.seen {
-                seen.exists = false;
+            // Whoever held a Lease that was deleted does not know yet, and acts until its deadline; a
+            // process that has only just started never saw it.
+            if interrupted || self.seen.as_ref().is_none_or(|seen| seen.lease.is_some()) {
+                let holder = self.holder().to_owned();
+                self.seen = Some(Seen { lease: None, holder, expires: now + self.default_duration });
             }
             return;
         };
-        let same = |seen: &Seen| {
-            seen.lease.metadata.uid == lease.metadata.uid
-                && seen.lease.metadata.resource_version == lease.metadata.resource_version
+        let same = |seen: &Lease| {
+            seen.metadata.uid == lease.metadata.uid && seen.metadata.resource_version == lease.metadata.resource_version
         };
-        if let Some(seen) = self.seen.as_mut().filter(|seen| same(seen)) {
-            seen.exists = true;
+        if self.seen.as_ref().and_then(|seen| seen.lease.as_ref()).is_some_and(same) {
             return;
         }
         let spec = lease.spec.as_ref();
         let holder = spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
         let duration = seconds.filter(|seconds| *seconds > 0).map_or(self.default_duration, Duration::from_secs);
-        self.seen = Some(Seen { lease, holder, expires: now + duration, exists: true });
+        self.seen = Some(Seen { lease: Some(lease), holder, expires: now + duration });
+    }
+
+    /// A request failed.
+    pub fn interrupt(&mut self) {
+        self.interrupted = true;
     }
 
     /// The holder that was read last; empty if there is none.
@@ -78,15 +86,17 @@ impl LeaseRecord {
         self.seen.as_ref().map_or("", |seen| &seen.holder)
     }
 
-    pub fn decide(&self, now: Instant) -> NextStep {
-        let Some(seen) = &self.seen else { return NextStep::Create };
-        let ours = seen.holder == self.identity;
-        let free = seen.holder.is_empty() || now >= seen.expires;
-        match (ours || free, seen.exists) {
-            (false, _) => NextStep::WaitUntil(seen.expires),
-            (true, false) => NextStep::Create,
-            (true, true) if ours => NextStep::Renew(Box::new(seen.lease.clone())),
-            (true, true) => NextStep::TakeOver(Box::new(seen.lease.clone())),
+    /// `leads`: our own term has begun and is not over.
+    pub fn decide(&self, now: Instant, leads: bool) -> NextStep {
+        let Some(seen) = &self.seen else { return NextStep::WaitUntil(now) };
+        // Without a term, another process may have held the Lease between ours and its deletion.
+        let ours = seen.holder == self.identity && (leads || seen.lease.is_some());
+        let free = now >= seen.expires || (seen.holder.is_empty() && seen.lease.is_some());
+        match &seen.lease {
+            _ if !ours && !free => NextStep::WaitUntil(seen.expires),
+            None => NextStep::Create,
+            Some(lease) if ours => NextStep::Renew(Box::new(lease.clone())),
+            Some(lease) => NextStep::TakeOver(Box::new(lease.clone())),
         }
     }
 }
@@ -109,18 +119,25 @@ mod tests {
         }
     }
 
-    /// A response and the second in which it was received.
+    /// A response and the second in which it was received. A Lease named `FAILED` stands for a request
+    /// that failed.
     type Read = (u64, Option<Lease>);
 
+    const FAILED: &str = "failed";
+
     /// The decision `after` so many seconds.
-    fn decided(reads: &[Read], after: u64) -> String {
+    fn decided(reads: &[Read], after: u64, leads: bool) -> String {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut record = LeaseRecord::new("identity".to_owned(), Duration::from_secs(15));
         for (moment, response) in reads {
-            record.observe(response.clone(), at(*moment));
+            if response.as_ref().is_some_and(|lease| lease.metadata.name.as_deref() == Some(FAILED)) {
+                record.interrupt();
+            } else {
+                record.observe(response.clone(), at(*moment));
+            }
         }
-        match record.decide(at(after)) {
+        match record.decide(at(after), leads) {
             NextStep::Create => "create".to_owned(),
             NextStep::TakeOver(lease) => format!("take over {}", lease.metadata.resource_version.unwrap()),
             NextStep::Renew(lease) => format!("renew {}", lease.metadata.resource_version.unwrap()),
@@ -132,8 +149,15 @@ mod tests {
     fn what_a_candidate_does_follows_from_what_it_read_and_when() {
         let other = |version| Some(lease(version, "other", Some(15)));
         let mine = |version| Some(lease(version, "identity", Some(15)));
+        let failed = || {
+            let name = Some(FAILED.to_owned());
+            Some(Lease { metadata: ObjectMeta { name, ..ObjectMeta::default() }, spec: None })
+        };
         let table: Vec<(&str, Vec<Read>, u64, &str)> = vec![
-            ("nothing there", vec![(0, None)], 0, "create"),
+            ("nothing there", vec![(0, None)], 0, "wait until 15"),
+            ("nothing there still", vec![(0, None), (14, None)], 15, "create"),
+            ("nothing there, a request failed", vec![(0, None), (5, failed()), (6, None)], 15, "wait until 21"),
+            ("made by another meanwhile", vec![(0, None), (14, other("1"))], 15, "wait until 29"),
             ("held by another", vec![(0, other("1"))], 14, "wait until 15"),
             ("silent for its whole duration", vec![(0, other("1"))], 15, "take over 1"),
             ("seen again unchanged", vec![(0, other("1")), (14, other("1"))], 15, "take over 1"),
@@ -144,13 +168,15 @@ mod tests {
             ("the lease's own duration counts", vec![(0, Some(lease("1", "other", Some(60))))], 15, "wait until 60"),
             ("no duration: ours counts", vec![(0, Some(lease("1", "other", None)))], 14, "wait until 15"),
             ("unusable duration: ours counts", vec![(0, Some(lease("1", "other", Some(-5))))], 14, "wait until 15"),
-            ("deleted under its holder", vec![(0, other("1")), (3, None)], 14, "wait until 15"),
-            ("deleted, holder silent since", vec![(0, other("1")), (3, None)], 15, "create"),
+            ("deleted under its holder", vec![(0, other("1")), (3, None)], 17, "wait until 18"),
+            ("deleted, holder silent since", vec![(0, other("1")), (3, None)], 18, "create"),
+            ("released and deleted", vec![(0, Some(lease("1", "", Some(1)))), (3, None)], 17, "wait until 18"),
             ("ours was deleted", vec![(0, mine("1")), (3, None)], 3, "create"),
+            ("ours without a term was deleted", vec![(0, mine("1")), (3, None)], 17, "wait until 18"),
             ("without spec", vec![(0, Some(Lease { spec: None, ..lease("1", "", None) }))], 0, "take over 1"),
         ];
         for (case, reads, after, expected) in table {
-            assert_eq!(decided(&reads, after), expected, "{case}");
+            assert_eq!(decided(&reads, after, !case.contains("without a term")), expected, "{case}");
         }
     }
 
@@ -161,6 +187,6 @@ mod tests {
             lease.metadata.uid = Some(uid.to_owned());
             Some(lease)
         };
-        assert_eq!(decided(&[(0, with_uid("a")), (10, with_uid("b"))], 15), "wait until 25");
+        assert_eq!(decided(&[(0, with_uid("a")), (10, with_uid("b"))], 15, false), "wait until 25");
     }
 }

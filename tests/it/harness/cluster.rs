@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use controlplane::{ControlPlane, Output};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ObjectMeta, PostParams};
@@ -103,7 +104,12 @@ impl Cluster {
         let role = Role { metadata: metadata(), ..role };
         let binding = RoleBinding { metadata: metadata(), ..binding };
         Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &role).await.unwrap();
-        Api::namespaced(client, namespace).create(&PostParams::default(), &binding).await.unwrap();
+        Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &binding).await.unwrap();
+        // Released: the very first leader of all waits for a whole duration of its Lease, for one may have been deleted.
+        let name = ObjectMeta { name: Some("fdi-operator".into()), ..Default::default() };
+        let spec = LeaseSpec { lease_transitions: Some(0), ..Default::default() };
+        let lease = Lease { metadata: name, spec: Some(spec) };
+        Api::namespaced(client, namespace).create(&PostParams::default(), &lease).await.unwrap();
     }
 
     /// Runs real kubectl as the administrator, with `input` on its standard input.
