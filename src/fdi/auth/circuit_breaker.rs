@@ -16,13 +16,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::fdi::auth::lockout::Principal;
+use crate::fdi::auth::lockout::{Principal, WINDOW};
 use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::error_codes::{Meaning, meaning};
 use crate::time::backoff::Backoff;
 
 pub const REFUSALS_MAX: usize = 3;
-pub const WINDOW: Duration = Duration::from_mins(5);
 
 const BACKOFF: Backoff = Backoff { base: Duration::from_secs(5), max: Duration::from_mins(10) };
 

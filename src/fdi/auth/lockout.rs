@@ -10,7 +10,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::fdi::auth::circuit_breaker::WINDOW;
+/// Refusals count this long.
+pub const WINDOW: Duration = Duration::from_mins(5);
 
 /// Most refused requests in [`WINDOW`]. With those of accepted values they stay below six.
 pub const UNKNOWN_MAX: usize = 2;

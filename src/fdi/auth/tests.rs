@@ -4,7 +4,8 @@ use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::*;
-use crate::fdi::auth::circuit_breaker::{REFUSALS_MAX, WINDOW};
+use crate::fdi::auth::circuit_breaker::REFUSALS_MAX;
+use crate::fdi::auth::lockout::WINDOW;
 use crate::fdi::error::{CallError, Cause, Class};
 
 const SITE: &str = "here";
