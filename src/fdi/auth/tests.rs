@@ -106,6 +106,18 @@ async fn a_value_that_is_held_back_says_why_and_until_when() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn values_that_get_no_response_are_not_called_refused() {
+    let credentials = Credentials::default();
+    let ours = credentials.get(SITE, &key("ours")).breaker.circuit("ours");
+    let theirs = credentials.get(SITE, &key("theirs")).breaker.circuit("theirs");
+    let (_first, second) = (ours.admit().await.unwrap(), theirs.admit().await.unwrap());
+    let error = ours.admit().await.err().unwrap();
+    assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "SignInPending"));
+    drop(second);
+    assert!(ours.admit().await.is_ok(), "two might be refused");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_credential_unused_for_an_hour_is_forgotten_unless_somebody_holds_it() {
     let credentials = Credentials::default();
     let held = credentials.get(SITE, &token("held"));
