@@ -1,5 +1,5 @@
-//! HTTP clients: one for all instances without a `caBundle`, one for each bundle. TLS 1.2 or later, no
-//! redirects.
+//! HTTP clients: one for all instances without a `caBundle`, one for each bundle. TLS 1.2 or later,
+//! no redirects.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::fdi::proxy::Proxies;
 use crate::fdi::resolver::GuardedResolver;
 use crate::fdi::trust::{SystemRoots, Trust};
 
-/// A client with a bundle is kept this long after its last use: longer than any poll interval, so that
-/// no reconcile builds one anew, however many bundles there are.
+/// A client with a bundle is kept this long after its last use: longer than any poll interval, so
+/// that no reconcile builds one anew, however many bundles there are.
 const KEEP: Duration = Duration::from_hours(2);
 
 /// Gateways close idle connections after about a minute. The client closes them first: a call on a

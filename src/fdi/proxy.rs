@@ -1,5 +1,5 @@
-//! Which proxy a request takes, from the environment, as Go's `net/http` reads it, so that one set of
-//! variables serves all programs of a cluster.
+//! Which proxy a request takes, from the environment, as Go's `net/http` reads it, so that one set
+//! of variables serves all programs of a cluster.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -23,7 +23,8 @@ enum Exception {
         prefix: u32,
         port: Option<u16>,
     },
-    /// `.example.com` and `*.example.com` are the names below it, `example.com` is that name as well.
+    /// `.example.com` and `*.example.com` are the names below it, `example.com` is that name as
+    /// well.
     Domain {
         name: String,
         itself: bool,

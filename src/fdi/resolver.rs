@@ -1,7 +1,7 @@
 //! Resolves the names of endpoints, and refuses answers that lead into private networks.
 //!
-//! A tenant may choose any name on the operator's allow-list. Whoever answers for one of them in DNS
-//! must not be able to direct the operator's requests, which are signed, to services inside the
+//! A tenant may choose any name on the operator's allow-list. Whoever answers for one of them in
+//! DNS must not be able to direct the operator's requests, which are signed, to services inside the
 //! cluster.
 
 use std::io;

@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 
 use crate::fdi::classify::{RequestContext, classify, malformed_response};
 use crate::fdi::error::CallError;
+use crate::fdi::json::Scalar;
 use crate::fdi::task::{Task, TaskId};
 use crate::fdi::text::single_line;
 use crate::fdi::transport::HttpResponse;
@@ -29,6 +30,7 @@ pub struct Page {
     total: Option<usize>,
     /// Entries as the service counts them, skipped ones included.
     received: usize,
+    skipped: usize,
     tasks: Vec<Task>,
 }
 
@@ -57,13 +59,20 @@ pub fn parse_page(context: &RequestContext<'_>, response: &HttpResponse) -> Resu
     };
     let received = entries.len();
     let mut tasks = Vec::with_capacity(received);
+    let mut skipped = 0;
     for entry in entries {
-        let Ok(entry) = ListEntry::decode(entry) else { continue };
-        let Some(id) = entry.task_id.text().and_then(|id| TaskId::new(id).ok()) else { continue };
-        let name = single_line(&entry.task_name.text().unwrap_or_default(), NAME_MAX).into();
-        tasks.push(Task { id, name, state: entry.state(), last_run: entry.last_run() });
+        let entry = ListEntry::decode(entry).unwrap_or_default();
+        let ids: Vec<TaskId> =
+            entry.task_ids.iter().filter_map(Scalar::text).filter_map(|id| TaskId::new(id).ok()).collect();
+        skipped += usize::from(ids.is_empty());
+        // Which of several IDs is meant nobody knows, so none of their tasks is left out.
+        let state = entry.state().filter(|_| ids.len() == 1);
+        for id in ids {
+            let name = single_line(&entry.task_name.text().unwrap_or_default(), NAME_MAX).into();
+            tasks.push(Task { id, name, state, last_run: entry.last_run() });
+        }
     }
-    Ok(Page { total, received, tasks })
+    Ok(Page { total, received, skipped, tasks })
 }
 
 /// A list while its pages come in.
@@ -95,7 +104,7 @@ impl Listing {
     /// Adds the page that was requested last.
     pub fn add(&mut self, page: Page) -> Next {
         let known = self.tasks.len();
-        self.skipped += page.received - page.tasks.len();
+        self.skipped += page.skipped;
         // A task that was created or deleted between two pages shifts others across their border,
         // so tasks may be missing.
         self.shifted |= self.pages > 0 && page.total != self.total;
@@ -246,6 +255,15 @@ mod tests {
             let states: Vec<_> = tasks.iter().map(|task| (task.id.as_str(), task.state)).collect();
             assert_eq!(states, [("odd", None), ("a", Some(RunState::Running))], "{field}");
         }
+    }
+
+    #[test]
+    fn an_entry_with_two_ids_stands_for_both_with_an_unknown_state() {
+        let page = read(r#"{"total":1,"entities":[{"task_id":"a","status":1,"task_id":"b"}]}"#).unwrap();
+        let states: Vec<_> = page.tasks.iter().map(|task| (task.id.as_str(), task.state)).collect();
+        assert_eq!((states, page.skipped), (vec![("a", None), ("b", None)], 0));
+        let page = read(r#"{"total":1,"entities":[{"task_id":"a","status":1,"task_id":"a"}]}"#).unwrap();
+        assert_eq!(page.tasks[0].state, Some(RunState::Running), "the same twice is one");
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct HttpResponse {
 pub async fn exchange(client: &HttpClient, request: reqwest::Request) -> Result<HttpResponse, CallError> {
     let host = request.url().authority().to_owned();
     let failed = |error: &reqwest::Error| failure(error, &host, client.take_certificate_request());
+    // Of an earlier request.
+    client.take_certificate_request();
     let mut response = client.client.execute(request).await.map_err(|error| failed(&error))?;
     let success = response.status().is_success();
     let max = if success { BODY_MAX } else { ERROR_BODY_MAX };
@@ -45,7 +47,8 @@ pub async fn exchange(client: &HttpClient, request: reqwest::Request) -> Result<
     if success && response.content_length().is_some_and(|length| length > max as u64) {
         return Err(too_large());
     }
-    let mut body = Vec::new();
+    let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let mut body = Vec::with_capacity(expected.min(max));
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),

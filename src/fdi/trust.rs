@@ -67,7 +67,8 @@ pub struct Trust {
 
 impl Trust {
     /// # Errors
-    /// `TlsFailed` when `ca_bundle` is not PEM certificates, or when there are no authorities at all.
+    /// `TlsFailed` when `ca_bundle` is not PEM certificates, or when there are no authorities at
+    /// all.
     pub fn new(system: Arc<SystemRoots>, ca_bundle: Option<&str>) -> Result<Self, CallError> {
         let bundle = ca_bundle.map(authorities).transpose()?.and_then(verifier);
         if bundle.is_none() && system.verifier().is_none() {
@@ -127,8 +128,8 @@ impl ServerCertVerifier for Trust {
     }
 }
 
-/// The authorities of `ca_bundle`. One block that cannot be used refuses the whole bundle: the one that
-/// is needed may be just that.
+/// The authorities of `ca_bundle`. One block that cannot be used refuses the whole bundle: the one
+/// that is needed may be just that.
 fn authorities(ca_bundle: &str) -> Result<RootCertStore, CallError> {
     let mut roots = RootCertStore::empty();
     for (index, block) in blocks(ca_bundle)?.iter().enumerate() {

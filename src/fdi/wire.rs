@@ -48,7 +48,8 @@ pub struct ListPage<'a> {
 /// One task of a page (`BriefTaskRespBean`), as far as it is used.
 #[derive(Debug, Default)]
 pub struct ListEntry {
-    pub task_id: Scalar,
+    /// More than one when the field is repeated with another value.
+    pub task_ids: Vec<Scalar>,
     pub task_name: Scalar,
     pub status: Scalar,
     pub execute_status: Scalar,
@@ -60,7 +61,12 @@ impl ListEntry {
     pub fn decode(json: &RawValue) -> Result<Self, Malformed> {
         let mut entry = Self::default();
         each_field(json.get().as_bytes(), |field, value| match field {
-            "task_id" => entry.task_id.add(value),
+            "task_id" => {
+                let id = Scalar::new(value);
+                if !entry.task_ids.contains(&id) {
+                    entry.task_ids.push(id);
+                }
+            }
             "task_name" => entry.task_name.add(value),
             "status" => entry.status.add(value),
             "execute_status" => entry.execute_status.add(value),

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod broken_watches;
+mod bulkheads;
 mod cleanup;
 mod clock_steps;
 mod convergence;

@@ -16,13 +16,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::fdi::auth::lockout::Principal;
+use crate::fdi::auth::lockout::{Principal, Reservation, WINDOW};
 use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::error_codes::{Meaning, meaning};
 use crate::time::backoff::Backoff;
 
 pub const REFUSALS_MAX: usize = 3;
-pub const WINDOW: Duration = Duration::from_mins(5);
 
 const BACKOFF: Backoff = Backoff { base: Duration::from_secs(5), max: Duration::from_mins(10) };
 
@@ -177,13 +176,13 @@ impl Circuit {
         if let Some(wait) = state.wait_for_a_probe(closed)? {
             return Ok(Entry::Wait(wait));
         }
-        let reserved = match &self.breaker.principal {
-            Some(principal) if !state.ever_accepted => {
-                principal.reserve(state.refusals.streak > 0).map_err(|wait| held_back(&state.refusals, wait))?;
-                true
-            }
-            _ => false,
-        };
+        let principal = self.breaker.principal.as_ref().filter(|_| !state.ever_accepted);
+        match principal.map(|principal| principal.reserve(state.refusals.streak > 0)) {
+            Some(Reservation::Exhausted(wait)) => return Err(held_back(&state.refusals, wait)),
+            Some(Reservation::Busy) => return Ok(Entry::Wait(Wait::Until(Instant::now() + PATIENCE))),
+            Some(Reservation::Granted) | None => {}
+        }
+        let reserved = principal.is_some();
         state.probes += 1;
         state.last_probe = Some(Instant::now());
         Ok(Entry::Admitted(self.admission(true, reserved)))

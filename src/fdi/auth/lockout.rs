@@ -10,7 +10,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::fdi::auth::circuit_breaker::WINDOW;
+/// Refusals count this long.
+pub const WINDOW: Duration = Duration::from_mins(5);
 
 /// Most refused requests in [`WINDOW`]. With those of accepted values they stay below six.
 pub const UNKNOWN_MAX: usize = 2;
@@ -25,27 +26,35 @@ struct State {
     in_flight: usize,
 }
 
+/// Whether a request with a value that was never accepted may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reservation {
+    Granted,
+    /// The budget depends on requests that are in flight.
+    Busy,
+    /// For so long.
+    Exhausted(Duration),
+}
+
 impl Principal {
     /// Reserves a request with a value that was never accepted; `retry`: it was refused before.
     ///
     /// A value that was not tried yet is preferred: others that are refused again and again must
     /// not keep the right one out.
-    ///
-    /// # Errors
-    /// How long until the next request may be sent.
-    pub fn reserve(&self, retry: bool) -> Result<(), Duration> {
+    pub fn reserve(&self, retry: bool) -> Reservation {
         let mut state = self.0.lock();
         while state.refusals.front().is_some_and(|refusal| refusal.elapsed() >= WINDOW) {
             state.refusals.pop_front();
         }
         let room = if retry { 1 } else { UNKNOWN_MAX };
-        if state.refusals.len() + state.in_flight < room {
-            state.in_flight += 1;
-            return Ok(());
+        match state.refusals.len().checked_sub(room) {
+            Some(leaves_room) => Reservation::Exhausted(WINDOW.saturating_sub(state.refusals[leaves_room].elapsed())),
+            None if state.refusals.len() + state.in_flight < room => {
+                state.in_flight += 1;
+                Reservation::Granted
+            }
+            None => Reservation::Busy,
         }
-        let leaves_room = (state.refusals.len() + state.in_flight).saturating_sub(room);
-        let refusal = state.refusals.get(leaves_room).or(state.refusals.back());
-        Err(refusal.map_or(Duration::from_secs(5), |refusal| WINDOW.saturating_sub(refusal.elapsed())))
     }
 
     /// Ends a reserved request.

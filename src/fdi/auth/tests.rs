@@ -4,7 +4,8 @@ use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::*;
-use crate::fdi::auth::circuit_breaker::{REFUSALS_MAX, WINDOW};
+use crate::fdi::auth::circuit_breaker::REFUSALS_MAX;
+use crate::fdi::auth::lockout::WINDOW;
 use crate::fdi::error::{CallError, Cause, Class};
 
 const SITE: &str = "here";
@@ -102,6 +103,18 @@ async fn a_value_that_is_held_back_says_why_and_until_when() {
     accept(&credentials.get(SITE, &key("right")), "ours").await.unwrap();
     let other = SignIn::AccessKey { access_key: "AKIDOTHER".into(), secret_key: "s".into(), security_token: None };
     assert!(credentials.get(SITE, &other).breaker.circuit("ours").admit().now_or_never().unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_that_get_no_response_are_not_called_refused() {
+    let credentials = Credentials::default();
+    let ours = credentials.get(SITE, &key("ours")).breaker.circuit("ours");
+    let theirs = credentials.get(SITE, &key("theirs")).breaker.circuit("theirs");
+    let (_first, second) = (ours.admit().await.unwrap(), theirs.admit().await.unwrap());
+    let error = ours.admit().await.err().unwrap();
+    assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "SignInPending"));
+    drop(second);
+    assert!(ours.admit().await.is_ok(), "two might be refused");
 }
 
 #[tokio::test(start_paused = true)]

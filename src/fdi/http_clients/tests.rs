@@ -62,8 +62,8 @@ fn plainly(
     builder.with_no_client_auth().with_single_cert(chain, key).unwrap()
 }
 
-/// The address of a server with a certificate of `authority`. It answers every request with an empty
-/// list.
+/// The address of a server with a certificate of `authority`. It answers every request with an
+/// empty list.
 fn serve(authority: &Authority, params: &CertificateParams, versions: Versions, configure: Configure) -> String {
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, &authority.issuer).unwrap();

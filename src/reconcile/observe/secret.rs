@@ -18,8 +18,8 @@ pub(super) fn reference(auth: &Auth) -> Result<&SecretRef, InstanceError> {
     }
 }
 
-/// Reads the keys that the sign-in method needs. A value that cannot be right is never sent: refusals
-/// lock keys and users.
+/// Reads the keys that the sign-in method needs. A value that cannot be right is never sent:
+/// refusals lock keys and users.
 pub(super) fn sign_in(auth: &Auth, name: &str, secret: Secret) -> Result<SignIn, InstanceError> {
     let data = Data { name, secret };
     if auth.access_key.is_some() {
