@@ -81,7 +81,7 @@ pub async fn run(runtime: Runtime) -> Result<(), Error> {
                 return Err(Error::SenderExited);
             }
             // It ends with the leadership, and the election then ends the process.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
     // What the last reconciles found is written before the next leader starts.

@@ -90,7 +90,9 @@ impl Supervisor {
                 }
                 changed = self.store.next_changed() => {
                     let delay = self.start_jitter(changed.len());
-                    changed.iter().for_each(|key| self.duplicates.sync(key));
+                    for key in &changed {
+                        self.duplicates.sync(key);
+                    }
                     for key in changed {
                         self.notify_or_start(key, delay);
                     }

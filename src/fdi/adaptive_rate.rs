@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The slowest rate: one request a minute.
-const MIN_RATE: f64 = 1.0 / 60.0;
+/// The slowest rate: one request in 30 s, so that a list of two pages still ends within its limit.
+const MIN_RATE: f64 = 1.0 / 30.0;
 /// The rate rises quickly up to this part of the rate that was throttled.
 const SAFE_PART: f64 = 0.9;
 /// What each request that is served adds to a rate below that.

@@ -169,7 +169,7 @@ impl HttpFdi {
                 Some(iam) => Some(self.token(iam).await?),
                 None => None,
             };
-            let place = self.limiter.acquire().await;
+            let place = self.limiter.acquire().await?;
             let admission = self.circuit.admit().await?;
             if token.as_ref().is_none_or(|cached| cached.token.is_valid()) {
                 return Ok(Slot { place, token, admission, waited: started.elapsed() });
@@ -177,8 +177,8 @@ impl HttpFdi {
         }
     }
 
-    /// Sends at once and records in the circuit breaker whether the credential was accepted. A
-    /// token from the cache that is refused has ended early, which is no refusal of the credential.
+    /// Sends at once and records whether the service throttled, and in the circuit breaker whether
+    /// the credential was accepted. A token from the cache that is refused has ended early, which is no refusal of the credential.
     async fn send<T>(
         &self,
         operation: Operation,
@@ -186,13 +186,20 @@ impl HttpFdi {
         slot: Slot,
         read: impl Fn(&RequestContext<'_>, &HttpResponse) -> Result<T, CallError>,
     ) -> Result<T, Unsent> {
-        let Slot { place: _place, token, admission, waited: _ } = slot;
+        let Slot { place, token, admission, waited: _ } = slot;
         let headers = self.headers(&request, token.as_ref().map(|cached| &cached.token))?;
         // The service may also echo IAM's token, which the Secret does not contain.
         let redactor = self.redactor.with(token.as_ref().map(|cached| &cached.token.value));
         let method = self.sign_in.method();
         let context = RequestContext { operation, method, redactor: &redactor, tasks: request.count };
         let mut outcome = self.sender.send(request, headers, &context, read).await;
+        match &outcome {
+            Ok(_) => self.limiter.record_served(),
+            Err(error) if error.class == Class::Throttled => {
+                self.limiter.record_throttled(&place, error.retry_after);
+            }
+            Err(_) => {}
+        }
         match &mut outcome {
             Err(error) if error.class == Class::SignIn => {
                 if let (Some(iam), Some(cached)) = (&self.iam, &token) {

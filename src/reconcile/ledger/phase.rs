@@ -104,7 +104,7 @@ impl TaskRecord {
         let Some(task) = list.task(id) else { return absent(basis, list, timings) };
         let Some(state) = task.state else { return Assessment::settled(Phase::Pending(PendingReason::UnknownState)) };
         if let Some(call) = &self.call
-            && let Some(phase) = self.unsettled_phase(call, state, desired, list, timings)
+            && let Some(phase) = self.unsettled_phase(call, (state, desired), list.requested_at, timings)
         {
             return Assessment::until(phase, next_check(call, list.requested_at, timings));
         }
@@ -137,12 +137,11 @@ impl TaskRecord {
     fn unsettled_phase(
         &self,
         call: &UnsettledCall,
-        listed: RunState,
-        desired: RunState,
-        list: &TaskList,
+        (listed, desired): (RunState, RunState),
+        listed_at: Timestamp,
         timings: &Timings,
     ) -> Option<Phase> {
-        let observed = list.requested_at >= call.ended;
+        let observed = listed_at >= call.ended;
         Some(match call.state {
             // Repeating it is safe; but what an older list shows as desired may no longer be so.
             CallState::Answered if observed || listed != desired => return None,

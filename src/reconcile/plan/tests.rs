@@ -1,4 +1,4 @@
-//! What every plan must be, whatever the desired_of and the observed states.
+//! What every plan must be, whatever desired and observed states.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
-/// The desired_of, acknowledged long ago so that no batch is held back.
+/// Groups that were acknowledged long ago, so that no batch is held back.
 fn desired_of(groups: &[Group]) -> Desired {
     let groups = groups.iter().enumerate().map(|(n, group)| {
         let state = if group.running { DesiredState::Running } else { DesiredState::Stopped };

@@ -268,8 +268,8 @@ impl Model {
         }
     }
 
-    fn run(&mut self, step: Step) {
-        match step {
+    fn run(&mut self, step: &Step) {
+        match *step {
             Step::Publish { object, progress_only, urgent } => {
                 self.next_number += 1;
                 self.publish(object, self.next_number, progress_only, urgent);
@@ -318,7 +318,7 @@ proptest! {
     ) {
         let mut model = Model::new();
         for step in steps {
-            model.run(step);
+            model.run(&step);
         }
         model.settle();
         for object in 0..OBJECTS {
