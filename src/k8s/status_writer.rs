@@ -190,17 +190,19 @@ impl StatusSender {
         // stranger's status.
         let same_object = json!({"op": "test", "path": "/metadata/uid", "value": uid});
         let mut written = *read;
-        if let Some(status) = &update.status {
-            let status = json!({"op": "add", "path": "/status", "value": status});
-            let patch = patch(json!([same_object, status]))?;
-            let object = api.patch_status(name, &params(), &patch).await?;
-            written = version(object.meta().resource_version.as_deref());
-        }
+        // First: nobody reads that all is well before the deletion is held, and a status that is denied
+        // keeps no finalizer from being removed.
         if let Some(finalizers) = &update.finalizers {
             let path = "/metadata/finalizers";
             let unchanged = json!({"op": "test", "path": path, "value": finalizers.before});
             let replace = json!({"op": "add", "path": path, "value": finalizers.after});
             let object = api.patch(name, &params(), &patch(json!([same_object, unchanged, replace]))?).await?;
+            written = version(object.meta().resource_version.as_deref());
+        }
+        if let Some(status) = &update.status {
+            let status = json!({"op": "add", "path": "/status", "value": status});
+            let patch = patch(json!([same_object, status]))?;
+            let object = api.patch_status(name, &params(), &patch).await?;
             written = version(object.meta().resource_version.as_deref());
         }
         Ok(written)

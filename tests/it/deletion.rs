@@ -1,7 +1,7 @@
 //! `deletionPolicy`: Orphan goes at once and never has a finalizer; Stop stops what it owns, waits, and never stays for ever.
 
 use fdi_operator::crd::{FINALIZER, reasons};
-use fdi_simulator::{Action, Manner};
+use fdi_simulator::{Action, Effect, Manner, Operation, Trigger};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::DeleteParams;
@@ -114,4 +114,39 @@ async fn in_a_namespace_that_ends_it_does_not_stay() {
     stage.delete_group("orders").await;
     stage.wait_gone("orders").await;
     assert!(stage.service.running().is_empty());
+}
+
+/// A group whose stopped tasks somebody has started at the console.
+async fn started_at_the_console(stage: &Stage, ids: &[String]) {
+    stage.group_with("orders", "Stopped", ids, json!({"deletionPolicy": "Stop"})).await;
+    stage.wait_ready("orders").await;
+    for id in ids {
+        stage.service.set_running(id, true).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_from_before_the_deletion_does_not_end_it_while_the_service_fails() {
+    let (stage, ids) = Stage::new(3).await;
+    let _operator = Operator::start(&stage).await;
+    started_at_the_console(&stage, &ids).await;
+    let outage = stage.service.fault(Trigger::all(), Effect::html(502));
+    stage.delete_group("orders").await;
+    stage.wait_reason("orders", reasons::DELETING).await;
+    stage.wait_log("two failed lists", |log| log.iter().filter(|entry| entry.status == Some(502)).count() >= 2).await;
+    assert!(stage.groups().get_opt("orders").await.unwrap().is_some());
+    stage.sim.clear_fault(outage);
+    stage.wait_gone("orders").await;
+    assert!(stage.service.running().is_empty(), "gone, and its tasks run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_the_tasks_does_not_end_a_deletion() {
+    let (stage, ids) = Stage::new(3).await;
+    let _operator = Operator::start(&stage).await;
+    started_at_the_console(&stage, &ids).await;
+    stage.service.fault(Trigger::on(Operation::List).times(1), Effect::Omits { ids: vec![] });
+    stage.delete_group("orders").await;
+    stage.wait_gone("orders").await;
+    assert!(stage.service.running().is_empty(), "gone, and its tasks run");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fdi_operator::crd::{ConditionStatus, reasons};
 use fdi_simulator::{Effect, Manner, Operation, Trigger};
 
-use crate::harness::{Operator, Stage, fast, says};
+use crate::harness::{Operator, SOON, Stage, fast, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_switch_over_is_waited_for_without_a_second_command() {
@@ -85,4 +85,26 @@ async fn a_list_that_is_frozen_before_the_start_never_becomes_ready() {
     assert!(
         !stage.revisions.of("orders").iter().any(|g| says(g).is_some_and(|(ready, _)| ready == ConditionStatus::True))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_may_still_act_is_remembered_across_a_restart() {
+    let (stage, ids) = Stage::new(10).await;
+    for id in &ids {
+        stage.service.set_manners(id, [Manner::SettlesAfter { ms: 1800 }]).unwrap();
+    }
+    let first = Operator::start(&stage).await;
+    stage.group("orders", "Running", &ids).await;
+    stage.wait_log("the start", |log| log.iter().any(|entry| entry.operation == Operation::Batch)).await;
+    stage.edit("orders", serde_json::json!({"desiredState": "Stopped"})).await;
+    stage.wait("orders", "the edit reported", |group| says(group).is_some()).await;
+    first.end().await;
+    // The recorder of the revisions fails the test if the group is Ready when a task runs.
+    let _second = Operator::start(&stage).await;
+    stage.service.wait_until_all(true, &ids, SOON).await.unwrap();
+    let early =
+        stage.revisions.of("orders").iter().any(|g| says(g).is_some_and(|(ready, _)| ready == ConditionStatus::True));
+    assert!(!early, "Ready before the start had acted");
+    stage.wait_ready("orders").await;
+    assert!(stage.service.running().is_empty());
 }

@@ -52,7 +52,7 @@ impl Status {
     }
 }
 
-/// A change of the finalizers, applied after the status is written.
+/// A change of the finalizers, applied before the status is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finalizers {
     /// The list is replaced as a whole, so it must be the one that was read (`None`: there was none).
