@@ -5,6 +5,7 @@ mod group;
 mod instance;
 mod lenient;
 mod schema;
+mod validation;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -20,6 +21,8 @@ pub use group::{
 pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,
 };
+
+pub use validation::validate;
 
 /// Annotation that requests a reconcile, on either kind, spelled as Flux does. Its value is echoed
 /// in `status.lastHandledReconcileAt`.

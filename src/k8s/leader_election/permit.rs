@@ -239,11 +239,11 @@ mod tests {
     async fn a_machine_that_was_suspended_wakes_without_a_permit() {
         let sent = Moment::now();
         let term = Term::Until { sent, length: TERM };
-        assert!(term.is_valid_at(sent.after_suspension(TERM - Duration::from_millis(1))));
+        assert!(term.is_valid_at(sent.after_suspension(TERM.saturating_sub(Duration::from_millis(1)))));
         assert!(!term.is_valid_at(sent.after_suspension(TERM)));
         // As seen from the other side: the clock that goes on is already far, the timers have not moved.
         let (sender, leadership) = Leadership::channel();
-        let (now, almost) = (Moment::now(), TERM - Duration::from_millis(20));
+        let (now, almost) = (Moment::now(), TERM.saturating_sub(Duration::from_millis(20)));
         let early = Moment::now().before_suspension(almost);
         assert!(sender.renew(early, TERM));
         let permit = leadership.acquired().await;
