@@ -117,10 +117,11 @@ mod tests {
         validate(&all()[1], &group)
     }
 
+    type Case = (fn(&mut Value), &'static str);
+
     #[test]
     fn what_the_api_server_would_refuse_is_named_by_its_field() {
         assert!(errors(|_| {}).is_empty());
-        type Case = (fn(&mut Value), &'static str);
         let cases: [Case; 12] = [
             (
                 |group| group["apiVersion"] = json!("fdi.romaconnect.dev/v9"),
