@@ -30,21 +30,21 @@ const NAMED_MAX: usize = 10;
 pub struct PlanFlags {
     /// File with FdiTaskGroups of one instance (YAML: documents and lists); - for standard input.
     ///
-    /// A group without metadata.creationTimestamp is taken to be created now: tasks that an older group
-    /// lists too are not its own.
+    /// A group without metadata.creationTimestamp is taken to be created now: tasks that an older
+    /// group lists too are not its own.
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
 
     /// File with the tasks as they are now: lines of "TASK_ID Running" or "TASK_ID Stopped".
     ///
-    /// Without it every task is taken to be in the other state, which gives the most calls that there
-    /// can be.
+    /// Without it every task is taken to be in the other state, which gives the most calls that
+    /// there can be.
     #[arg(long, value_name = "FILE")]
     observed: Option<PathBuf>,
 }
 
-/// Prints the calls in the order in which they would be sent, and what is not called for and why. Exit
-/// code 1 if there is no plan.
+/// Prints the calls in the order in which they would be sent, and what is not called for and why.
+/// Exit code 1 if there is no plan.
 pub fn run(flags: &PlanFlags) -> ExitCode {
     match planned(flags) {
         Ok(lines) => {

@@ -6,13 +6,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use regex::Regex;
 use serde_json::Value;
 
-use super::is_dns_name;
+use super::names::is_dns_name;
 
 /// The rule on `metadata.name` of both kinds.
 const NAME_MAX: usize = 63;
 
 /// Everything that the API server would refuse in a manifest of one of the two kinds: `spec`,
-/// `metadata.name` and `apiVersion`. Rules in CEL are not evaluated: those of groups are about edits.
+/// `metadata.name` and `apiVersion`. Rules in CEL are not evaluated: those of groups are about
+/// edits.
 pub fn validate(crd: &CustomResourceDefinition, object: &Value) -> Vec<String> {
     let mut errors = Vec::new();
     let version = &crd.spec.versions[0];

@@ -54,8 +54,8 @@ impl Store {
         objects.instances.contains_key(key) || objects.groups.contains_key(key)
     }
 
-    /// How often the API server's data went back to an earlier state. Versions of different epochs do
-    /// not compare: what was written in an earlier one may be gone.
+    /// How often the API server's data went back to an earlier state. Versions of different epochs
+    /// do not compare: what was written in an earlier one may be gone.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
@@ -76,8 +76,8 @@ impl Store {
         self.objects.write().quotas.begin_list(K::KIND, scope.as_deref());
     }
 
-    /// The scope is listed completely. Queues its instances, for what was deleted meanwhile shows only
-    /// in what the list lacks.
+    /// The scope is listed completely. Queues its instances, for what was deleted meanwhile shows
+    /// only in what the list lacks.
     pub fn end_list<K: Stored>(&self, scope: &Scope) {
         let mut objects = self.objects.write();
         objects.listed.insert((K::KIND, scope.clone()));
@@ -107,8 +107,8 @@ impl Store {
         self.objects.read().quotas.has_room(K::KIND)
     }
 
-    /// Queues an instance that has changed, if its scope is listed. An instance is queued once, however
-    /// many changes it has.
+    /// Queues an instance that has changed, if its scope is listed. An instance is queued once,
+    /// however many changes it has.
     pub fn enqueue(&self, key: &InstanceKey) {
         if self.objects.read().is_synced(key) {
             self.queue.lock().insert(key.clone());
@@ -133,7 +133,8 @@ impl Store {
 pub struct Applied {
     /// The instances that the change is relevant to.
     pub changed: Vec<InstanceKey>,
-    /// The quota of its namespace is used up: the object is not stored, not even its former version.
+    /// The quota of its namespace is used up: the object is not stored, not even its former
+    /// version.
     pub rejected: bool,
 }
 

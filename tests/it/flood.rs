@@ -1,5 +1,5 @@
-//! Any pod may connect to the port of `/livez`. Connections that send half a request, or do not read the answer, must cost
-//! neither the probes their answers nor the process its memory.
+//! Any pod may connect to the port of `/livez`. Connections that send half a request, or do not
+//! read the answer, must cost neither the probes their answers nor the process its memory.
 
 use std::time::{Duration, Instant};
 

@@ -94,7 +94,8 @@ fn key(group: &FdiTaskGroup) -> InstanceKey {
     }
 }
 
-/// Sets what the API server would: a group that is not there yet is created now, so it is the newest.
+/// Sets what the API server would: a group that is not there yet is created now, so it is the
+/// newest.
 fn complete(groups: &mut [FdiTaskGroup]) {
     let created = groups.iter().filter_map(|group| group.metadata.creation_timestamp.as_ref()).map(|time| time.0);
     let newest = created.max().unwrap_or(Timestamp::UNIX_EPOCH).max(Timestamp::now());
