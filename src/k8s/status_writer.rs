@@ -24,6 +24,7 @@ use tokio::time::sleep;
 use self::queue::{Outcome, Queue};
 use self::update::{Kind, Object, Status, Update, version};
 use crate::crd::{FdiInstance, FdiTaskGroup};
+use crate::k8s::clients::FIELD_MANAGER;
 use crate::k8s::error::describe;
 use crate::k8s::events::{EventRecorder, EventType};
 use crate::k8s::leader_election::Permit;
@@ -212,9 +213,6 @@ impl StatusSender {
 fn params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
-
-/// Who writes, as `metadata.managedFields` shows it.
-const FIELD_MANAGER: &str = "fdi-operator";
 
 fn patch(operations: Value) -> kube::Result<Patch<()>> {
     serde_json::from_value(operations).map(Patch::Json).map_err(kube::Error::SerdeError)

@@ -1,6 +1,6 @@
-//! Watches that expire, break off, say nonsense or nothing at all, each at a chosen moment: the real operator against an API
-//! server that plays these tricks. However a watch breaks, an edit made meanwhile is carried out, and nobody is asked in a
-//! tight loop.
+//! Watches that expire, break off, say nonsense or nothing at all, each at a chosen moment: the
+//! real operator against an API server that plays these tricks. However a watch breaks, an edit
+//! made meanwhile is carried out, and nobody is asked in a tight loop.
 
 use std::time::{Duration, Instant};
 

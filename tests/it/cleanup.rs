@@ -1,4 +1,5 @@
-//! `fdi-operator cleanup` against a real API server: it removes its finalizer from every group, whatever others do meanwhile.
+//! `fdi-operator cleanup` against a real API server: it removes its finalizer from every group,
+//! whatever others do meanwhile.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

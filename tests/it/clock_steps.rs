@@ -1,5 +1,6 @@
-//! The wall clock of one replica jumps by an hour, forwards and backwards: real processes under libfaketime, which steps the
-//! real-time clock of one process and leaves the monotonic one alone, as an administrator or NTP does for a machine.
+//! The wall clock of one replica jumps by an hour, forwards and backwards: real processes under
+//! libfaketime, which steps the real-time clock of one process and leaves the monotonic one alone,
+//! as an administrator or NTP does for a machine.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -82,7 +83,8 @@ async fn a_clock_that_jumps_by_an_hour_makes_no_second_caller_no_pause_and_no_hu
             let _ = restless.await;
             assert_eq!(stage.sim.with_log(|log| callers(log).len()), 1, "{which} {sign}{HOUR}");
 
-            // And while there is nothing to do: no hot loop, the next look comes in time, an edit is carried out.
+            // And while there is nothing to do: no hot loop, the next look comes in time, an edit
+            // is carried out.
             stage.edit("orders", json!({"desiredState": "Stopped"})).await;
             stage.wait_ready("orders").await;
             let quiet_since = stage.sim.last_seq();

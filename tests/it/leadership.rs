@@ -1,5 +1,5 @@
-//! Several real processes, one of which may call. The oracle is the simulator's log: each process signs in for itself, so
-//! the token of a call tells who made it.
+//! Several real processes, one of which may call. The oracle is the simulator's log: each process
+//! signs in for itself, so the token of a call tells who made it.
 
 use std::time::{Duration, Instant};
 
@@ -125,8 +125,8 @@ async fn a_leader_that_slept_in_the_middle_of_a_pass_does_not_go_on_with_it() {
         stage.wait_ready("orders").await;
         let other = Process::start(&stage, &QUICK);
         other.wait_ready().await;
-        // The sleeper is in the middle of a look (a list under two seconds old would make one unnecessary): it waits for a
-        // token with which to ask for the list again.
+        // The sleeper is in the middle of a look (a list under two seconds old would make one
+        // unnecessary): it waits for a token with which to ask for the list again.
         tokio::time::sleep(Duration::from_millis(2_200)).await;
         stage.sim.fault(Trigger::on(Operation::Token).times(1), Effect::Delay { before_ms: 700, after_ms: 0 });
         let before = stage.sim.last_seq();
@@ -202,7 +202,8 @@ async fn kills(lasting: Duration) {
                 rounds += 1;
             }
         }
-        // One blow at a time: the next only when somebody calls, so that each silence is one take-over at most.
+        // One blow at a time: the next only when somebody calls, so that each silence is one
+        // take-over at most.
         let seen = stage.sim.last_seq();
         let called = stage.sim.wait_for(TAKE_OVER, |view| (calls(view.log()).last()?.seq > seen).then_some(())).await;
         assert!(called.is_ok(), "nobody calls any more");
@@ -224,7 +225,7 @@ async fn kills(lasting: Duration) {
         Duration::from_millis(longest.try_into().unwrap()),
     );
     assert!(callers >= 2 && count > 20, "nothing was put to the test: {callers} leaders, {count} calls");
-    // One take-over: a Lease just renewed runs its whole length of 4 s, is looked at a retry period later, and the first
-    // look at the service follows.
+    // One take-over: a Lease just renewed runs its whole length of 4 s, is looked at a retry period
+    // later, and the first look at the service follows.
     assert!(longest < 7_000, "{longest} ms without a caller");
 }

@@ -18,6 +18,7 @@ mod instances;
 mod leadership;
 mod lost_answers;
 mod ownership;
+mod plan;
 mod poison;
 mod quotas;
 mod rbac;

@@ -1,5 +1,6 @@
-//! The shipped rights are exactly what the operator uses: the API server's audit log tells which verbs it asked for. All other
-//! integration tests run with the same service account, so a missing right fails them too.
+//! The shipped rights are exactly what the operator uses: the API server's audit log tells which
+//! verbs it asked for. All other integration tests run with the same service account, so a missing
+//! right fails them too.
 
 use std::collections::BTreeSet;
 
@@ -78,7 +79,8 @@ async fn every_shipped_right_is_used_and_none_is_missing() {
     let cluster = shared().await;
     let (stage, ids) = Stage::new(2).await;
     let scope = format!("--namespaces={}", stage.namespace);
-    // Twice, for a Lease is created once and then updated; in the namespace that the manifests install into.
+    // Twice, for a Lease is created once and then updated; in the namespace that the manifests
+    // install into.
     for _ in 0..2 {
         let mut process = Process::of(&cluster, &[&scope]);
         process.wait_leading().await;

@@ -1,4 +1,5 @@
-//! The API server's data is restored from a backup: its versions go back, and everything since is gone.
+//! The API server's data is restored from a backup: its versions go back, and everything since is
+//! gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,8 @@ async fn after_a_restore_edits_are_seen_and_groups_that_are_gone_are_forgotten()
         scene.api().put("fditaskgroups", "late", json!({"metadata": {"labels": {}}}));
     }
     scene.api().restore(backup);
-    // The restored spec says Running, and the status that was restored with it knows nothing of the stop.
+    // The restored spec says Running, and the status that was restored with it knows nothing of the
+    // stop.
     scene.until("started again", || scene.service.running().contains(&scene.ids[0])).await;
     scene.until("two groups counted", || scene.api().counted() == Some(2)).await;
     scene.until("Ready", || scene.api().is_ready("g00")).await;

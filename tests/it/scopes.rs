@@ -1,5 +1,5 @@
-//! An operator for several namespaces, in one of which it has no permission: it serves the others, says which one it does
-//! not serve, and takes that up once the permission is there.
+//! An operator for several namespaces, in one of which it has no permission: it serves the others,
+//! says which one it does not serve, and takes that up once the permission is there.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use crate::harness::{Process, Stage};
 
-/// A service account of its own in the namespace of a stage, which may hold a Lease there and nothing else yet.
+/// A service account of its own in the namespace of a stage, which may hold a Lease there and
+/// nothing else yet.
 struct Account {
     home: String,
     folder: TempDir,

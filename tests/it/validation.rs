@@ -1,4 +1,5 @@
-//! What the API server says to wrong input, through real kubectl: each answer names the field and the limit.
+//! What the API server says to wrong input, through real kubectl: each answer names the field and
+//! the limit.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,6 @@
-//! What happens to the API server must not end the operator, nor leave it blind. One control plane of its own, broken in one
-//! way after the other; after each an edit must be carried out by the same process.
+//! What happens to the API server must not end the operator, nor leave it blind. One control plane
+//! of its own, broken in one way after the other; after each an edit must be carried out by the
+//! same process.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use serde_json::json;
 use crate::harness::{Cluster, Process, Proxy, Stage, faults, is_ready, shared};
 
 const ALONE: &str = "--leader-election=false";
-/// Longer than any pause between two attempts of a watch, and its list, a look at the service and its answer after it.
+/// Longer than any pause between two attempts of a watch, and its list, a look at the service and
+/// its answer after it.
 const RIGHT_AGAIN: Duration = Duration::from_secs(20);
 const OUTAGE: Duration = Duration::from_secs(8);
 
@@ -32,7 +34,8 @@ impl Scene {
         Self { stage, ids, process, running: true }
     }
 
-    /// Asks for the other state and waits until the tasks are in it and the status says so; how long that took.
+    /// Asks for the other state and waits until the tasks are in it and the status says so; how
+    /// long that took.
     async fn right_again(&mut self) -> Duration {
         let began = Instant::now();
         self.running = !self.running;

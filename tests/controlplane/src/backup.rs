@@ -1,4 +1,5 @@
-//! The data of etcd, set aside and put back later: everything since then is gone, and versions are given out anew.
+//! The data of etcd, set aside and put back later: everything since then is gone, and versions are
+//! given out anew.
 
 use std::path::Path;
 
@@ -18,7 +19,8 @@ impl ControlPlane {
         copied
     }
 
-    /// Stops both servers, puts the backup in place of the data, and starts them again; they are ready when this returns.
+    /// Stops both servers, puts the backup in place of the data, and starts them again; they are
+    /// ready when this returns.
     pub async fn restore(&self) -> Result<(), Error> {
         self.stop_apiserver().await;
         {

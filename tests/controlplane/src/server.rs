@@ -1,8 +1,9 @@
 //! One server process that ends with its holder, however the holder ends.
 //!
-//! The server is not our child but that of a small shell, which waits on a pipe that only we hold open. The kernel closes the pipe when
-//! we die, by SIGKILL too: then the shell kills the server. The shell is the server's parent and has not waited for it yet, so the process
-//! id it kills is the server's and can't have passed to another process.
+//! The server is not our child but that of a small shell, which waits on a pipe that only we hold
+//! open. The kernel closes the pipe when we die, by SIGKILL too: then the shell kills the server.
+//! The shell is the server's parent and has not waited for it yet, so the process id it kills is
+//! the server's and can't have passed to another process.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,8 +18,9 @@ use crate::Error;
 
 /// `$1` log file, `$2` folder to remove at the end or empty, then the server's command line.
 ///
-/// The shell closes its own stdout, so that the server alone holds it: its end is the server's end. At the end it closes its stderr too:
-/// nobody reads there when we are dead, and a shell that says "Killed" to a closed pipe dies of it.
+/// The shell closes its own stdout, so that the server alone holds it: its end is the server's end.
+/// At the end it closes its stderr too: nobody reads there when we are dead, and a shell that says
+/// "Killed" to a closed pipe dies of it.
 const SUPERVISOR: &str = r#"
 log=$1 folder=$2; shift 2
 "$@" </dev/null 2>"$log" &
@@ -33,7 +35,8 @@ wait "$server"
 
 /// A running server. Dropping it kills it, without waiting for its end.
 ///
-/// It uses no tokio I/O: a control plane that a whole test binary shares outlives the runtime of the test that started it.
+/// It uses no tokio I/O: a control plane that a whole test binary shares outlives the runtime of
+/// the test that started it.
 #[derive(Debug)]
 pub(crate) struct Server {
     program: &'static str,
@@ -73,7 +76,8 @@ impl Server {
             .arg(remove.unwrap_or(Path::new("")))
             .arg(path)
             .args(args)
-            // Ctrl-C on a terminal reaches the foreground group: the servers must outlive it until their holder says otherwise.
+            // Ctrl-C on a terminal reaches the foreground group: the servers must outlive it until
+            // their holder says otherwise.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -100,7 +104,8 @@ impl Server {
         *self.life.borrow() != Life::Running
     }
 
-    /// Sends a signal such as `STOP`; it has been sent when this returns. Takes about a millisecond, so it does not yield.
+    /// Sends a signal such as `STOP`; it has been sent when this returns. Takes about a
+    /// millisecond, so it does not yield.
     pub(crate) fn signal(&mut self, signal: &str) -> Result<(), Error> {
         let mut answer = String::new();
         writeln!(self.orders, "{signal}")
@@ -113,7 +118,8 @@ impl Server {
 
     /// Returns when the server has ended.
     pub(crate) async fn ended(&mut self) {
-        // An error would mean that the thread which watches is gone, and then there is nothing to wait for.
+        // An error would mean that the thread which watches is gone, and then there is nothing to
+        // wait for.
         let _ = self.life.wait_for(|life| *life != Life::Running).await;
     }
 

@@ -1,4 +1,5 @@
-//! A control plane with the shipped manifests applied to it, and the identity that the shipped `ServiceAccount` gives.
+//! A control plane with the shipped manifests applied to it, and the identity that the shipped
+//! `ServiceAccount` gives.
 
 use std::sync::Arc;
 
@@ -94,8 +95,8 @@ impl Cluster {
         config_of(self.kubeconfig.clone()).await
     }
 
-    /// Lets the operator have its Lease in `namespace` too, by the very rules that are shipped for its own namespace, so that
-    /// tests with elections can run side by side.
+    /// Lets the operator have its Lease in `namespace` too, by the very rules that are shipped for
+    /// its own namespace, so that tests with elections can run side by side.
     pub async fn allow_lease_in(&self, namespace: &str) {
         let client = self.client().await;
         let metadata = || ObjectMeta { name: Some(LEASE_ROLE.into()), ..Default::default() };
@@ -105,7 +106,8 @@ impl Cluster {
         let binding = RoleBinding { metadata: metadata(), ..binding };
         Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &role).await.unwrap();
         Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &binding).await.unwrap();
-        // Released: the very first leader of all waits for a whole duration of its Lease, for one may have been deleted.
+        // Released: the very first leader of all waits for a whole duration of its Lease, for one
+        // may have been deleted.
         let name = ObjectMeta { name: Some("fdi-operator".into()), ..Default::default() };
         let spec = LeaseSpec { lease_transitions: Some(0), ..Default::default() };
         let lease = Lease { metadata: name, spec: Some(spec) };

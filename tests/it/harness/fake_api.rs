@@ -1,5 +1,6 @@
-//! A kube-apiserver that misbehaves on request, for what a real one cannot be made to do at a chosen moment: versions that
-//! expire, watches that say nonsense, or nothing at all. It knows the two kinds, one Secret, and nothing else.
+//! A kube-apiserver that misbehaves on request, for what a real one cannot be made to do at a
+//! chosen moment: versions that expire, watches that say nonsense, or nothing at all. It knows the
+//! two kinds, one Secret, and nothing else.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -229,7 +230,8 @@ impl FakeApi {
         world.mute.extend(mute);
     }
 
-    /// Forgets what happened so far: watches cannot begin there any more. `plainly`: they are told by status code 410.
+    /// Forgets what happened so far: watches cannot begin there any more. `plainly`: they are told
+    /// by status code 410.
     pub fn compact(&self, plainly: bool) {
         let mut world = self.world();
         world.history.clear();
@@ -242,8 +244,8 @@ impl FakeApi {
         Backup { version: world.version, objects: world.objects.clone() }
     }
 
-    /// Goes back to what was stored then, as after the restore of etcd: everything since is gone, versions are given
-    /// out anew, and all connections are closed.
+    /// Goes back to what was stored then, as after the restore of etcd: everything since is gone,
+    /// versions are given out anew, and all connections are closed.
     pub fn restore(&self, backup: Backup) {
         let mut world = self.world();
         world.version = backup.version;

@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::Stage;
 
-/// The design's times a fiftieth as long, except for those that are about people and machines rather than the service.
+/// The design's times a fiftieth as long, except for those that are about people and machines
+/// rather than the service.
 pub fn fast() -> Timings {
     let usual = Timings::default();
     let quick = |usual: Duration| usual / 50;

@@ -1,4 +1,5 @@
-//! The operator as a process of its own: the real binary with flags, signals, a log and an admin port.
+//! The operator as a process of its own: the real binary with flags, signals, a log and an admin
+//! port.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -142,6 +143,13 @@ impl Process {
     pub fn pid(&self) -> Pid {
         let id = self.child.id().expect("the process runs");
         Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+    }
+
+    /// Resident memory in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     pub fn has_ended(&mut self) -> bool {

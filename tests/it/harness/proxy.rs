@@ -1,5 +1,5 @@
-//! A TCP proxy that can lose the connections it has, as a NAT gateway or a firewall does: nothing passes any more, and nobody is
-//! told. New connections work.
+//! A TCP proxy that can lose the connections it has, as a NAT gateway or a firewall does: nothing
+//! passes any more, and nobody is told. New connections work.
 
 use std::net::SocketAddr;
 
