@@ -160,8 +160,9 @@ pub struct FdiTaskGroupStatus {
     /// The run state that the tasks were to have when this status was computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_state: Option<DesiredState>,
-    /// When the last call was sent that may still act on a task against `desiredState`. Present only
-    /// for as long as it may: until then the group is not Ready, also after a restart of the operator.
+    /// When the last call was sent that may still act on a task against `desiredState`. Present
+    /// only for as long as it may: until then the group is not Ready, also after a restart of the
+    /// operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opposing_call_time: Option<Time>,
     /// Tasks that could not be started or stopped, those that failed first at the top; at most 100.

@@ -1,5 +1,5 @@
-//! Writes statuses, beside the work: publishing returns at once, and a slow or refusing API server delays
-//! no call.
+//! Writes statuses, beside the work: publishing returns at once, and a slow or refusing API server
+//! delays no call.
 //!
 //! One writer serves the whole process. The kubelet's status manager works the same way.
 
@@ -70,8 +70,8 @@ impl StatusWriter {
         self.changed.notify_one();
     }
 
-    /// The status that the API server has, or will have once the write in flight is done, where the store
-    /// does not show it.
+    /// The status that the API server has, or will have once the write in flight is done, where the
+    /// store does not show it.
     pub fn overlay(&self, metadata: &ObjectMeta) -> Option<Status> {
         let uid = metadata.uid.as_deref().unwrap_or_default();
         self.queue.lock().overlay(uid, version(metadata.resource_version.as_deref()))
@@ -191,8 +191,8 @@ impl StatusSender {
         // stranger's status.
         let same_object = json!({"op": "test", "path": "/metadata/uid", "value": uid});
         let mut written = *read;
-        // First: nobody reads that all is well before the deletion is held, and a status that is denied
-        // keeps no finalizer from being removed.
+        // First: nobody reads that all is well before the deletion is held, and a status that is
+        // denied keeps no finalizer from being removed.
         if let Some(finalizers) = &update.finalizers {
             let path = "/metadata/finalizers";
             let unchanged = json!({"op": "test", "path": path, "value": finalizers.before});
@@ -218,8 +218,8 @@ fn patch(operations: Value) -> kube::Result<Patch<()>> {
     serde_json::from_value(operations).map(Patch::Json).map_err(kube::Error::SerdeError)
 }
 
-/// Gone, or a `test` of the patch failed. A policy that denies the write may use the same codes, which is
-/// why the queue believes this once only.
+/// Gone, or a `test` of the patch failed. A policy that denies the write may use the same codes,
+/// which is why the queue believes this once only.
 fn is_stale(status: &kube::core::Status) -> bool {
     matches!(status.code, 404 | 409 | 422)
 }

@@ -129,7 +129,8 @@ pub struct Change {
     pub instances: Vec<InstanceKey>,
     /// The uid of an object that is gone.
     pub gone: Option<String>,
-    /// The quota of its namespace is used up: the object is not stored, not even its former version.
+    /// The quota of its namespace is used up: the object is not stored, not even its former
+    /// version.
     pub rejected: bool,
 }
 

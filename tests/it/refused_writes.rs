@@ -1,5 +1,5 @@
-//! An API server that refuses what the operator writes: tasks are still switched, and the refusals are few, counted and
-//! logged.
+//! An API server that refuses what the operator writes: tasks are still switched, and the refusals
+//! are few, counted and logged.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use crate::harness::{Cluster, Operator, Process, SOON, Stage, fast};
 /// Leads at once.
 const ALONE: &str = "--leader-election=false";
 
-/// A policy as teams have them: every object of this namespace needs a label, subresources included.
+/// A policy as teams have them: every object of this namespace needs a label, subresources
+/// included.
 fn policy(namespace: &str) -> String {
     let rule = json!({
         "apiGroups": ["fdi.romaconnect.dev"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["*/*"],
@@ -44,7 +45,8 @@ async fn counter(process: &Process, name: &str) -> f64 {
     series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-/// Waits for the log line of the `n`-th refusal and returns how many reconciles and writes there were by then.
+/// Waits for the log line of the `n`-th refusal and returns how many reconciles and writes there
+/// were by then.
 async fn refusals(process: &Process, n: usize) -> (f64, f64) {
     let refused = async {
         while process.log().matches("status could not be written").count() < n {
