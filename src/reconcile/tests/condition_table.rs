@@ -108,3 +108,25 @@ fn a_change_of_fact_costs_two_status_writes_at_most() {
     }
     assert!(writes(&mut sim, seconds(60 * 60)) <= 2 + 2, "an outage: once on the instance, once on the group");
 }
+
+#[test]
+fn groups_that_list_more_than_an_instance_can_have_cost_nothing_and_say_so() {
+    let mut sim = Simulation::new(5);
+    for n in 0..20 {
+        sim.group(&format!("g{n:02}"), DesiredState::Running, n * 1000..(n + 1) * 1000);
+        sim.now += jiff::SignedDuration::from_secs(1);
+    }
+    sim.group("one-too-many", DesiredState::Running, [3]);
+    sim.run_for(seconds(10));
+    assert_eq!(
+        sim.conditions("one-too-many"),
+        (ConditionStatus::False, reasons::TOO_MANY_TASKS.to_owned(), Some("Stalled".to_owned()))
+    );
+    let counts = sim.status("one-too-many").tasks.unwrap();
+    assert_eq!((counts.total, counts.failed, counts.pending), (1, 1, 0));
+    assert_eq!(sim.reason("g00"), reasons::PROGRESSING, "older groups go on");
+    // Room made is used.
+    sim.edit("g19", |spec| spec.task_ids.truncate(10));
+    sim.run_for(seconds(10));
+    assert_eq!(sim.reason("one-too-many"), reasons::PROGRESSING);
+}
