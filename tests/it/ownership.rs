@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use fdi_operator::crd::reasons;
-use fdi_simulator::Action;
+use fdi_simulator::{AccessKey, Action};
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::harness::{Operator, Stage};
+use crate::harness::{Operator, Stage, TOKEN};
 
 /// Creation times are whole seconds: the next group is younger only after one.
 async fn a_second_later() {
@@ -95,4 +95,34 @@ async fn of_two_instances_for_one_roma_instance_the_older_serves_and_the_younger
     stage.instances().delete("roma", &DeleteParams::default()).await.unwrap();
     stage.wait_ready("of-the-younger").await;
     stage.wait_reason("of-the-older", reasons::INSTANCE_NOT_FOUND).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_instance_that_cannot_serve_keeps_nobody_from_serving() {
+    let key = |secret: &str| json!({"token": null, "accessKey": {"secretRef": {"name": secret}}});
+    let unusable = [
+        ("no Secret", key("nowhere")),
+        ("a key that may only read", key("reader")),
+        ("a refused key", key("refused")),
+        ("an unreachable IAM", json!({"token": null, "password": {"secretRef": {"name": "user"}}})),
+    ];
+    for (what, auth) in unusable {
+        let (stage, ids) = Stage::bare(2).await;
+        stage.sim.set_key("READERKEY00000000001", AccessKey { read_only: true, ..AccessKey::new("reader-sk") });
+        stage.secret("reader", &[("accessKey", "READERKEY00000000001"), ("secretKey", "reader-sk")]).await;
+        stage.secret("refused", &[("accessKey", "UNKNOWNKEY0000000001"), ("secretKey", "unknown-sk")]).await;
+        stage.secret("user", &[("domainName", "ACCOUNT"), ("userName", "nobody"), ("password", "PW")]).await;
+        // Nothing listens there.
+        stage.instance("older", json!({"auth": auth, "iamEndpoint": "http://127.0.0.1:1"})).await;
+        let older = json!({"instanceRef": {"name": "older"}});
+        stage.group_with("of-the-older", "Running", &ids[..1], older).await;
+        a_second_later().await;
+        stage.secret("roma-credentials", &[("token", TOKEN)]).await;
+        stage.instance("roma", json!({})).await;
+        stage.group("of-the-younger", "Running", &ids[1..]).await;
+        let _operator = Operator::start(&stage).await;
+        stage.wait_ready("of-the-younger").await;
+        assert!(stage.service.task(&ids[1]).unwrap().running, "{what}");
+        assert!(!stage.service.task(&ids[0]).unwrap().running, "{what}");
+    }
 }
