@@ -146,7 +146,7 @@ pub enum CallState {
 }
 
 /// The last call that named the task, while its effect has not been observed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnsettledCall {
     pub action: Action,
     pub ended: Timestamp,
@@ -312,7 +312,7 @@ impl TaskRecord {
         } else if call.state == CallState::Lost && !opposing {
             // Starting twice is starting once. A call in the opposite direction may still act, so
             // nothing is sent against it before its window has ended.
-            self.call = Some(UnsettledCall { state: CallState::Unconfirmed, ..call.clone() });
+            self.call = Some(UnsettledCall { state: CallState::Unconfirmed, ..*call });
         }
     }
 
