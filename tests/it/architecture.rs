@@ -181,7 +181,7 @@ fn pure_files_know_no_client_no_network_no_runtime_and_no_clock() {
                 assert!(type_only || !text.contains(word), "{name} is pure and must not mention {word}");
             }
         }
-        assert!(seen > 0, "{pure} was not found: was it moved?");
+        assert!(seen > 0, "{pure} was not found: was it renamed?");
     }
 }
 
@@ -230,7 +230,7 @@ fn comments_and_prose_are_at_most_a_hundred_columns_wide() {
         }
     }
     for (name, text) in files("docs", "md").into_iter().chain(
-        ["README.md", "CHANGELOG.md"]
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
             .map(|name| (name.to_owned(), fs::read_to_string(Path::new(ROOT).join(name)).unwrap())),
     ) {
         let mut in_code = false;

@@ -1,4 +1,5 @@
-//! `deletionPolicy`: Orphan goes at once and never has a finalizer; Stop stops what it owns, waits, and never stays for ever.
+//! `deletionPolicy`: with Orphan a group goes at once and never has a finalizer; with Stop it stops the tasks
+//! it owns first, and never stays forever.
 
 use fdi_operator::crd::{FINALIZER, reasons};
 use fdi_simulator::{Action, Manner};
@@ -7,138 +8,152 @@ use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::harness::{Operator, Stage};
+use crate::harness::{Operator, TestEnv};
 
-async fn ready_with_stop(stage: &Stage, name: &str, ids: &[String]) {
-    stage.group_with(name, "Running", ids, json!({"deletionPolicy": "Stop"})).await;
+async fn ready_with_stop(env: &TestEnv, name: &str, ids: &[String]) {
+    env.group_with(name, "Running", ids, json!({"deletionPolicy": "Stop"})).await;
     let held = |g: &fdi_operator::crd::FdiTaskGroup| g.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER);
-    stage.wait(name, "held", held).await;
-    stage.wait_ready(name).await;
+    env.wait(name, "held", held).await;
+    env.wait_ready(name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn orphan_goes_at_once_and_never_has_a_finalizer() {
-    let (stage, ids) = Stage::new(2).await;
-    let _operator = Operator::start(&stage).await;
-    stage.group("orders", "Running", &ids).await;
-    stage.wait_ready("orders").await;
-    stage.delete_group("orders").await;
-    assert!(stage.groups().get_opt("orders").await.unwrap().is_none());
-    assert!(stage.revisions.of("orders").iter().all(|g| g.metadata.finalizers.is_none()));
-    assert_eq!(stage.service.running().len(), 2);
+async fn a_group_with_orphan_goes_at_once_and_never_has_a_finalizer() {
+    let (env, ids) = TestEnv::new(2).await;
+    let _operator = Operator::start(&env).await;
+    env.group("orders", "Running", &ids).await;
+    env.wait_ready("orders").await;
+    env.delete_group("orders").await;
+    assert!(env.groups().get_opt("orders").await.unwrap().is_none());
+    assert!(env.revisions.of("orders").iter().all(|g| g.metadata.finalizers.is_none()));
+    assert_eq!(env.service.running().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_stops_what_it_owns_but_not_what_another_group_lists_and_shows_its_progress() {
-    let (stage, ids) = Stage::new(3).await;
-    stage.service.set_manners(&ids[0], [Manner::SettlesAfter { ms: 800 }]).unwrap();
-    let _operator = Operator::start(&stage).await;
-    ready_with_stop(&stage, "orders", &ids).await;
-    stage.group("other", "Running", &ids[2..]).await;
-    stage.delete_group("orders").await;
-    let group = stage.wait_reason("orders", reasons::DELETING).await;
+async fn stop_shows_progress_and_stops_its_tasks_except_those_that_another_group_lists() {
+    let (env, ids) = TestEnv::new(3).await;
+    env.service.set_manners(&ids[0], [Manner::SettlesAfter { ms: 800 }]).unwrap();
+    let _operator = Operator::start(&env).await;
+    ready_with_stop(&env, "orders", &ids).await;
+    env.group("other", "Running", &ids[2..]).await;
+    env.delete_group("orders").await;
+    let group = env.wait_reason("orders", reasons::DELETING).await;
     assert!(crate::harness::condition(&group, "Ready").unwrap().message.contains("stopped"), "{group:?}");
-    stage.wait_gone("orders").await;
-    assert_eq!(stage.service.running(), [ids[2].clone()]);
-    stage.wait_ready("other").await;
-    assert!(stage.told().iter().filter(|(action, _)| *action == Action::Stop).all(|(_, told)| !told.contains(&ids[2])));
+    env.wait_gone("orders").await;
+    assert_eq!(env.service.running(), [ids[2].clone()]);
+    env.wait_ready("other").await;
+    assert!(
+        env.sent_batches()
+            .iter()
+            .filter(|(action, _)| *action == Action::Stop)
+            .all(|(_, stopped)| !stopped.contains(&ids[2]))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_policy_or_suspension_during_deletion_lets_go_at_once() {
+async fn a_changed_policy_or_suspension_during_deletion_removes_the_finalizer_at_once() {
     for change in [json!({"deletionPolicy": "Orphan"}), json!({"suspend": true})] {
-        let (stage, ids) = Stage::new(1).await;
-        stage.service.set_manners(&ids[0], [Manner::NeverSettles]).unwrap();
-        stage.service.set_running(&ids[0], true).unwrap();
-        let _operator = Operator::start(&stage).await;
-        ready_with_stop(&stage, "orders", &ids).await;
-        stage.delete_group("orders").await;
-        stage.wait_reason("orders", reasons::DELETING).await;
-        stage.edit("orders", change).await;
-        stage.wait_gone("orders").await;
-        assert_eq!(stage.service.running().len(), 1);
+        let (env, ids) = TestEnv::new(1).await;
+        env.service.set_manners(&ids[0], [Manner::NeverSettles]).unwrap();
+        env.service.set_running(&ids[0], true).unwrap();
+        let _operator = Operator::start(&env).await;
+        ready_with_stop(&env, "orders", &ids).await;
+        env.delete_group("orders").await;
+        env.wait_reason("orders", reasons::DELETING).await;
+        env.edit("orders", change).await;
+        env.wait_gone("orders").await;
+        assert_eq!(env.service.running().len(), 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_instance_lets_go_untouched() {
-    let (stage, ids) = Stage::new(1).await;
-    let _operator = Operator::start(&stage).await;
-    ready_with_stop(&stage, "orders", &ids).await;
-    stage.instance("roma", json!({"suspend": true})).await;
-    stage.delete_group("orders").await;
-    stage.wait_gone("orders").await;
-    assert_eq!(stage.service.running().len(), 1);
+async fn with_a_suspended_instance_the_group_goes_and_its_tasks_stay_untouched() {
+    let (env, ids) = TestEnv::new(1).await;
+    let _operator = Operator::start(&env).await;
+    ready_with_stop(&env, "orders", &ids).await;
+    env.instance("roma", json!({"suspend": true})).await;
+    env.delete_group("orders").await;
+    env.wait_gone("orders").await;
+    assert_eq!(env.service.running().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_instance_or_secret_it_lets_go_after_a_while() {
+async fn without_instance_or_secret_the_finalizer_is_removed_after_the_timeout() {
     for gone in ["instance", "secret"] {
-        let (stage, ids) = Stage::new(1).await;
-        let _operator = Operator::start(&stage).await;
-        ready_with_stop(&stage, "orders", &ids).await;
-        stage.service.set_manners(&ids[0], [Manner::NeverSettles]).unwrap();
-        stage.delete_group("orders").await;
-        stage.wait_reason("orders", reasons::DELETING).await;
+        let (env, ids) = TestEnv::new(1).await;
+        let _operator = Operator::start(&env).await;
+        ready_with_stop(&env, "orders", &ids).await;
+        env.service.set_manners(&ids[0], [Manner::NeverSettles]).unwrap();
+        env.delete_group("orders").await;
+        env.wait_reason("orders", reasons::DELETING).await;
         if gone == "instance" {
-            stage.instances().delete("roma", &DeleteParams::default()).await.unwrap();
+            env.instances().delete("roma", &DeleteParams::default()).await.unwrap();
         } else {
-            let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+            let secrets: Api<Secret> = Api::namespaced(env.client.clone(), &env.namespace);
             secrets.delete("roma-credentials", &DeleteParams::default()).await.unwrap();
         }
-        stage.wait_gone("orders").await;
+        env.wait_gone("orders").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_service_or_a_task_that_never_stops_is_given_up() {
+async fn with_a_dead_service_or_a_task_that_never_stops_the_deletion_is_given_up() {
     for dead in [true, false] {
-        let (stage, ids) = Stage::new(1).await;
-        let _operator = Operator::start(&stage).await;
-        ready_with_stop(&stage, "orders", &ids).await;
-        stage.service.set_manners(&ids[0], [Manner::NeverSettles]).unwrap();
-        stage.sim.refuse_connections(dead);
-        stage.delete_group("orders").await;
-        stage.wait_gone("orders").await;
+        let (env, ids) = TestEnv::new(1).await;
+        let _operator = Operator::start(&env).await;
+        ready_with_stop(&env, "orders", &ids).await;
+        env.service.set_manners(&ids[0], [Manner::NeverSettles]).unwrap();
+        env.sim.refuse_connections(dead);
+        env.delete_group("orders").await;
+        env.wait_gone("orders").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_namespace_that_ends_it_does_not_stay() {
-    let (stage, ids) = Stage::new(2).await;
-    let _operator = Operator::start(&stage).await;
-    ready_with_stop(&stage, "orders", &ids).await;
-    let namespaces: Api<Namespace> = Api::all(stage.client.clone());
-    // Nobody empties namespaces here; what is refused in a terminating one (new objects such as events) is.
-    namespaces.delete(&stage.namespace, &DeleteParams::default()).await.unwrap();
-    stage.delete_group("orders").await;
-    stage.wait_gone("orders").await;
-    assert!(stage.service.running().is_empty());
+async fn in_a_terminating_namespace_the_group_does_not_stay() {
+    let (env, ids) = TestEnv::new(2).await;
+    let _operator = Operator::start(&env).await;
+    ready_with_stop(&env, "orders", &ids).await;
+    let namespaces: Api<Namespace> = Api::all(env.client.clone());
+    // No controller empties namespaces here, but the API server rejects new objects, such as events, in a
+    // terminating one.
+    namespaces.delete(&env.namespace, &DeleteParams::default()).await.unwrap();
+    env.delete_group("orders").await;
+    env.wait_gone("orders").await;
+    assert!(env.service.running().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_operator_cleanup_removes_the_finalizers() {
-    let (stage, ids) = Stage::new(1).await;
-    let operator = Operator::start(&stage).await;
-    ready_with_stop(&stage, "orders", &ids).await;
+async fn without_an_operator_the_cleanup_command_removes_the_finalizers() {
+    let (env, ids) = TestEnv::new(1).await;
+    let operator = Operator::start(&env).await;
+    ready_with_stop(&env, "orders", &ids).await;
     operator.end().await;
-    stage.delete_group("orders").await;
-    assert!(stage.groups().get_opt("orders").await.unwrap().is_some());
+    env.delete_group("orders").await;
+    assert!(env.groups().get_opt("orders").await.unwrap().is_some());
     let kubeconfig = crate::harness::kubeconfig().await;
     let cleanup = |flags: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fdi-operator"));
         command
             .arg("cleanup")
-            .arg(format!("--namespaces={}", stage.namespace))
+            .arg(format!("--namespaces={}", env.namespace))
             .args(flags)
             .env("KUBECONFIG", &kubeconfig);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    let said = cleanup(&["--dry-run"]);
-    assert!(said.contains("orders") && stage.groups().get_opt("orders").await.unwrap().is_some(), "{said}");
-    let said = cleanup(&[]);
-    assert!(said.contains("orders"), "{said}");
-    stage.wait_gone("orders").await;
+    let output = cleanup(&["--dry-run"]);
+    assert!(
+        output.contains("orders") && env.groups().get_opt("orders").await.unwrap().is_some(),
+        "{output
+}"
+    );
+    let output = cleanup(&[]);
+    assert!(
+        output.contains("orders"),
+        "{output
+}"
+    );
+    env.wait_gone("orders").await;
 }
