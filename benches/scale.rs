@@ -1,5 +1,5 @@
-//! Scale and cost of the real binary on a real kube-apiserver, as a table. `make scale`, or with other sizes:
-//! `cargo bench --bench scale -- --groups 10000 --instances 100 --idle 60`.
+//! Scale and cost of the real binary on a real kube-apiserver, as a table. `make scale`, or with
+//! other sizes: `cargo bench --bench scale -- --groups 10000 --instances 100 --idle 60`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
@@ -134,7 +134,8 @@ async fn fill(cli: &Cli, sim: &Simulator, client: &kube::Client) {
     futures::stream::iter(creating).buffer_unordered(16).collect::<Vec<_>>().await;
 }
 
-/// Waits until that many groups are Ready. It watches, because repeated lists would slow what is measured.
+/// Waits until that many groups are Ready. It watches, because repeated lists would slow what is
+/// measured.
 async fn ready(client: kube::Client, groups: usize) {
     let api: Api<FdiTaskGroup> = Api::default_namespaced(client);
     let mut events = watcher(api, watcher::Config::default()).applied_objects().boxed();
@@ -153,8 +154,8 @@ fn count(sim: &Simulator, operation: Operation) -> usize {
     sim.with_log(|log| log.iter().filter(|entry| entry.operation == operation).count())
 }
 
-/// Requests for the resources that only the operator uses, as the API server counts them. The two lists of
-/// this program are among them.
+/// Requests for the resources that only the operator uses, as the API server counts them. The two
+/// lists of this program are among them.
 async fn requests(plane: &ControlPlane) -> f64 {
     let metrics = plane.kubectl().run(["get", "--raw", "/metrics"]).await.unwrap().stdout;
     let ours =
@@ -192,8 +193,8 @@ async fn edits(cli: &Cli, sim: &Simulator, client: &kube::Client) -> Vec<i64> {
             new.find(|entry| entry.operation == Operation::Batch).map(|entry| entry.arrived_at)
         });
         times.push(arrived.await.expect("a call") - i64::try_from(sent).unwrap());
-        // By then the tasks have settled, the rate limiter is full, and the last list is so old that the next
-        // edit needs its own.
+        // By then the tasks have settled, the rate limiter is full, and the last list is so old
+        // that the next edit needs its own.
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
     times

@@ -1,5 +1,5 @@
-//! One real process through churn and faults for any length of time: does it grow? `make soak`, or shorter:
-//! `cargo bench --bench soak -- --minutes 10`.
+//! One real process through churn and faults for any length of time: does it grow? `make soak`, or
+//! shorter: `cargo bench --bench soak -- --minutes 10`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
 mod support;
@@ -32,7 +32,8 @@ struct Cli {
     bench: bool,
 }
 
-/// One `FdiInstance` with its groups. No name is used twice, so that anything kept by name shows as growth.
+/// One `FdiInstance` with its groups. No name is used twice, so that anything kept by name shows as
+/// growth.
 struct Instance {
     name: String,
     service: InstanceHandle,
@@ -263,8 +264,8 @@ impl Churn {
         self.environment.sim.revoke_token(&std::mem::replace(&mut self.token, new));
     }
 
-    /// Without further churn every group that is not suspended becomes Ready, and then the operator writes
-    /// nothing more.
+    /// Without further churn every group that is not suspended becomes Ready, and then the operator
+    /// writes nothing more.
     async fn converge_and_stay_idle(&self) {
         self.environment.sim.clear_faults();
         let began = Instant::now();

@@ -1,4 +1,5 @@
-//! What the measurements run on: a real API server with the CRDs, a simulated service, the real binary.
+//! What the measurements run on: a real API server with the CRDs, a simulated service, the real
+//! binary.
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! The demo: a short story on a real kube-apiserver, with the real output of kubectl. It checks each step.
+//! The demo: a short story on a real kube-apiserver, with the real output of kubectl. It checks
+//! each step.
 //!
-//! On a terminal it stays up afterwards and shows how to continue by hand; otherwise it exits, with a
-//! failure if a step failed.
+//! On a terminal it stays up afterwards and shows how to continue by hand; otherwise it exits, with
+//! a failure if a step failed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::IsTerminal as _;

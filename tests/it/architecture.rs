@@ -145,8 +145,8 @@ fn no_file_imports_itself_through_others() {
         let files = named(module, text, &modules).into_iter().filter_map(|path| file_of(&path, &modules));
         imports.insert(module, files.filter(|file| file != module).collect());
     }
-    // Take away files that import nothing that is left, or that nothing left imports, until all are gone or
-    // those in circles remain.
+    // Take away files that import nothing that is left, or that nothing left imports, until all are
+    // gone or those in circles remain.
     loop {
         let used: BTreeSet<String> = imports.values().flatten().cloned().collect();
         let outside = |module: &str, imports: &BTreeSet<String>| imports.is_empty() || !used.contains(module);
@@ -176,7 +176,8 @@ fn pure_files_know_no_client_no_network_no_runtime_and_no_clock() {
             }
             seen += 1;
             for word in forbidden {
-                // The record of the Lease counts on the monotonic clock's type; it never reads the clock.
+                // The record of the Lease counts on the monotonic clock's type; it never reads the
+                // clock.
                 let type_only = word == "tokio::" && name == "k8s/leader_election/record";
                 assert!(type_only || !text.contains(word), "{name} is pure and must not mention {word}");
             }

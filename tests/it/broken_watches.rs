@@ -1,6 +1,6 @@
-//! Watches that expire, break off, send malformed data or nothing at all, each at a chosen moment: the real
-//! operator against an API server that injects these faults. However a watch breaks, the operator carries
-//! out an edit that was made meanwhile, and it never retries in a tight loop.
+//! Watches that expire, break off, send malformed data or nothing at all, each at a chosen moment:
+//! the real operator against an API server that injects these faults. However a watch breaks, the
+//! operator carries out an edit that was made meanwhile, and it never retries in a tight loop.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
-//! The wall clock of one replica jumps by an hour, forwards and backwards: real processes under libfaketime,
-//! which steps the real-time clock of one process and leaves the monotonic clock alone, as an administrator
-//! or NTP does for a machine.
+//! The wall clock of one replica jumps by an hour, forwards and backwards: real processes under
+//! libfaketime, which steps the real-time clock of one process and leaves the monotonic clock
+//! alone, as an administrator or NTP does for a machine.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! `deletionPolicy`: with Orphan a group goes at once and never has a finalizer; with Stop it stops the tasks
-//! it owns first, and never stays forever.
+//! `deletionPolicy`: with Orphan a group goes at once and never has a finalizer; with Stop it stops
+//! the tasks it owns first, and never stays forever.
 
 use fdi_operator::crd::{FINALIZER, reasons};
 use fdi_simulator::{Action, Manner};
@@ -115,8 +115,8 @@ async fn in_a_terminating_namespace_the_group_does_not_stay() {
     let _operator = Operator::start(&env).await;
     ready_with_stop(&env, "orders", &ids).await;
     let namespaces: Api<Namespace> = Api::all(env.client.clone());
-    // No controller empties namespaces here, but the API server rejects new objects, such as events, in a
-    // terminating one.
+    // No controller empties namespaces here, but the API server rejects new objects, such as
+    // events, in a terminating one.
     namespaces.delete(&env.namespace, &DeleteParams::default()).await.unwrap();
     env.delete_group("orders").await;
     env.wait_gone("orders").await;

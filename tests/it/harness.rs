@@ -1,5 +1,5 @@
-//! What every test needs: the control plane, a namespace, a simulator, an operator, and conditions with
-//! deadlines.
+//! What every test needs: the control plane, a namespace, a simulator, an operator, and conditions
+//! with deadlines.
 
 mod cluster;
 pub mod fake_api;
@@ -29,11 +29,12 @@ pub use revisions::Revisions;
 pub const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 pub const INSTANCE: &str = "1d94f3f6-1111-2222-3333-444455556666";
 pub const TOKEN: &str = "token-of-the-tests";
-/// How long a condition may take before a test fails. Generous, because machines are busy and a test that
-/// succeeds never needs it.
+/// How long a condition may take before a test fails. Generous, because machines are busy and a
+/// test that succeeds never needs it.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A namespace with an instance `roma`, its simulator, and every status revision that its groups had.
+/// A namespace with an instance `roma`, its simulator, and every status revision that its groups
+/// had.
 pub struct TestEnv {
     pub cluster: Arc<Cluster>,
     pub namespace: String,
@@ -41,7 +42,8 @@ pub struct TestEnv {
     pub sim: Simulator,
     pub service: InstanceHandle,
     pub revisions: Revisions,
-    /// The newest uid and generation of each group, so that no test waits on a revision that is outdated.
+    /// The newest uid and generation of each group, so that no test waits on a revision that is
+    /// outdated.
     newest: Mutex<HashMap<String, (String, i64)>>,
 }
 
@@ -64,8 +66,8 @@ impl TestEnv {
         Self::bare_on(shared().await, tasks).await
     }
 
-    /// For several operator processes. Each signs in by password and gets its own token, which identifies
-    /// the process in the simulator's log. The namespace may hold a Lease.
+    /// For several operator processes. Each signs in by password and gets its own token, which
+    /// identifies the process in the simulator's log. The namespace may hold a Lease.
     pub async fn for_replicas(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
         let (env, ids) = Self::bare_on(cluster, tasks).await;
         env.cluster.allow_lease_in(&env.namespace).await;

@@ -1,4 +1,5 @@
-//! Instances that fail: one failed list, an outage, throttling, rejections. The others are not affected.
+//! Instances that fail: one failed list, an outage, throttling, rejections. The others are not
+//! affected.
 
 use std::time::{Duration, Instant};
 
@@ -127,8 +128,8 @@ async fn fifty_instances_that_recover_together_cause_no_burst() {
     for n in 0..50 {
         env.wait_instance(&format!("i{n:02}"), reasons::SIGNED_IN).await;
     }
-    // One list shows that the service is back: each instance sends one to recover, and polls go on at their
-    // own interval.
+    // One list shows that the service is back: each instance sends one to recover, and polls go on
+    // at their own interval.
     let calls = env.sim.calls(&fdi_simulator::Filter { since, ..Default::default() });
     let mut first: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
     let begin = calls.first().unwrap().arrived_at;

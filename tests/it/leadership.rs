@@ -1,5 +1,5 @@
-//! Several real processes, of which only one may call. The oracle is the simulator's log: each process signs
-//! in for itself, so the token of a call identifies the process that sent it.
+//! Several real processes, of which only one may call. The oracle is the simulator's log: each
+//! process signs in for itself, so the token of a call identifies the process that sent it.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,8 @@ pub fn calls(log: &[Entry]) -> Vec<&Entry> {
     log.iter().filter(|entry| matches!(entry.operation, Operation::Batch | Operation::List)).collect()
 }
 
-/// The processes that called, in order of taking over. Fails when one called again after another had started.
+/// The processes that called, in order of taking over. Fails when one called again after another
+/// had started.
 pub fn callers(log: &[Entry]) -> Vec<Identity> {
     let mut callers: Vec<Identity> = Vec::new();
     for entry in calls(log) {
@@ -128,8 +129,8 @@ async fn a_leader_suspended_in_the_middle_of_a_reconcile_does_not_go_on_with_it(
         env.wait_ready("orders").await;
         let other = Process::start(&env, &SHORT_LEASE);
         other.wait_ready().await;
-        // The suspended process is in the middle of step 2 (which a list under two seconds old would skip): it
-        // waits for a token, to request the list again.
+        // The suspended process is in the middle of step 2 (which a list under two seconds old
+        // would skip): it waits for a token, to request the list again.
         tokio::time::sleep(Duration::from_millis(2_200)).await;
         env.sim.fault(Trigger::on(Operation::Token).times(1), Effect::Delay { before_ms: 700, after_ms: 0 });
         let before = env.sim.last_seq();
@@ -206,8 +207,8 @@ async fn kills(duration: Duration) {
                 rounds += 1;
             }
         }
-        // One fault at a time: the next comes only once a process calls, so that each silence is one take-over
-        // at most.
+        // One fault at a time: the next comes only once a process calls, so that each silence is
+        // one take-over at most.
         let seen = env.sim.last_seq();
         let called =
             env.sim.wait_for(TAKEOVER_TIMEOUT, |view| (calls(view.log()).last()?.seq > seen).then_some(())).await;
@@ -230,7 +231,7 @@ async fn kills(duration: Duration) {
         Duration::from_millis(longest.try_into().unwrap()),
     );
     assert!(callers >= 2 && count > 20, "nothing was put to the test: {callers} leaders, {count} calls");
-    // One take-over: a Lease that was just renewed lasts its whole 4 s, a candidate reads it one retry period
-    // later, and the first list follows.
+    // One take-over: a Lease that was just renewed lasts its whole 4 s, a candidate reads it one
+    // retry period later, and the first list follows.
     assert!(longest < 7_000, "{longest} ms without a caller");
 }

@@ -1,5 +1,5 @@
-//! Responses that are late, lost, truncated or contradictory: the operator lists before it sends anything
-//! else, never sends an opposite call, and never counts them as success.
+//! Responses that are late, lost, truncated or contradictory: the operator lists before it sends
+//! anything else, never sends an opposite call, and never counts them as success.
 
 use fdi_operator::crd::{ConditionStatus, reasons};
 use fdi_simulator::{Action, Effect, Entry, Operation, Trigger};
@@ -62,7 +62,8 @@ async fn after_a_lost_stop_and_a_reverted_edit_a_stale_list_is_not_ready_within_
     env.wait_log("the stop", |log| log.iter().any(|entry| entry.action == Some(Action::Stop))).await;
     env.edit("orders", json!({"desiredState": "Running"})).await;
     env.wait("orders", "acknowledged", |g| ready_condition(g).is_some() && g.metadata.generation == Some(3)).await;
-    // The lists still show Running. Only once the stop has taken effect may a start make the group Ready.
+    // The lists still show Running. Only once the stop has taken effect may a start make the group
+    // Ready.
     env.service.wait_until_all(false, &ids, crate::harness::TIMEOUT).await.unwrap();
     let early = env.revisions.of("orders").into_iter().any(|g| {
         g.metadata.generation == Some(3) && ready_condition(&g).is_some_and(|(ready, _)| ready == ConditionStatus::True)

@@ -1,6 +1,6 @@
 //! The operator on a real kube-apiserver against the simulated service. All tests share one control
-//! plane; each has its own namespace. A test judges by the simulator's call log and by what the API server
-//! stores, never by what the operator reports of itself.
+//! plane; each has its own namespace. A test judges by the simulator's call log and by what the API
+//! server stores, never by what the operator reports of itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::match_wild_err_arm)]
 
 mod architecture;

@@ -1,4 +1,5 @@
-//! One poison task among ten: however the service refuses it, the others start and the status names it.
+//! One poison task among ten: however the service refuses it, the others start and the status names
+//! it.
 
 use fdi_operator::crd::reasons;
 use fdi_simulator::{

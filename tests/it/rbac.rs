@@ -1,6 +1,6 @@
-//! The shipped roles are exactly what the operator uses: the API server's audit log shows which verbs it
-//! requested. All other integration tests run with the same service account, so a missing permission fails
-//! them too.
+//! The shipped roles are exactly what the operator uses: the API server's audit log shows which
+//! verbs it requested. All other integration tests run with the same service account, so a missing
+//! permission fails them too.
 
 use std::collections::BTreeSet;
 
@@ -83,7 +83,8 @@ async fn every_shipped_permission_is_used_and_none_is_missing() {
     let cluster = shared().await;
     let (env, ids) = TestEnv::new(2).await;
     let scope = format!("--namespaces={}", env.namespace);
-    // Twice, because a Lease is created once and then updated; in the namespace that the manifests use.
+    // Twice, because a Lease is created once and then updated; in the namespace that the manifests
+    // use.
     for _ in 0..2 {
         let mut process = Process::of(&cluster, &[&scope]);
         process.wait_leading().await;
@@ -94,7 +95,8 @@ async fn every_shipped_permission_is_used_and_none_is_missing() {
         for _ in 0..2 {
             let before = env.service.batch_calls().len();
             env.service.set_running(&ids[0], false).unwrap();
-            // And observed: a task that is switched back before that counts as one that does not settle.
+            // And observed: a task that is switched back before that counts as one that does not
+            // settle.
             let corrected = |log: &[Entry]| {
                 let call = log.iter().filter(|entry| entry.action.is_some()).nth(before);
                 call.and_then(|call| call.answered_at).is_some_and(|at| {

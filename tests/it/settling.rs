@@ -1,4 +1,5 @@
-//! From accepted to settled: slow tasks, tasks that never switch, tasks that flap, and lists that lag behind.
+//! From accepted to settled: slow tasks, tasks that never switch, tasks that flap, and lists that
+//! lag behind.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Signing in, end to end: each way over TLS with a private authority, rotation, refused credentials and endpoints.
+//! Signing in, end to end: each way over TLS with a private authority, rotation, refused
+//! credentials and endpoints.
 
 mod leak;
 

@@ -1,5 +1,5 @@
-//! What the API server answers to invalid input, through real kubectl: each message names the field and the
-//! limit.
+//! What the API server answers to invalid input, through real kubectl: each message names the field
+//! and the limit.
 
 use std::fmt::Write as _;
 

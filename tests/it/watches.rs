@@ -1,5 +1,6 @@
-//! Faults of the API server must neither end the operator nor leave its watches dead. One control plane of
-//! its own, broken in one way after the other; after each the same process must carry out an edit.
+//! Faults of the API server must neither end the operator nor leave its watches dead. One control
+//! plane of its own, broken in one way after the other; after each the same process must carry out
+//! an edit.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,8 +33,8 @@ impl Fixture {
         Self { env, ids, process, running: true }
     }
 
-    /// Edits the group to the other state and waits until the tasks are in it and the status reports it.
-    /// Returns how long that took.
+    /// Edits the group to the other state and waits until the tasks are in it and the status
+    /// reports it. Returns how long that took.
     async fn wait_recovered(&mut self) -> Duration {
         let began = Instant::now();
         self.running = !self.running;

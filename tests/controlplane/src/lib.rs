@@ -1,5 +1,5 @@
-//! A real Kubernetes control plane for tests and the demo, without Docker: etcd and kube-apiserver on loopback ports, with a CA and an
-//! administrator of their own, and the kubectl that fits them.
+//! A real Kubernetes control plane for tests and the demo, without Docker: etcd and kube-apiserver
+//! on loopback ports, with their own CA and administrator, and the kubectl of the same version.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), controlplane::Error> {
@@ -10,17 +10,17 @@
 //! # }
 //! ```
 //!
-//! | File | What it holds |
+//! | File | Contents |
 //! |---|---|
-//! | `release` | the pinned Kubernetes releases, `k8s/<minor>/go.mod` each; `K8S` chooses |
+//! | `release` | the pinned Kubernetes releases, `k8s/<minor>/go.mod` each; `K8S` selects one |
 //! | `binaries` | where the programs are: `KUBEBUILDER_ASSETS`, the cache folder, or built into it by `build` |
 //! | `server` | one server process that ends with its holder, however the holder ends |
-//! | `node` | a real node beside it that runs pods, in namespaces of its own that `enclosure` makes and removes |
+//! | `node` | a real node that runs pods, in namespaces that `enclosure` creates and removes |
 //! | `plane` | the control plane: start, readiness, faults, stop |
-//! | `certificates`, `kubeconfig`, `ports`, `kubectl`, `error` | as they say |
+//! | `certificates`, `kubeconfig`, `ports`, `kubectl`, `error` | what their names say |
 //!
-//! What a control plane without kube-controller-manager does not do: delete namespaces, collect garbage, create default
-//! `ServiceAccount`s. So give each test a fresh namespace and leave it.
+//! A control plane without kube-controller-manager does not delete namespaces, collect garbage or
+//! create default `ServiceAccount`s. So give each test a new namespace and do not delete it.
 
 #![forbid(unsafe_code)]
 

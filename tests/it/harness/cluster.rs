@@ -1,4 +1,5 @@
-//! A control plane with the shipped manifests applied, and the identity of the shipped `ServiceAccount`.
+//! A control plane with the shipped manifests applied, and the identity of the shipped
+//! `ServiceAccount`.
 
 use std::sync::Arc;
 
@@ -36,7 +37,8 @@ pub async fn shared() -> Arc<Cluster> {
 }
 
 impl Cluster {
-    /// A control plane of the caller's own, which the caller may break. It ends with the last reference.
+    /// A control plane of the caller's own, which the caller may break. It ends with the last
+    /// reference.
     pub async fn start() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let plane = ControlPlane::start().await.expect("a control plane");
@@ -93,8 +95,8 @@ impl Cluster {
         config_of(self.kubeconfig.clone()).await
     }
 
-    /// Allows the operator to have its Lease in `namespace` too, by the same rules that are shipped for its
-    /// own namespace, so that tests with elections can run concurrently.
+    /// Allows the operator to have its Lease in `namespace` too, by the same rules that are shipped
+    /// for its own namespace, so that tests with elections can run concurrently.
     pub async fn allow_lease_in(&self, namespace: &str) {
         let client = self.client().await;
         let metadata = || ObjectMeta { name: Some(LEASE_ROLE.into()), ..Default::default() };

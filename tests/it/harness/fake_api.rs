@@ -1,6 +1,6 @@
-//! A kube-apiserver that misbehaves on request, for what a real one cannot be made to do at a chosen
-//! moment: resource versions that expire, watches that send malformed data, or nothing at all. It serves
-//! the two kinds, one Secret, and nothing else.
+//! A kube-apiserver that misbehaves on request, for what a real one cannot be made to do at a
+//! chosen moment: resource versions that expire, watches that send malformed data, or nothing at
+//! all. It serves the two kinds, one Secret, and nothing else.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -191,8 +191,8 @@ impl FakeApi {
         state.silenced.extend(silenced);
     }
 
-    /// Drops the history: no watch can start at an earlier version any more. `by_status_code`: such a watch
-    /// gets status code 410 instead of an ERROR event.
+    /// Drops the history: no watch can start at an earlier version any more. `by_status_code`: such
+    /// a watch gets status code 410 instead of an ERROR event.
     pub fn compact(&self, by_status_code: bool) {
         let mut state = self.state();
         state.history.clear();

@@ -1,5 +1,5 @@
-//! The fault table: what was broken, what the operator did, and how long recovery took. `make faults`
-//! assembles it.
+//! The fault table: what was broken, what the operator did, and how long recovery took. `make
+//! faults` assembles it.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::TestEnv;
 
-/// A fiftieth of the operator's timings, except for those that concern people and machines rather than
-/// the service.
+/// A fiftieth of the operator's timings, except for those that concern people and machines rather
+/// than the service.
 pub fn fast_timings() -> Timings {
     let usual = Timings::default();
     let quick = |usual: Duration| usual / 50;

@@ -1,4 +1,5 @@
-//! The operator as a process of its own: the real binary with flags, signals, a log and an admin port.
+//! The operator as a process of its own: the real binary with flags, signals, a log and an admin
+//! port.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};

@@ -1,5 +1,5 @@
-//! A TCP proxy that can lose its connections silently, as a NAT gateway or a firewall does: they carry
-//! nothing any more and neither end is notified. New connections work.
+//! A TCP proxy that can lose its connections silently, as a NAT gateway or a firewall does: they
+//! carry nothing any more and neither end is notified. New connections work.
 
 use std::net::SocketAddr;
 

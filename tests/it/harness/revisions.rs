@@ -1,5 +1,5 @@
-//! Every revision that the groups of a namespace had. The recorder checks each as it arrives: a status must
-//! be true at all times, not only at the end of a test.
+//! Every revision that the groups of a namespace had. The recorder checks each as it arrives: a
+//! status must be true at all times, not only at the end of a test.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A complete run of the real process at trace level, with a service that echoes every secret: none of them
-//! is in what the operator logs, writes or serves.
+//! A complete run of the real process at trace level, with a service that echoes every secret: none
+//! of them is in what the operator logs, writes or serves.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -51,8 +51,8 @@ impl Running {
     }
 }
 
-/// Everything in the namespace that the operator may have written: statuses, specs and events, not the
-/// Secret.
+/// Everything in the namespace that the operator may have written: statuses, specs and events, not
+/// the Secret.
 async fn shown(env: &TestEnv) -> String {
     let kinds = "fdiinstances,fditaskgroups,events.events.k8s.io,events";
     let got = kubectl(&["get", kinds, "-o", "json", "--show-managed-fields", "-n", &env.namespace], "").await;
@@ -110,7 +110,8 @@ async fn no_secret_is_in_logs_statuses_or_events_of_a_full_run_at_trace_level() 
         let mut spec = over_tls(&env, auth);
         spec["instanceId"] = json!(id);
         let tasks = service.create_tasks(ids.len());
-        // One task is always refused, with every secret in the message that the service knows of this caller.
+        // One task is always refused, with every secret in the message that the service knows of
+        // this caller.
         let message = format!("refused {n}: {}", known.join(" | "));
         let refuses = Manner::Refuses { action: None, code: "FDI.9998".into(), message, times: None };
         service.set_manners(&tasks[0], [refuses]).unwrap();
