@@ -21,3 +21,4 @@ mod sign_in;
 mod timelines;
 mod validation;
 mod watches;
+mod wording;
