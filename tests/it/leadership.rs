@@ -105,7 +105,11 @@ async fn a_leader_suspended_past_its_lease_sends_nothing_when_resumed_and_exits(
     let (status, took) = suspended.ended(Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(1), "{}", suspended.log());
     assert!(suspended.log().contains("leadership lost"), "{}", suspended.log());
-    faults::record("that leader resumes (SIGCONT)", "it sent nothing and exited with code 1", took);
+    faults::record(
+        "a leader that hung resumes after its Lease expired (SIGCONT)",
+        "it sent nothing and exited with code 1",
+        took,
+    );
     // The other goes on calling, and sent everything since.
     env.sim
         .wait_for(TAKEOVER_TIMEOUT, |view| (calls(view.log()).last()?.seq > at_resume + 10).then_some(()))
