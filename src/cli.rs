@@ -1,4 +1,5 @@
-//! The command line: one file a sub-command. To add one, add its file and its line in [`Command`] and in [`main`].
+//! The command line: one file for each sub-command. To add one, add its file, and its line in
+//! [`Command`] and in [`main`].
 
 mod cleanup;
 mod crds;
@@ -9,7 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Keeps FDI tasks of Huawei Cloud ROMA Connect running or stopped, as `FdiTaskGroup` resources say.
+/// Keeps FDI tasks of Huawei Cloud ROMA Connect running or stopped, as `FdiTaskGroup` resources
+/// say.
 #[derive(Debug, Parser)]
 #[command(name = "fdi-operator", version)]
 struct Cli {
@@ -21,15 +23,15 @@ struct Cli {
 enum Command {
     /// Run the operator. Every flag can also be set by its environment variable.
     Run(Box<crate::config::flags::Flags>),
-    /// Print the CRDs, for kubectl apply --server-side -f -.
+    /// Print the CRDs, for kubectl apply --server-side -f -
     Crds,
-    /// Remove this operator's finalizers, for when it is gone for good.
+    /// Remove this operator's finalizers once it is uninstalled for good.
     Cleanup(cleanup::CleanupFlags),
-    /// Print the calls that would be sent for a file of groups. Sends nothing.
+    /// Print the calls that the operator would send for a file of groups. Sends nothing.
     Plan(plan::PlanFlags),
 }
 
-/// Parses the arguments and does what they say.
+/// Parses the arguments and runs the sub-command.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(flags) => run::run(*flags),

@@ -1,10 +1,11 @@
-//! The operator's configuration: a plain value, which `flags` makes from the command line and the environment.
+//! The operator's configuration: a plain value, which `flags` makes from the command line and the
+//! environment.
 
 pub mod flags;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::fdi::FdiConfig;
@@ -12,17 +13,21 @@ use crate::k8s::leader_election;
 use crate::reconcile::timings::Timings;
 use crate::telemetry::LogSettings;
 
-/// What `fdi-operator run` is configured with. The default is that of the flags, without leader election.
+/// What `fdi-operator run` is configured with. The default is that of the flags, without leader
+/// election.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub namespaces: Namespaces,
     pub log: LogSettings,
     pub listen_address: SocketAddr,
+    /// `None`: metrics are served at `listen_address`.
+    pub metrics_address: Option<SocketAddr>,
     /// `None`: no election, this process always leads.
     pub leader_election: Option<leader_election::Params>,
     pub fdi: FdiConfig,
     pub max_concurrent_reconciles: usize,
     pub max_api_requests: usize,
+    pub worker_threads: usize,
     pub watch_timeout: Duration,
     pub shutdown: Shutdown,
     pub timings: Timings,
@@ -49,11 +54,13 @@ impl Default for Config {
         Self {
             namespaces: Namespaces::All,
             log: LogSettings::default(),
-            listen_address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            listen_address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8080)),
+            metrics_address: None,
             leader_election: None,
             fdi: FdiConfig::default(),
             max_concurrent_reconciles: 1024,
             max_api_requests: 16,
+            worker_threads: 2,
             watch_timeout: Duration::from_secs(60),
             shutdown: Shutdown { drain: Duration::from_secs(4), timeout: Duration::from_secs(6) },
             timings: Timings::default(),

@@ -21,12 +21,78 @@ pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,
 };
 
-/// Requests a reconcile now, on either kind; the value is echoed in `status.lastHandledReconcileAt`. Flux's own spelling.
+/// Annotation that requests a reconcile, on either kind, spelled as Flux does. Its value is echoed
+/// in `status.lastHandledReconcileAt`.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
-/// Held by a group with `deletionPolicy: Stop`, so that its tasks can be stopped before it goes.
+/// Longest value of [`REQUESTED_AT`] that is kept, in bytes.
+pub const REQUESTED_AT_MAX: usize = 256;
+/// On a group with `deletionPolicy: Stop`, so that its tasks are stopped before it is gone.
 pub const FINALIZER: &str = "fdi.romaconnect.dev/stop-tasks";
+
+/// What the API server accepts as the name of an object: labels of a DNS name, joined by dots.
+const DNS_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Whether a text matches [`DNS_NAME`] and is not too long.
+pub fn is_dns_name(text: &str) -> bool {
+    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        label.bytes().all(|byte| alphanumeric(&byte) || byte == b'-')
+            && label.as_bytes().first().is_some_and(alphanumeric)
+            && label.as_bytes().last().is_some_and(alphanumeric)
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
 
 /// The CRDs as they are shipped in `crds/`.
 pub fn all() -> Vec<CustomResourceDefinition> {
     vec![schema::finish(FdiInstance::crd()), schema::finish(FdiTaskGroup::crd())]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn group(spec: serde_json::Value) -> FdiTaskGroupSpec {
+        serde_json::from_value(spec).unwrap()
+    }
+
+    #[test]
+    fn a_group_whose_spec_becomes_unreadable_still_names_its_tasks_and_its_deletion_policy() {
+        let spec = group(json!({"instanceRef": {"name": "roma"}, "desiredState": "Paused", "taskIds": ["a", "b"],
+            "deletionPolicy": "Stop"}));
+        assert!(spec.decode_error.as_ref().unwrap().contains("Paused"), "{:?}", spec.decode_error);
+        assert_eq!((spec.instance_ref.name.as_str(), spec.task_ids.len()), ("roma", 2));
+        assert_eq!(spec.deletion_policy, DeletionPolicy::Stop);
+        let spec = group(json!({"instanceRef": 7, "desiredState": "Running", "taskIds": {"a": 1}}));
+        assert!(spec.decode_error.is_some() && spec.instance_ref.name.is_empty() && spec.task_ids.is_empty());
+    }
+
+    #[test]
+    fn names_that_no_object_can_have_are_rejected_before_they_are_used() {
+        for name in ["", "?watch=1", "../x", "a b", "A", "a..b", "-a", "a-", "a\u{202e}b", &"a".repeat(254)] {
+            assert!(!is_dns_name(name), "{name}");
+            let spec = group(json!({"instanceRef": {"name": name}, "desiredState": "Running", "taskIds": ["a"]}));
+            assert!(spec.decode_error.unwrap().contains("spec.instanceRef.name"));
+            assert_eq!(spec.instance_ref.name, "");
+            let instance: FdiInstanceSpec = serde_json::from_value(json!({"region": "cn-north-4", "projectId": "p",
+                "instanceId": "i", "auth": {"token": {"secretRef": {"name": name}}}}))
+            .unwrap();
+            assert!(instance.decode_error.unwrap().contains("spec.auth.token.secretRef.name"));
+            assert!(instance.auth.token.is_none());
+        }
+        for name in ["a", "0", "a-b.c", "roma-credentials", &"a".repeat(253)] {
+            assert!(is_dns_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_a_spec_is_one_line_without_control_characters() {
+        let spec =
+            group(json!({"instanceRef": {"name": "roma"}, "desiredState": format!("a\n\u{7}{}", "x".repeat(9_000)),
+            "taskIds": []}));
+        let error = spec.decode_error.unwrap();
+        assert!(error.len() <= 256 && !error.contains(char::is_control), "{error}");
+    }
 }

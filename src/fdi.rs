@@ -1,5 +1,9 @@
 //! The FDI client: everything about the service, nothing about Kubernetes.
+//!
+//! Its messages are written for the users of the two kinds, so they name `FdiInstance` fields,
+//! Secret keys and flags of the operator: whoever reads one must know what to do.
 
+mod adaptive_rate;
 mod api;
 mod auth;
 mod batch;
@@ -11,20 +15,26 @@ mod error;
 mod error_codes;
 mod http;
 mod http_clients;
+mod json;
 mod observer;
+mod proxy;
 mod rate_limit;
+mod request;
+mod resolver;
 mod task;
 mod task_list;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod tls_error;
 mod transport;
+mod trust;
 mod wire;
 
 #[cfg(test)]
 pub use api::Refusal;
-pub use api::{BatchResponse, FdiApi, Outcome};
-pub use auth::{Fingerprint, SignIn};
+pub use api::{BatchResponse, FdiApi, Outcome, SendError};
+pub use auth::sign_in::{Fingerprint, SignIn};
 pub use batch::{BATCH_MAX, Batch};
 pub use connect::{Connection, Fdi, FdiConfig, Identity};
 pub use endpoint::{InvalidPattern, Location, is_dns_label};

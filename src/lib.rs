@@ -1,4 +1,5 @@
-//! fdi-operator keeps FDI tasks of Huawei Cloud ROMA Connect running or stopped, as `FdiTaskGroup` resources say.
+//! fdi-operator keeps FDI tasks of Huawei Cloud ROMA Connect running or stopped, as `FdiTaskGroup`
+//! resources say.
 //!
 //! ```text
 //!  FdiInstances, FdiTaskGroups ──watch──▶ store ──changed──▶ worker of each instance
@@ -45,6 +46,6 @@ pub mod testing {
     pub use crate::fdi::FdiConfig;
     pub use crate::k8s::clients::KubeClients;
     pub use crate::reconcile::timings::Timings;
-    pub use crate::runtime::process::{Runtime, run};
+    pub use crate::runtime::process::{Listeners, Runtime, run};
     pub use crate::time::backoff::Backoff;
 }

@@ -1,7 +1,7 @@
-//! What the process tells Prometheus. `docs/metrics.md` has a row for each metric, and a test holds it to that.
+//! Prometheus metrics. A test checks that `docs/metrics.md` has a row for each.
 //!
-//! Labels name instances (namespace and name), never tasks or groups: their number is bounded by what the service allows, not
-//! by what users write. Methods are typed, so that no caller can mistype a label.
+//! Labels name instances (namespace and name), never tasks or groups, so that users cannot create
+//! series at will. Methods are typed, so that no caller can mistype a label.
 
 mod exposition;
 mod instance;
@@ -27,6 +27,7 @@ mod tests {
     fn used(metrics: &Metrics) -> InstanceMetrics {
         let second = Duration::from_secs(1);
         let instance = metrics.instance("etl", "orders-roma");
+        instance.set_exists(true);
         for operation in [Operation::List, Operation::Start, Operation::Stop, Operation::SignIn] {
             for result in RESULTS {
                 instance.request(operation, result, second, second);
@@ -47,7 +48,9 @@ mod tests {
             metrics.event_dropped(reason);
         }
         for kind in [WatchKind::FdiInstance, WatchKind::FdiTaskGroup] {
-            metrics.watch_heard(kind);
+            metrics.watch_started(kind, "all");
+            metrics.watch_synced(kind, "all");
+            metrics.objects_rejected(kind, 1);
             metrics.watch_error(kind);
             metrics.watch_restarted(kind);
         }
@@ -107,7 +110,8 @@ mod tests {
                 !["_sum", "_count", "_bucket", "milliseconds", "_ms"].iter().any(|end| name.ends_with(end)),
                 "{name}"
             );
-            let bounded = ["namespace", "instance", "operation", "result", "state", "kind", "reason", "version"];
+            let bounded =
+                ["namespace", "instance", "operation", "result", "state", "kind", "reason", "scope", "version"];
             assert!(labels.iter().all(|label| bounded.contains(&label.as_str())), "{name}: {labels:?}");
         }
     }
@@ -129,6 +133,7 @@ mod tests {
         let metrics = Metrics::new();
         let instance = used(&metrics);
         let other = metrics.instance("etl", "other");
+        other.set_exists(true);
         other.reconcile(true);
         drop(instance);
         let text = metrics.openmetrics().unwrap();
@@ -139,14 +144,43 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_age_of_a_watch_is_counted_when_asked_for() {
+    #[test]
+    fn what_an_alert_counts_once_outlives_the_instance() {
         let metrics = Metrics::new();
-        metrics.watch_heard(WatchKind::FdiTaskGroup);
+        let instance = metrics.instance("etl", "orders-roma");
+        let give_ups = |count| format!("fdi_operator_finalizer_give_ups_total{{namespace=\"etl\"}} {count}\n");
+        let panics = |count| format!("fdi_operator_reconcile_panics_total{{namespace=\"etl\"}} {count}\n");
+        let text = metrics.openmetrics().unwrap();
+        assert!(text.contains(&give_ups(0)) && text.contains(&panics(0)), "{text}");
+        instance.finalizer_give_up();
+        instance.reconcile_panicked();
+        drop(instance);
+        let text = metrics.openmetrics().unwrap();
+        assert!(text.contains(&give_ups(1)) && text.contains(&panics(1)), "{text}");
+    }
+
+    #[test]
+    fn an_instance_that_does_not_exist_has_no_series() {
+        let metrics = Metrics::new();
+        let instance = used(&metrics);
+        instance.set_exists(false);
+        instance.reconcile(true);
+        instance.tasks(TaskGauges::default());
+        instance.status_write(false);
+        instance.request(Operation::List, "ok", Duration::ZERO, Duration::ZERO);
+        assert!(!metrics.openmetrics().unwrap().contains("orders-roma"));
+        instance.set_exists(true);
+        assert!(metrics.openmetrics().unwrap().contains("orders-roma"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_age_of_a_watch_is_computed_at_each_scrape() {
+        let metrics = Metrics::new();
+        metrics.watch_received(WatchKind::FdiTaskGroup, "all");
         tokio::time::advance(Duration::from_secs(42)).await;
-        let line = "fdi_operator_watch_age_seconds{kind=\"FdiTaskGroup\"} 42.0\n";
+        let line = "fdi_operator_watch_age_seconds{kind=\"FdiTaskGroup\",scope=\"all\"} 42.0\n";
         assert!(metrics.openmetrics().unwrap().contains(line));
-        metrics.watch_heard(WatchKind::FdiTaskGroup);
+        metrics.watch_received(WatchKind::FdiTaskGroup, "all");
         assert!(!metrics.openmetrics().unwrap().contains(line));
     }
 }

@@ -9,7 +9,6 @@ pub mod execute;
 pub mod instance_state;
 pub mod ledger;
 mod metrics;
-pub mod mutation_cache;
 pub mod observation;
 pub mod observe;
 pub mod outcome;
@@ -21,37 +20,38 @@ mod tests;
 pub mod timings;
 pub mod write;
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
-use tokio::join;
 
 use self::context::Context;
-use self::desired::{Snapshot, resolve};
+use self::desired::resolve;
 use self::execute::{Cancellation, execute};
 use self::instance_state::InstanceState;
-use self::observe::{Session, observe};
+use self::observe::observe;
+use self::observe::session::Session;
 use self::plan::plan;
 use self::schedule::schedule;
-use self::status::acknowledgement::acknowledgements;
 use self::status::status;
-use self::timings::Timings;
-use self::write::{Mutations, acknowledge, write};
+use self::write::write;
 
 /// One reconcile. Returns when the next one is due.
-pub async fn reconcile(ctx: &Context, memory: &mut Memory, snapshot: Snapshot, cancel: Cancellation<'_>) -> Timestamp {
-    let Memory { state, session, mutations } = memory;
+pub async fn reconcile(
+    ctx: &Context,
+    state: &mut InstanceState,
+    session: &mut Session,
+    cancel: Cancellation<'_>,
+) -> Timestamp {
     let now = || ctx.clock.now();
 
     // 1 desired (pure)
-    let mut desired = resolve(snapshot);
+    let desired = resolve(ctx.snapshot());
     state.sync(&desired, now());
 
-    // 2 observe (I/O), early acknowledgements beside it
-    let edits = acknowledgements(&desired, state, now());
-    let (acknowledged, observed) =
-        join!(acknowledge(ctx, &edits, mutations), observe(ctx, &desired, &state.observation, session));
-    desired.acknowledge(acknowledged);
+    // 2 observe (I/O)
+    let observed = observe(ctx, &desired, state, session).await;
+
+    // The list took its time: from here on counts what is desired now.
+    let desired = resolve(ctx.snapshot());
+    state.sync(&desired, now());
     state.record_list(&desired, observed, now());
 
     // 3 plan (pure)
@@ -67,22 +67,8 @@ pub async fn reconcile(ctx: &Context, memory: &mut Memory, snapshot: Snapshot, c
     // 6 schedule (pure)
     let next = schedule(&desired, &plan, &outcomes, &statuses, state);
 
-    // 7 write (I/O)
-    let written = write(ctx, &desired, &statuses, mutations).await;
-    metrics::record(&ctx.metrics, &statuses, &outcomes, state, written);
-    mutations.retry_at(written, next, now())
-}
-
-/// What a worker keeps between the reconciles of its instance.
-#[derive(Debug)]
-pub struct Memory {
-    pub state: InstanceState,
-    pub session: Session,
-    pub mutations: Mutations,
-}
-
-impl Memory {
-    pub fn new(timings: Arc<Timings>) -> Self {
-        Self { state: InstanceState::new(timings), session: Session::default(), mutations: Mutations::default() }
-    }
+    // 7 write (I/O, which goes on beside the next reconcile)
+    write(ctx, &desired, &statuses);
+    metrics::record(&ctx.metrics, &statuses, &outcomes, state);
+    next
 }

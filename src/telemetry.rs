@@ -1,7 +1,10 @@
-//! Log lines: for people on a terminal, JSON for collectors; to stderr, so that subcommands own stdout.
+//! Logs: readable lines on a terminal, JSON for collectors; on stderr, because subcommands print to
+//! stdout.
 
+use std::backtrace::Backtrace;
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
@@ -9,8 +12,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Directives that hold whatever the user sets.
 ///
-/// kube logs whole response bodies at WARN and TRACE when they cannot be decoded (`kube_client::client`), a Secret's too, and
-/// every transport failure at ERROR (`kube_client::client::builder`) which our own lines tell with the reason and what is done.
+/// When a response cannot be decoded, kube logs its whole body at WARN and TRACE
+/// (`kube_client::client`), that of a Secret too. It logs every transport failure at ERROR
+/// (`kube_client::client::builder`); our own lines report those with the cause and what follows.
 const ALWAYS: [&str; 2] = ["kube_client::client=error", "kube_client::client::builder=off"];
 
 /// How log lines are written.
@@ -21,7 +25,7 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// Human where a person looks, JSON elsewhere.
+    /// `Human` on a terminal, `Json` elsewhere.
     pub fn detect() -> Self {
         if io::stderr().is_terminal() { Self::Human } else { Self::Json }
     }
@@ -31,9 +35,9 @@ impl LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
-/// Why a text is no log filter.
+/// Why a text is not a log filter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is no list of log directives such as info,fdi_operator=debug ({problem})")]
+#[error("'{text}' is not a list of log directives such as info,fdi_operator=debug ({problem})")]
 pub struct InvalidFilter {
     text: String,
     problem: String,
@@ -75,11 +79,19 @@ impl Default for LogSettings {
     }
 }
 
-/// Starts logging. Call once; a second call changes nothing.
+/// Starts logging. A second call changes nothing.
 pub fn init(settings: &LogSettings) {
     let subscriber = subscriber(settings, io::stderr, io::stderr().is_terminal());
-    // Fails only when a subscriber is there already, as in tests that start the operator twice.
+    // Fails only if there is a subscriber already, as in tests that start the operator twice.
     let _ = tracing::dispatcher::set_global_default(subscriber);
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// A panic is a log line like any other, in the format of the others.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("of unknown cause");
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(panic = message, location, backtrace = %Backtrace::capture(), "panicked: this is a bug, please report it");
 }
 
 fn subscriber<W>(settings: &LogSettings, writer: W, colours: bool) -> tracing::Dispatch
@@ -145,7 +157,20 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people_has_no_escape_codes_off_a_terminal() {
+    fn a_panic_is_a_line_of_the_log_with_its_place() {
+        let text = logged("info", LogFormat::Json, || {
+            let former = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let _ = std::panic::catch_unwind(|| panic!("on {}", "purpose"));
+            std::panic::set_hook(former);
+        });
+        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!((&line["level"], &line["panic"]), (&"ERROR".into(), &"on purpose".into()));
+        assert!(line["location"].as_str().unwrap().starts_with("src/telemetry.rs:"), "{line}");
+    }
+
+    #[test]
+    fn a_human_line_has_no_escape_codes_off_a_terminal() {
         let text = logged("info", LogFormat::Human, || tracing::info!(count = 10, "started tasks"));
         assert!(text.contains("started tasks count=10") && !text.contains('\u{1b}'), "{text}");
     }

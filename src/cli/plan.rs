@@ -11,7 +11,7 @@ use serde::Deserialize as _;
 
 use crate::crd::{FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup};
 use crate::fdi::{LastRun, RunState, Task, TaskId};
-use crate::reconcile::desired::{Snapshot, resolve};
+use crate::reconcile::desired::{Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::plan::{Plan, plan};
@@ -25,8 +25,9 @@ pub struct PlanFlags {
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
 
-    /// File with the tasks as they are now: lines of "TASK_ID Running" or "TASK_ID Stopped". Without it every task is taken
-    /// to be in the other state, which gives the most calls that there can be.
+    /// File with the tasks as they are now: lines of "TASK_ID Running" or "TASK_ID Stopped".
+    /// Without it every task is taken to be in the other state, which gives the most calls that
+    /// there can be.
     #[arg(long, value_name = "FILE")]
     observed: Option<PathBuf>,
 }
@@ -60,10 +61,10 @@ fn planned(flags: &PlanFlags) -> Result<Plan, String> {
             .into_iter()
             .map(|mut group| {
                 group.metadata.uid.get_or_insert_with(|| group.metadata.name.clone().unwrap_or_default());
-                // As if each had just been acknowledged: only then are calls planned.
+                // As if nothing had just been edited: a partial batch is not held back.
                 let mut status = group.status.clone().unwrap_or_default();
                 status.observed_generation = group.metadata.generation.unwrap_or_default();
-                (Arc::new(group), status)
+                StoredGroup { object: Arc::new(group), status, unreported_since: None, predates: false }
             })
             .collect(),
     });
@@ -74,7 +75,11 @@ fn planned(flags: &PlanFlags) -> Result<Plan, String> {
     };
     let mut state = InstanceState::new(Arc::new(Timings::default()));
     state.sync(&desired, now);
-    state.record_list(&desired, Observed { credential: None, list: Some(Ok(TaskList::new(now, tasks))) }, now);
+    state.record_list(
+        &desired,
+        Observed { instance: Some(String::new()), list: Some(Ok(TaskList::new(now, tasks))), credential: None },
+        now,
+    );
     Ok(plan(&desired, &state, now))
 }
 
@@ -124,5 +129,5 @@ fn observed(text: &str) -> Result<Vec<Task>, String> {
 }
 
 fn task(id: TaskId, state: RunState) -> Task {
-    Task { name: id.as_str().into(), id, state, last_run: LastRun::Unknown }
+    Task { name: id.as_str().into(), id, state: Some(state), last_run: LastRun::Unknown }
 }

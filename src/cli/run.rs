@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use crate::config::Config;
 use crate::config::flags::Flags;
 use crate::controller;
 use crate::k8s::clients::KubeClients;
-use crate::runtime::process::{self, Runtime};
+use crate::runtime::http_server::bind;
+use crate::runtime::process::{self, Listeners, Runtime};
 use crate::telemetry;
 
-/// How long a task that does not end by itself may take at the very end.
-const LEFT_BEHIND: Duration = Duration::from_millis(100);
+/// How long tasks that do not end by themselves may take at the very end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Exit codes: 0 shut down as asked, 1 something failed, 2 the configuration cannot be used.
+/// Exit codes: 0 shut down as requested, 1 something failed, 2 the configuration cannot be used.
 pub fn run(flags: Flags) -> ExitCode {
     let config = match flags.validate() {
         Ok(config) => config,
@@ -29,11 +31,15 @@ pub fn run(flags: Flags) -> ExitCode {
         }
     };
     telemetry::init(&config.log);
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start the runtime: {error}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.worker_threads)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"));
     let result = runtime.and_then(|runtime| {
         let result = runtime.block_on(start(config));
-        // A watch that never reached the API server would otherwise keep the process.
-        runtime.shutdown_timeout(LEFT_BEHIND);
+        // A watch that never reached the API server would otherwise keep the process alive.
+        runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
         result
     });
     match result {
@@ -47,18 +53,30 @@ pub fn run(flags: Flags) -> ExitCode {
 
 async fn start(config: Config) -> Result<(), String> {
     let signals = termination().map_err(|error| format!("cannot listen for signals: {error}"))?;
-    let address = config.listen_address;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("--listen-address: cannot listen on {address}: {error}"))?;
-    // With port 0 the system chose one.
-    let address = listener.local_addr().unwrap_or(address);
+    let health = listen("--listen-address", config.listen_address).await?;
+    let metrics = match config.metrics_address {
+        Some(address) => Some(listen("--metrics-address", address).await?),
+        None => None,
+    };
     let clients = KubeClients::infer().await.map_err(|error| error.to_string())?;
-    info!(version = env!("CARGO_PKG_VERSION"), %address, namespaces = %config.namespaces, "starting");
-    process::run(config, clients, listener, signals, control).await.map_err(|error| error.to_string())
+    // With port 0 the system chooses one.
+    let address = |listener: &TcpListener| listener.local_addr().map(|address| address.to_string()).ok();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        address = address(&health),
+        metrics_address = metrics.as_ref().and_then(address),
+        namespaces = %config.namespaces,
+        "starting"
+    );
+    let listeners = Listeners { health, metrics };
+    process::run(config, clients, listeners, signals, control).await.map_err(|error| error.to_string())
 }
 
-/// Starts the operator's work. When it returns without being asked to, the process ends.
+async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
+    bind(address).await.map_err(|error| format!("{flag}: cannot listen on {address}: {error}"))
+}
+
+/// Runs the controller. When it returns before the shutdown, the process ends.
 async fn control(runtime: Runtime) {
     if let Err(error) = controller::run(runtime).await {
         error!(reason = %error, "the controller failed");

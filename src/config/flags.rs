@@ -1,4 +1,5 @@
-//! The flags of `fdi-operator run`, each with an environment variable, and how they become a [`Config`].
+//! The flags of `fdi-operator run`, each with an environment variable, and how they become a
+//! [`Config`].
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -8,6 +9,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use jiff::SignedDuration;
 
 use super::{Config, Namespaces, Shutdown};
+use crate::crd::is_dns_name;
 use crate::fdi::{Fdi, FdiConfig, is_dns_label};
 use crate::k8s::leader_election;
 use crate::reconcile::timings::Timings;
@@ -37,22 +39,29 @@ pub struct Flags {
 
     /// Which log lines to write, as tracing directives, for example info,fdi_operator=debug.
     ///
-    /// info has one line per call and per change of state. Bodies of Kubernetes objects are never logged,
-    /// whatever is set here.
+    /// info has one line per call and per change of state. Bodies of Kubernetes objects are never
+    /// logged, whatever is set here.
     #[arg(long, env = "FDI_OPERATOR_LOG_FILTER", value_name = "DIRECTIVES", default_value = "info")]
     log_filter: String,
 
-    /// Address of /livez, /readyz and /metrics.
+    /// Address of /livez, /readyz and, unless --metrics-address is set, /metrics.
     ///
-    /// All interfaces, because the kubelet and Prometheus connect from outside the pod; nothing secret is
-    /// served.
-    #[arg(long, env = "FDI_OPERATOR_LISTEN_ADDRESS", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    /// All interfaces, because the kubelet and Prometheus connect from outside the pod; nothing secret
+    /// is served. [::] takes IPv4 connections too, and becomes 0.0.0.0 on a machine without IPv6.
+    #[arg(long, env = "FDI_OPERATOR_LISTEN_ADDRESS", value_name = "ADDRESS", default_value = "[::]:8080")]
     listen_address: SocketAddr,
+
+    /// Address of /metrics, if it is to be another one than that of the probes.
+    ///
+    /// With 127.0.0.1:8081 only containers of the same pod can read the metrics, for instance a proxy
+    /// that asks for authentication.
+    #[arg(long, env = "FDI_OPERATOR_METRICS_ADDRESS", value_name = "ADDRESS")]
+    metrics_address: Option<SocketAddr>,
 
     /// Whether replicas elect a leader with a Lease.
     ///
-    /// On by default even for one replica: during a rollout two pods run, and two must never send calls at
-    /// once.
+    /// On by default even for one replica: during a rollout two pods run, and two must never send
+    /// calls at once.
     #[arg(
         long,
         env = "FDI_OPERATOR_LEADER_ELECTION",
@@ -79,10 +88,10 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_LEASE_IDENTITY", value_name = "NAME")]
     lease_identity: Option<String>,
 
-    /// How long candidates wait for a silent leader before one of them takes over.
+    /// How long the Lease must go without a renewal before another candidate takes it over.
     ///
-    /// 15 s is what Kubernetes' own controllers use: longer than a restart of the API server, short enough
-    /// for people.
+    /// 15 s is what Kubernetes' own controllers use: longer than a restart of the API server, short
+    /// enough for people.
     #[arg(
         long,
         env = "FDI_OPERATOR_LEASE_DURATION",
@@ -94,8 +103,8 @@ pub struct Flags {
 
     /// How long after its last successful renewal the leader stops calling and exits.
     ///
-    /// In the time between this and --lease-duration calls in flight are dropped, before another process
-    /// may send calls.
+    /// In the time between this and --lease-duration calls in flight are dropped, before another
+    /// process may send calls.
     #[arg(
         long,
         env = "FDI_OPERATOR_LEASE_RENEW_DEADLINE",
@@ -118,11 +127,11 @@ pub struct Flags {
     )]
     lease_retry_period: Duration,
 
-    /// Hosts that credentials may be sent to beside Huawei Cloud's own, comma-separated or repeated:
-    /// https://HOST[:PORT], * for one whole label.
+    /// Hosts that credentials may be sent to beside Huawei Cloud's own, comma-separated or
+    /// repeated: https://HOST[:PORT], * for one whole label.
     ///
-    /// Whoever may write an FdiInstance chooses its endpoint; this list keeps credentials from being sent
-    /// elsewhere. ROMA Connect and IAM of the public cloud are always allowed.
+    /// Whoever may write an FdiInstance chooses its endpoint; this list keeps credentials from
+    /// being sent elsewhere. ROMA Connect and IAM of the public cloud are always allowed.
     #[arg(
         long = "allowed-endpoints",
         env = "FDI_OPERATOR_ALLOWED_ENDPOINTS",
@@ -140,23 +149,32 @@ pub struct Flags {
 
     /// How many instances are reconciled at once.
     ///
-    /// A reconcile mostly waits for the service, so a low limit lets instances that hang delay the others;
-    /// 1024 is above what an installation has, and still bounds the memory.
+    /// A reconcile spends most of its time waiting for the service, so with a low limit instances
+    /// that hang delay the others; 1024 is above what an installation has, and still bounds the
+    /// memory.
     #[arg(long, env = "FDI_OPERATOR_MAX_CONCURRENT_RECONCILES", value_name = "COUNT", default_value = "1024")]
     max_concurrent_reconciles: NonZeroUsize,
 
-    /// How many requests to the API server (status writes, Secret reads) are in flight at once, beside the
-    /// watches.
+    /// How many requests to the API server (status writes, Secret reads) are in flight at once,
+    /// beside the watches.
     ///
-    /// 16 write a thousand statuses in about a second, and are a small part of what one client may have in
-    /// flight.
+    /// 16 write a thousand statuses in about a second, and are a small part of what one client may
+    /// have in flight.
     #[arg(long, env = "FDI_OPERATOR_MAX_API_REQUESTS", value_name = "COUNT", default_value = "16")]
     max_api_requests: NonZeroUsize,
 
+    /// How many threads the operator works with, whatever the number of cores of the node.
+    ///
+    /// 2, because the operator mostly waits, and one thread that decodes a long list must not hold up the
+    /// renewal of the Lease and the probes. Each further thread costs memory.
+    #[arg(long, env = "FDI_OPERATOR_WORKER_THREADS", value_name = "COUNT", default_value = "2")]
+    worker_threads: NonZeroUsize,
+
     /// How long one watch of the API server lasts; the next one resumes where it ended.
     ///
-    /// A dead connection is noticed a sixth of this after its end was due, so 60 s bounds the time in which
-    /// edits are not seen to 70 s. Each new watch costs one request per kind, and no list.
+    /// A dead connection is noticed a sixth of this after its end was due, so 60 s bounds the time
+    /// in which edits are not seen to 70 s. Each new watch costs two small requests per kind, and
+    /// no full list.
     #[arg(
         long,
         env = "FDI_OPERATOR_WATCH_TIMEOUT",
@@ -168,8 +186,8 @@ pub struct Flags {
 
     /// How long calls in flight may still take after SIGTERM.
     ///
-    /// 4 s covers nearly every call of the service. A call that is cut has an unknown outcome, which the
-    /// next leader observes.
+    /// 4 s covers nearly every call of the service. A call that is cut has an unknown outcome,
+    /// which the next leader observes.
     #[arg(
         long,
         env = "FDI_OPERATOR_SHUTDOWN_DRAIN",
@@ -181,8 +199,8 @@ pub struct Flags {
 
     /// How long the whole shutdown may take, the release of the Lease included.
     ///
-    /// Must be shorter than the pod's terminationGracePeriodSeconds, or the Lease is not released and the
-    /// next leader starts 15 s later.
+    /// Must be shorter than the pod's terminationGracePeriodSeconds, or the Lease is not released
+    /// and the next leader starts 15 s later.
     #[arg(
         long,
         env = "FDI_OPERATOR_SHUTDOWN_TIMEOUT",
@@ -239,10 +257,12 @@ impl Flags {
             namespaces: namespaces(&self.namespaces)?,
             log: LogSettings { format, filter },
             listen_address: self.listen_address,
+            metrics_address: self.metrics_address,
             leader_election,
-            fdi: fdi(self.allowed_endpoints, self.allow_insecure_endpoints)?,
+            fdi: fdi(&self.allowed_endpoints, self.allow_insecure_endpoints)?,
             max_concurrent_reconciles: self.max_concurrent_reconciles.get(),
             max_api_requests: self.max_api_requests.get(),
+            worker_threads: self.worker_threads.get(),
             watch_timeout: self.watch_timeout,
             shutdown: Shutdown { drain: self.shutdown_drain, timeout: self.shutdown_timeout },
             timings: Timings::default(),
@@ -250,21 +270,23 @@ impl Flags {
     }
 
     fn election_params(&self) -> Result<leader_election::Params, InvalidFlag> {
-        let host = || std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
-        let identity = self.lease_identity.clone().or_else(host).unwrap_or_else(|| "fdi-operator".to_owned());
-        if !self.lease_name.split('.').all(is_dns_label) || self.lease_name.len() > 253 {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let host = || given(&std::env::var("HOSTNAME").ok());
+        let identity = given(&self.lease_identity).or_else(host).unwrap_or_else(|| "fdi-operator".to_owned());
+        let namespace = given(&self.lease_namespace);
+        if !is_dns_name(&self.lease_name) {
             return Err(invalid("--lease-name", "must be a lower-case DNS name of at most 253 characters"));
         }
-        if self.lease_namespace.as_deref().is_some_and(|name| !is_dns_label(name)) {
+        if namespace.as_deref().is_some_and(|name| !is_dns_label(name)) {
             return Err(invalid("--lease-namespace", "must be the name of a namespace"));
         }
-        if identity.is_empty() || identity.len() > 253 {
-            return Err(invalid("--lease-identity", "must have 1 to 253 characters"));
+        if identity.len() > 253 {
+            return Err(invalid("--lease-identity", "must have at most 253 characters"));
         }
         self.validate_lease_times()?;
         Ok(leader_election::Params {
             name: self.lease_name.clone(),
-            namespace: self.lease_namespace.clone(),
+            namespace,
             identity: format!("{identity}_{:016x}", rand::random::<u64>()),
             lease_duration: self.lease_duration,
             renew_deadline: self.lease_renew_deadline,
@@ -286,8 +308,8 @@ impl Flags {
             );
             return Err(invalid("--lease-renew-deadline", problem));
         }
-        // Jitter stretches the period by up to a quarter; with less than two attempts one lost response would
-        // end the leadership.
+        // Jitter stretches the period by up to a quarter; with less than two attempts one lost
+        // response would end the leadership.
         if self.lease_retry_period.is_zero() || self.lease_retry_period * 5 / 2 > self.lease_renew_deadline {
             let problem = format!(
                 "must be above 0 and at most two fifths of --lease-renew-deadline ({:?})",
@@ -299,14 +321,26 @@ impl Flags {
     }
 }
 
+/// The items of a comma-separated list without the blanks around them. An empty list is one that is not
+/// set: templates give those.
+pub fn list_items(items: &[String]) -> Vec<&str> {
+    items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()).collect()
+}
+
 fn namespaces(names: &[String]) -> Result<Namespaces, InvalidFlag> {
+    let names = list_items(names);
     if let Some(name) = names.iter().find(|name| !is_dns_label(name)) {
         return Err(invalid("--namespaces", format!("'{name}' cannot be the name of a namespace")));
     }
-    Ok(if names.is_empty() { Namespaces::All } else { Namespaces::Named(names.iter().cloned().collect()) })
+    Ok(if names.is_empty() {
+        Namespaces::All
+    } else {
+        Namespaces::Named(names.into_iter().map(str::to_owned).collect())
+    })
 }
 
-fn fdi(allowed_endpoints: Vec<String>, allow_insecure: bool) -> Result<FdiConfig, InvalidFlag> {
+fn fdi(allowed_endpoints: &[String], allow_insecure: bool) -> Result<FdiConfig, InvalidFlag> {
+    let allowed_endpoints = list_items(allowed_endpoints).into_iter().map(str::to_owned).collect();
     let config = FdiConfig { allowed_endpoints, allow_insecure, ..FdiConfig::default() };
     Fdi::new(config.clone()).map_err(|error| invalid("--allowed-endpoints", error.to_string()))?;
     Ok(config)
@@ -374,15 +408,14 @@ mod tests {
             (vec!["--lease-retry-period=0s"], "--lease-retry-period"),
             (vec!["--lease-name=Not_A_Name"], "--lease-name"),
             (vec!["--lease-namespace=a.b"], "--lease-namespace"),
-            (vec!["--lease-identity="], "--lease-identity"),
             (vec!["--namespaces=good,Bad"], "--namespaces"),
-            (vec!["--namespaces="], "--namespaces"),
+            (vec!["--namespaces=a b"], "--namespaces"),
             (vec!["--allowed-endpoints=roma.example"], "--allowed-endpoints"),
             (vec!["--allowed-endpoints=http://roma.example"], "--allowed-endpoints"),
             (vec!["--shutdown-drain=6s"], "--shutdown-drain"),
             (vec!["--watch-timeout=1500ms"], "--watch-timeout"),
             (vec!["--watch-timeout=5m"], "--watch-timeout"),
-            (vec!["--log-filter=nonsense=nonsense"], "--log-filter"),
+            (vec!["--log-filter=no=level"], "--log-filter"),
         ] {
             let error = parsed(&flags).unwrap_err();
             assert_eq!(error.flag, named, "{flags:?}: {error}");
@@ -393,6 +426,18 @@ mod tests {
     fn namespaces_may_be_repeated_or_comma_separated() {
         let config = parsed(&["--namespaces=b,a", "--namespaces", "c"]).unwrap();
         assert_eq!(config.namespaces, Namespaces::Named(["a", "b", "c"].map(str::to_owned).into()));
+    }
+
+    #[test]
+    fn blanks_in_lists_do_not_count_and_an_empty_list_is_one_that_is_not_set() {
+        for empty in ["--namespaces=", "--namespaces= ", "--namespaces=,"] {
+            assert_eq!(parsed(&[empty]).unwrap().namespaces, Namespaces::All, "{empty}");
+        }
+        let named = parsed(&["--namespaces= a, b,", "--allowed-endpoints=, https://roma.example ,"]).unwrap();
+        assert_eq!(named.namespaces, Namespaces::Named(["a", "b"].map(str::to_owned).into()));
+        assert_eq!(named.fdi.allowed_endpoints, ["https://roma.example"]);
+        let election = parsed(&["--lease-namespace=", "--lease-identity="]).unwrap().leader_election.unwrap();
+        assert!(election.namespace.is_none() && election.identity.len() > 17);
     }
 
     #[test]

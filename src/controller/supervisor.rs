@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use super::worker::Worker;
 use crate::crd::InstanceKey;
 use crate::k8s::leader_election::Permit;
+use crate::k8s::status_writer::StatusWriter;
 use crate::k8s::store::Store;
 use crate::reconcile::context::Context;
 use crate::reconcile::duplicates::Duplicates;
@@ -20,7 +21,8 @@ use crate::reconcile::timings::Timings;
 use crate::runtime::process::Runtime;
 use crate::time::backoff::elapsed;
 
-/// How much of the start jitter one instance takes: few instances start at once, many over a few seconds.
+/// How much of the start jitter one instance takes: few instances start at once, many over a few
+/// seconds.
 const START_JITTER_EACH: Duration = Duration::from_millis(30);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -38,21 +40,23 @@ pub struct Supervisor {
     duplicates: Duplicates,
     timings: Arc<Timings>,
     permit: Permit,
-    /// Reconciles at once, and requests to the API server in flight, over all instances.
-    reconciles: Arc<Semaphore>,
-    api_requests: Arc<Semaphore>,
+    writer: StatusWriter,
+    /// Reconciles at once, by namespace: what one tenant's instances wait for holds up no other's.
+    reconciles: HashMap<String, Arc<Semaphore>>,
+    secret_reads: Arc<Semaphore>,
     started: Timestamp,
     workers: HashMap<InstanceKey, Arc<Notify>>,
     tasks: JoinSet<InstanceKey>,
 }
 
 impl Supervisor {
-    pub fn new(runtime: &Runtime, store: Arc<Store>, permit: Permit) -> Self {
+    pub fn new(runtime: &Runtime, store: Arc<Store>, writer: StatusWriter, permit: Permit) -> Self {
         Self {
             duplicates: Duplicates::new(Arc::clone(&store), runtime.fdi.clone()),
             timings: Arc::new(runtime.config.timings.clone()),
-            reconciles: Arc::new(Semaphore::new(runtime.config.max_concurrent_reconciles)),
-            api_requests: Arc::new(Semaphore::new(runtime.config.max_api_requests)),
+            writer,
+            reconciles: HashMap::new(),
+            secret_reads: Arc::new(Semaphore::new(runtime.config.max_api_requests)),
             started: runtime.clock.now(),
             workers: HashMap::new(),
             tasks: JoinSet::new(),
@@ -78,6 +82,7 @@ impl Supervisor {
                     let key = exited.map_err(|error| WorkerExited(error.to_string()))?;
                     self.workers.remove(&key);
                     self.duplicates.forget(&key);
+                    self.reconciles.retain(|_, slots| Arc::strong_count(slots) > 1);
                     // A change may have come between the worker's last reconcile and its exit.
                     if self.permit.check().is_ok() && self.store.is_referenced(&key) {
                         self.start(key, Duration::ZERO);
@@ -85,6 +90,9 @@ impl Supervisor {
                 }
                 changed = self.store.next_changed() => {
                     let delay = self.start_jitter(changed.len());
+                    for key in &changed {
+                        self.duplicates.sync(key);
+                    }
                     for key in changed {
                         self.notify_or_start(key, delay);
                     }
@@ -121,13 +129,16 @@ impl Supervisor {
         self.workers.insert(key.clone(), Arc::clone(&changed));
         let span = tracing::info_span!("worker", namespace = key.namespace, instance = key.name);
         let runtime = &self.runtime;
+        let slots = || Arc::new(Semaphore::new(runtime.config.max_concurrent_reconciles));
+        let reconciles = Arc::clone(self.reconciles.entry(key.namespace.clone()).or_insert_with(slots));
         let worker = Worker {
             changed,
-            store: Arc::clone(&self.store),
             health: runtime.health.clone(),
-            reconciles: Arc::clone(&self.reconciles),
+            reconciles,
             shutdown: CancellationToken::clone(&runtime.stop),
             ctx: Context {
+                store: Arc::clone(&self.store),
+                writer: self.writer.clone(),
                 client: runtime.clients.requests.clone(),
                 fdi: runtime.fdi.clone(),
                 clock: runtime.clock,
@@ -136,7 +147,7 @@ impl Supervisor {
                 events: runtime.events.clone(),
                 metrics: Arc::new(runtime.metrics.instance(&key.namespace, &key.name)),
                 permit: self.permit.clone(),
-                api_requests: Arc::clone(&self.api_requests),
+                secret_reads: Arc::clone(&self.secret_reads),
                 key,
             },
         };

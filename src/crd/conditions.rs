@@ -1,4 +1,5 @@
-//! Condition types, reasons and event reasons: the whole vocabulary in one place. Each has its row in `docs/`.
+//! Condition types, reasons, event reasons and failure codes: the whole vocabulary. Each has a row
+//! in `docs/`.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -9,13 +10,13 @@ use crate::fdi::text::truncate;
 
 /// Condition types.
 pub mod condition_types {
-    /// Is everything as wanted, by observation?
+    /// Whether all tasks were observed in the desired state.
     pub const READY: &str = "Ready";
-    /// Did the last exchange with FDI that this object needed work?
+    /// Whether the last exchange with FDI that this object needed succeeded.
     pub const SYNCED: &str = "Synced";
-    /// Present (True) only while the operator works towards the wish.
+    /// Present (True) only while the operator works towards the desired state.
     pub const RECONCILING: &str = "Reconciling";
-    /// Present (True) only while somebody has to act.
+    /// Present (True) only while a user has to act.
     pub const STALLED: &str = "Stalled";
 }
 
@@ -38,6 +39,7 @@ pub mod reasons {
     pub const SIGN_IN_REFUSED: &str = "SignInRefused";
     pub const FORBIDDEN: &str = "Forbidden";
     pub const REQUEST_REJECTED: &str = "RequestRejected";
+    pub const LIST_TOO_LARGE: &str = "ListTooLarge";
     pub const TLS_FAILED: &str = "TlsFailed";
     pub const THROTTLED: &str = "Throttled";
     pub const UNAVAILABLE: &str = "Unavailable";
@@ -58,6 +60,7 @@ pub mod event_reasons {
     pub const INSTANCE_READY: &str = "InstanceReady";
     pub const INSTANCE_NOT_READY: &str = "InstanceNotReady";
     pub const DELETION_GIVEN_UP: &str = "DeletionGivenUp";
+    pub const NAMESPACE_QUOTA_EXCEEDED: &str = "NamespaceQuotaExceeded";
 }
 
 /// Actions of events: what the operator was doing.
@@ -76,9 +79,9 @@ pub mod failure_codes {
     pub const OUTCOME_UNKNOWN: &str = "OutcomeUnknown";
     /// The service does not list the task.
     pub const TASK_NOT_FOUND: &str = "TaskNotFound";
-    /// Somebody else keeps switching the task back.
+    /// Something else keeps switching the task back.
     pub const CONTESTED: &str = "Contested";
-    /// The group lists a text that cannot be a task ID.
+    /// The group lists a text that is not a task ID.
     pub const INVALID_TASK_ID: &str = "InvalidTaskId";
 }
 
@@ -97,7 +100,7 @@ pub enum ConditionStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// Ready, Synced, Reconciling or Stalled.
+    /// `Ready`, `Synced`, `Reconciling` or `Stalled`.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 64))]
     pub type_: String,
@@ -108,7 +111,7 @@ pub struct Condition {
     pub observed_generation: i64,
     /// When `status` last changed.
     pub last_transition_time: Time,
-    /// Why, in one `CamelCase` word.
+    /// Why, as one `CamelCase` word.
     #[schemars(length(min = 1, max = 128))]
     pub reason: String,
     /// What happened, to what, and what to do.
@@ -149,7 +152,7 @@ pub fn find_condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Kubernetes stores whole seconds; keeping more would make every comparison with what is stored differ.
+/// Kubernetes stores whole seconds; with fractions no comparison with a stored time would be equal.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

@@ -1,13 +1,15 @@
-//! `FdiInstance`: one ROMA Connect instance: where it is, how to sign in, how fast to talk.
+//! `FdiInstance`: one ROMA Connect instance: where it is, how to sign in, how many requests to send.
 
 use std::fmt;
 
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::conditions::Condition;
-use super::lenient::lenient;
+use super::lenient::{describe, lenient};
+use super::{DNS_NAME, is_dns_name};
 use crate::fdi::{Connection, Location};
 
 /// One ROMA Connect instance.
@@ -16,7 +18,7 @@ use crate::fdi::{Connection, Location};
     group = "fdi.romaconnect.dev",
     version = "v1alpha1",
     kind = "FdiInstance",
-    doc = "One ROMA Connect instance: where it is, how to sign in, how fast to talk.",
+    doc = "One ROMA Connect instance: where it is, how to sign in, how many requests to send.",
     namespaced,
     status = "FdiInstanceStatus",
     shortname = "fdi",
@@ -40,49 +42,68 @@ use crate::fdi::{Connection, Location};
     {"rule": "has(self.iamEndpoint) == has(oldSelf.iamEndpoint) && (!has(self.iamEndpoint) || self.iamEndpoint == oldSelf.iamEndpoint)", "message": "spec.iamEndpoint must not change: create another FdiInstance"}
 ]))]
 pub struct FdiInstanceSpec {
-    /// Region of the instance, such as `cn-north-4`: the endpoint is then `https://roma.<region>.myhuaweicloud.com`.
-    /// Exactly one of `region` and `endpoint`. Immutable.
+    /// Region of the instance, such as `cn-north-4`; the endpoint is then
+    /// `https://roma.<region>.myhuaweicloud.com`. Set exactly one of `region` and `endpoint`. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub region: Option<String>,
-    /// Full endpoint, such as `https://roma.example.com`. It must match the operator's allow-list. Immutable.
+    /// Full endpoint, such as `https://roma.example.com`, for dedicated and private clouds. The operator's
+    /// flag `--allowed-endpoints` must allow it. Set exactly one of `region` and `endpoint`. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub endpoint: Option<String>,
-    /// ID of the project that the instance belongs to. Immutable.
+    /// ID of the project of the instance: "My Credentials" in the console lists one for each region. Immutable.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"), extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "projectId must not change: create another FdiInstance"}]))]
     pub project_id: String,
-    /// ID of the ROMA Connect instance. Immutable.
+    /// ID of the ROMA Connect instance: the console shows it in the instance information. Immutable.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"), extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "instanceId must not change: create another FdiInstance"}]))]
     pub instance_id: String,
-    /// How to sign in: exactly one of `accessKey`, `password` and `token`.
+    /// How to sign in. Set exactly one of `accessKey`, `password` and `token`.
     pub auth: Auth,
-    /// Endpoint of IAM, for sign-in by password; by default that of the region. Immutable.
+    /// Endpoint of IAM, for `auth.password`. Default: that of the region. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub iam_endpoint: Option<String>,
-    /// PEM certificates that are trusted beside the system's, for private clouds.
+    /// Certificates (PEM) that are trusted in addition to the system's, for private clouds.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
     pub ca_bundle: Option<String>,
-    /// How often the tasks are listed while nothing changes, in seconds (±10 %).
+    /// How often the tasks are listed while nothing changes, in seconds, ±10 %. Default: 60.
     #[serde(default = "default_poll_interval")]
     #[schemars(range(min = 10, max = 3600))]
     pub poll_interval_seconds: i32,
-    /// How fast to talk to the service.
+    /// Limits of the requests to this instance. Default: 5 requests per second, 2 calls at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
-    /// Observe and report for all groups of this instance, but send no call.
+    /// `true`: observe and report for all groups of this instance, but start and stop no task.
+    /// Default: `false`.
     #[serde(default)]
     pub suspend: bool,
-    /// Why the stored spec could not be read, when it could not.
+    /// Why the stored spec could not be decoded, if so.
     #[serde(skip)]
     pub decode_error: Option<String>,
 }
 
-lenient!(FdiInstanceSpec, |error: serde_json::Error| Self { decode_error: Some(error.to_string()), ..Self::default() });
+lenient!(FdiInstanceSpec, Self::decode);
 
 impl FdiInstanceSpec {
+    fn decode(stored: &Value) -> Self {
+        let decoded = Self::deserialize(stored).map_err(|error| describe(&error)).and_then(Self::validate);
+        decoded.unwrap_or_else(|error| Self { decode_error: Some(error), ..Self::default() })
+    }
+
+    /// Objects may be older than the validation by the API server, and the name of the Secret becomes
+    /// part of a path.
+    fn validate(self) -> Result<Self, String> {
+        let Auth { access_key, password, token } = &self.auth;
+        for (method, auth) in [("accessKey", access_key), ("password", password), ("token", token)] {
+            if auth.as_ref().is_some_and(|auth| !is_dns_name(&auth.secret_ref.name)) {
+                return Err(format!("spec.auth.{method}.secretRef.name must be the name of a Secret"));
+            }
+        }
+        Ok(self)
+    }
+
     /// The limits in force, with defaults where none are given.
     pub fn limits(&self) -> RateLimit {
         self.rate_limit.unwrap_or_default()
@@ -128,41 +149,42 @@ fn default_poll_interval() -> i32 {
     {"rule": "[has(self.accessKey), has(self.password), has(self.token)].filter(x, x).size() == 1", "message": "must set exactly one of spec.auth.accessKey, spec.auth.password and spec.auth.token"}
 ]))]
 pub struct Auth {
-    /// Access key: Secret keys `accessKey`, `secretKey` and, for temporary keys, `securityToken`. Recommended.
+    /// Access key (AK/SK): the Secret has `accessKey` and `secretKey`, and `securityToken` for a temporary
+    /// key. Recommended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key: Option<SecretAuth>,
-    /// IAM user: Secret keys `domainName`, `userName` and `password`.
+    /// IAM user with a password: the Secret has `domainName` (the account), `userName` and `password`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretAuth>,
-    /// A token from elsewhere: Secret key `token`. It expires after 24 hours; something must renew the Secret.
+    /// IAM token: the Secret has `token`. A token expires after 24 hours, so something must renew the Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretAuth>,
 }
 
-/// Where the credentials are.
+/// Refers to the credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretAuth {
-    /// The Secret with the credentials.
+    /// The Secret with the credentials, in the same namespace.
     pub secret_ref: SecretRef,
 }
 
-/// Names a Secret in the same namespace.
+/// Refers to a Secret in the same namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretRef {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_NAME))]
     pub name: String,
 }
 
-/// How fast to talk to one instance.
+/// Limits of the requests to one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RateLimit {
-    /// Requests per second, lists and calls together.
+    /// Requests per second, lists and calls together. Default: 5.
     #[schemars(range(min = 1, max = 100))]
     pub requests_per_second: i32,
-    /// Batch calls in flight at once.
+    /// Batch calls in flight at the same time. Default: 2.
     #[schemars(range(min = 1, max = 10))]
     pub max_concurrent_calls: i32,
 }
@@ -177,25 +199,26 @@ impl Default for RateLimit {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", remote = "Self", default)]
 pub struct FdiInstanceStatus {
-    /// The generation of the spec that this status was computed from; -1 before the first look.
+    /// The `metadata.generation` that this status was computed from; -1 before the first reconcile.
     pub observed_generation: i64,
-    /// Ready (signed in and listed) and Synced always; Reconciling and Stalled only while True.
+    /// `Ready` (signed in, and tasks listed) and `Synced` always; `Reconciling` and `Stalled` only while
+    /// `True`.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The tasks of the instance.
+    /// Numbers of tasks of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks: Option<InstanceTasks>,
     /// Number of groups that refer to this instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub groups: Option<i32>,
-    /// The value of the annotation `reconcile.fluxcd.io/requestedAt` that was last acted upon.
+    /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that the operator acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
 }
 
-lenient!(FdiInstanceStatus, |_| Self::default());
+lenient!(FdiInstanceStatus, |stored| Self::deserialize(stored).unwrap_or_default());
 
 impl Default for FdiInstanceStatus {
     fn default() -> Self {
@@ -209,17 +232,17 @@ impl Default for FdiInstanceStatus {
     }
 }
 
-/// The tasks of the instance in numbers.
+/// Numbers of tasks of the instance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InstanceTasks {
-    /// All tasks that the instance lists.
+    /// All tasks that the service lists.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub total: i32,
-    /// Those that are running.
+    /// Tasks that are running.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub running: i32,
-    /// Those that a group owns.
+    /// Tasks that a group owns.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub managed: i32,
 }

@@ -1,11 +1,12 @@
-//! Finishing touches on the generated definitions that the derive has no words for.
+//! Changes to the generated CRDs that the derive macro cannot express.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 
-/// Strips `nullable` (optional means absent, never null) and gives `status` a default with `observedGeneration: -1`,
-/// so that nobody (kstatus, Flux) takes a fresh object without status for a healthy one.
+/// Strips `nullable` (optional means absent, never null) and gives `status` the default
+/// `observedGeneration: -1`, so that kstatus and Flux do not take a new object without a status for
+/// a healthy one.
 pub fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(root) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };

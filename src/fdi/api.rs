@@ -1,20 +1,24 @@
-//! One FDI instance in the operator's words: what can be asked of it, and what comes back.
+//! The interface of one FDI instance: what can be requested, and what comes back.
+
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use crate::fdi::auth::circuit_breaker::Admission;
+use crate::fdi::auth::password::CachedToken;
 use crate::fdi::batch::Batch;
 use crate::fdi::error::CallError;
-use crate::fdi::rate_limit::Slot;
+use crate::fdi::rate_limit::Place;
 use crate::fdi::task::{Task, TaskId};
 
 /// What became of one task ID in a batch call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Listed under `success`. Not yet settled: only a later observation says that.
+    /// Listed under `success`. Only a later observation shows that the task has settled.
     Accepted,
     /// Listed under `failure`, with the service's code and message.
     Refused(Refusal),
-    /// The answer was lost or made no sense for this ID: observe, then decide.
+    /// The response was lost or malformed for this ID: observe, then decide.
     Unknown,
 }
 
@@ -22,17 +26,41 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub code: String,
-    /// The service's message and, where known, the cure.
+    /// The service's message and, where known, the remedy.
     pub message: String,
-    /// True when trying again soon cannot help (no schedule plan, no such task, invalid).
+    /// True when a retry cannot help until somebody changes something (no schedule plan, no such
+    /// task).
     pub permanent: bool,
 }
 
-/// The answer to a batch call: exactly one outcome for each ID of the batch, in the batch's order.
+/// The response to a batch call: exactly one outcome for each ID of the batch, in the batch's
+/// order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchResponse {
     pub outcomes: Vec<(TaskId, Outcome)>,
     pub request_id: Option<String>,
+}
+
+/// All that a request needs to leave at once: a place among those in flight, the rate limit's next
+/// opportunity, a valid token, and the admission of the circuit breaker. Dropping it releases them.
+#[derive(Debug)]
+pub struct Slot {
+    pub(super) place: Place,
+    pub(super) token: Option<CachedToken>,
+    pub(super) admission: Admission,
+    /// How long the request waited for it.
+    pub(super) waited: Duration,
+}
+
+/// Why a batch was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The token had ended early, so the service did nothing. Acquire a new slot and choose again:
+    /// what was wanted may have changed meanwhile.
+    #[error("the token had ended")]
+    SlotExpired,
+    #[error(transparent)]
+    Call(#[from] CallError),
 }
 
 /// One FDI instance, signed in.
@@ -43,14 +71,19 @@ pub trait FdiApi: Send + Sync + std::fmt::Debug {
     /// Any class but [`Class::Split`] and [`Class::SplitOnce`]: list calls never split.
     fn list(&self) -> BoxFuture<'_, Result<Vec<Task>, CallError>>;
 
-    /// Waits for a slot to send one batch call in: a place among the calls in flight and a token of the
-    /// rate limit. Acquired before the call is chosen, so that what is sent is what is wanted at that
-    /// moment. Dropping the future or the slot gives the place back.
-    fn acquire(&self) -> BoxFuture<'_, Slot>;
-
-    /// Sends one batch. After an error of class [`Class::Unavailable`] the outcome of every ID is unknown.
+    /// Waits for a slot to send one batch call in. Every wait is here, the sign-in included: choose
+    /// the call after it, so that what is sent is what is wanted at that moment. Dropping the
+    /// future or the slot releases what it holds; drop it as soon as nothing is to be sent, for
+    /// others may wait.
     ///
     /// # Errors
-    /// When the batch as a whole got no answer per task.
-    fn start_or_stop<'a>(&'a self, slot: Slot, batch: &'a Batch) -> BoxFuture<'a, Result<BatchResponse, CallError>>;
+    /// When no call can be sent now. Nothing was sent.
+    fn acquire(&self) -> BoxFuture<'_, Result<Slot, CallError>>;
+
+    /// Sends one batch at once. After an error of class [`Class::Unavailable`] every outcome is
+    /// unknown.
+    ///
+    /// # Errors
+    /// When the response says nothing about the single tasks.
+    fn start_or_stop<'a>(&'a self, slot: Slot, batch: &'a Batch) -> BoxFuture<'a, Result<BatchResponse, SendError>>;
 }

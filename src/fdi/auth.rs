@@ -1,180 +1,75 @@
-//! Signing in: a ready token, an access key that signs each request, or a user's password for which IAM gives a token.
+//! Signing in, and what is known about each credential, for all instances of the process together.
 
 pub mod access_key;
-pub(crate) mod circuit_breaker;
-pub(crate) mod password;
+pub mod circuit_breaker;
+pub mod lockout;
+pub mod password;
+pub mod sign_in;
 
-use std::fmt;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue};
-use ring::digest::{Context, SHA256};
-use secrecy::{ExposeSecret, SecretString};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::fdi::error::{CallError, Cause, Class};
-use crate::fdi::text::Redactor;
+use crate::fdi::auth::circuit_breaker::CircuitBreaker;
+use crate::fdi::auth::lockout::Principal;
+use crate::fdi::auth::password::TokenCache;
+use crate::fdi::auth::sign_in::{Fingerprint, SignIn};
 
-pub(crate) use password::TokenCache;
+/// A credential that was not used for this long is forgotten.
+const FORGET_AFTER: Duration = Duration::from_hours(1);
 
-pub(crate) const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
-
-/// How to sign in, with the Secret's values.
-#[derive(Clone)]
-pub enum SignIn {
-    /// An IAM token for the project, made elsewhere.
-    Token(SecretString),
-    /// An IAM user; `domain` is the account's name.
-    Password { domain: String, user: String, password: SecretString },
-    /// A permanent access key, or a temporary one with its security token.
-    AccessKey { access_key: SecretString, secret_key: SecretString, security_token: Option<SecretString> },
+/// One credential: whether its targets accept it, and the tokens that IAM issued for it.
+#[derive(Debug, Default)]
+pub struct Credential {
+    pub breaker: Arc<CircuitBreaker>,
+    /// By project.
+    tokens: Mutex<HashMap<String, Arc<TokenCache>>>,
 }
 
-/// The three ways, for words that depend on them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Method {
-    Token,
-    Password,
-    AccessKey,
-}
-
-/// SHA-256 over all data of a [`SignIn`]: equal exactly when the data are. It does not show itself, because the hash of a
-/// short password tells the password.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint([u8; 32]);
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fingerprint")
+impl Credential {
+    /// The token for `project_id`, shared by all who sign in with this credential.
+    pub fn token_cache(&self, project_id: &str) -> Arc<TokenCache> {
+        Arc::clone(self.tokens.lock().entry(project_id.to_owned()).or_default())
     }
 }
 
-impl SignIn {
-    /// Tells whether a Secret's data changed, without keeping them.
-    pub fn fingerprint(&self) -> Fingerprint {
-        let mut context = Context::new(&SHA256);
-        // Each part with its length, so that no two lists of parts run together to the same bytes.
-        for part in self.parts() {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
+/// All credentials of the process.
+#[derive(Debug, Default)]
+pub struct Credentials(Mutex<Known>);
+
+/// By site and hash.
+#[derive(Debug, Default)]
+struct Known {
+    credentials: HashMap<(String, Fingerprint), (Arc<Credential>, Instant)>,
+    principals: HashMap<(String, Fingerprint), Arc<Principal>>,
+}
+
+impl Credentials {
+    /// The credential of `sign_in` at `site`, shared by all who use the same values there.
+    pub fn get(&self, site: &str, sign_in: &SignIn) -> Arc<Credential> {
+        let now = Instant::now();
+        let known = &mut *self.0.lock();
+        let key = (site.to_owned(), sign_in.fingerprint());
+        if let Some((credential, last_used)) = known.credentials.get_mut(&key) {
+            *last_used = now;
+            return Arc::clone(credential);
         }
-        let mut hash = [0; 32];
-        hash.copy_from_slice(context.finish().as_ref());
-        Fingerprint(hash)
+        known.credentials.retain(|_, (credential, last_used)| {
+            Arc::strong_count(credential) > 1 || last_used.elapsed() < FORGET_AFTER
+        });
+        known.principals.retain(|_, principal| Arc::strong_count(principal) > 1);
+        let principal = sign_in
+            .principal()
+            .map(|principal| Arc::clone(known.principals.entry((site.to_owned(), principal)).or_default()));
+        let breaker = Arc::new(CircuitBreaker::new(principal));
+        let credential = Arc::new(Credential { breaker, ..Credential::default() });
+        known.credentials.insert(key, (Arc::clone(&credential), now));
+        credential
     }
-
-    fn parts(&self) -> Vec<&str> {
-        match self {
-            Self::Token(token) => vec!["token", token.expose_secret()],
-            Self::Password { domain, user, password } => vec!["password", domain, user, password.expose_secret()],
-            Self::AccessKey { access_key, secret_key, security_token } => {
-                let mut parts = vec!["accessKey", access_key.expose_secret(), secret_key.expose_secret()];
-                parts.extend(security_token.as_ref().map(ExposeSecret::expose_secret));
-                parts
-            }
-        }
-    }
-
-    pub(crate) fn method(&self) -> Method {
-        match self {
-            Self::Token(_) => Method::Token,
-            Self::Password { .. } => Method::Password,
-            Self::AccessKey { .. } => Method::AccessKey,
-        }
-    }
-
-    /// What must not be in any message.
-    pub(crate) fn redactor(&self) -> Redactor {
-        Redactor::new(match self {
-            Self::Token(token) => vec![token.clone()],
-            Self::Password { password, .. } => vec![password.clone()],
-            Self::AccessKey { access_key, secret_key, security_token } => {
-                [Some(secret_key), security_token.as_ref(), Some(access_key)].into_iter().flatten().cloned().collect()
-            }
-        })
-    }
-}
-
-impl fmt::Debug for SignIn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SignIn::{:?}", self.method())
-    }
-}
-
-impl Method {
-    /// What to do about a refusal that has no better hint.
-    pub(crate) fn cure(self) -> &'static str {
-        match self {
-            Self::Token => {
-                "Tokens end after 24 hours. Put a new token into the Secret, or sign in with accessKey or password."
-            }
-            Self::Password => "Check domainName, userName and password in the Secret.",
-            Self::AccessKey => "Check accessKey and secretKey in the Secret, and securityToken for a temporary key.",
-        }
-    }
-
-    fn key(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Password => "password",
-            Self::AccessKey => "accessKey or securityToken",
-        }
-    }
-}
-
-/// `value` as a header that no Debug output shows.
-///
-/// # Errors
-/// Class `SignIn` when the value has characters that a header cannot have.
-pub(crate) fn secret_header(method: Method, value: &str) -> Result<HeaderValue, CallError> {
-    let mut header = HeaderValue::from_str(value).ok().filter(|_| !value.is_empty()).ok_or_else(|| {
-        let message = format!(
-            "The Secret's {} is empty or has characters that cannot be sent. Check that the Secret holds the plain value.",
-            method.key()
-        );
-        CallError::new(Class::SignIn, Cause::SignInRefused, "SecretNotSendable", &message)
-    })?;
-    header.set_sensitive(true);
-    Ok(header)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn access_key(security_token: Option<&str>) -> SignIn {
-        SignIn::AccessKey {
-            access_key: "AKIDEXAMPLE".into(),
-            secret_key: "s3cr3t-key".into(),
-            security_token: security_token.map(Into::into),
-        }
-    }
-
-    #[test]
-    fn fingerprints_are_equal_exactly_when_the_data_are() {
-        let password = |domain: &str, user: &str| SignIn::Password {
-            domain: domain.into(),
-            user: user.into(),
-            password: "s3cr3t-pw".into(),
-        };
-        assert_eq!(access_key(None).fingerprint(), access_key(None).fingerprint());
-        assert_ne!(access_key(None).fingerprint(), access_key(Some("")).fingerprint());
-        assert_ne!(password("ab", "c").fingerprint(), password("a", "bc").fingerprint());
-        assert_ne!(SignIn::Token("a".into()).fingerprint(), SignIn::Token("b".into()).fingerprint());
-    }
-
-    #[test]
-    fn debug_output_shows_the_way_and_no_value() {
-        let shown = format!("{:?} {:?}", access_key(Some("s3cr3t-st")), access_key(None).fingerprint());
-        assert_eq!(shown, "SignIn::AccessKey Fingerprint");
-    }
-
-    #[test]
-    fn a_value_that_no_header_can_carry_is_told_without_being_shown() {
-        for value in ["", "a\nb", "a\u{7f}b"] {
-            let error = secret_header(Method::Token, value).err().map(|error| (error.class, error.message));
-            let (class, message) = error.unwrap_or((Class::Config, String::new()));
-            assert_eq!(class, Class::SignIn);
-            assert!(message.starts_with("The Secret's token is empty or has characters"), "{message}");
-        }
-        assert!(secret_header(Method::Token, "MIIa+/=").is_ok_and(|header| header.is_sensitive()));
-    }
-}
+mod tests;

@@ -1,9 +1,9 @@
-//! One batch: an action and the 1–10 distinct tasks it is for. Nothing else can be sent.
+//! One batch: an action and the 1–10 distinct tasks that it is for. No other batch can be built.
 
 use crate::fdi::task::{Action, TaskId};
 
-/// Most IDs the service takes in one call (API page "Starting or Stopping Tasks in Batches": at most 10;
-/// the older API definition says 9999 and is wrong).
+/// Most IDs that the service takes in one call (API page "Starting or Stopping Tasks in Batches").
+/// The older API definition says 9999 and is wrong.
 pub const BATCH_MAX: usize = 10;
 
 /// An action and 1 to [`BATCH_MAX`] distinct task IDs.
@@ -14,7 +14,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// `None` when `ids` is empty, longer than [`BATCH_MAX`], or names a task twice: such a batch cannot be built.
+    /// `None` when `ids` is empty, longer than [`BATCH_MAX`], or names a task twice.
     pub fn new(action: Action, ids: Vec<TaskId>) -> Option<Self> {
         let distinct = ids.iter().enumerate().all(|(i, id)| !ids[..i].contains(id));
         ((1..=BATCH_MAX).contains(&ids.len()) && distinct).then_some(Self { action, ids })
@@ -26,10 +26,6 @@ impl Batch {
 
     pub fn ids(&self) -> &[TaskId] {
         &self.ids
-    }
-
-    pub fn is_full(&self) -> bool {
-        self.ids.len() == BATCH_MAX
     }
 }
 
@@ -47,6 +43,6 @@ mod tests {
         assert!(Batch::new(Action::Start, ids(11)).is_none());
         assert!(Batch::new(Action::Start, [ids(1), ids(1)].concat()).is_none());
         assert!(Batch::new(Action::Start, ids(1)).is_some());
-        assert!(Batch::new(Action::Stop, ids(10)).unwrap().is_full());
+        assert_eq!(Batch::new(Action::Stop, ids(10)).unwrap().ids().len(), BATCH_MAX);
     }
 }

@@ -1,22 +1,23 @@
-//! From the body of a batch call to exactly one outcome for each ID.
+//! Reads the response to a batch call: exactly one outcome for each ID.
 
 use crate::fdi::api::{BatchResponse, Outcome, Refusal};
 use crate::fdi::batch::Batch;
 use crate::fdi::classify::{RequestContext, classify, malformed_response, request_id};
 use crate::fdi::error::CallError;
 use crate::fdi::error_codes;
+use crate::fdi::json::{Malformed, Scalar};
 use crate::fdi::text::{Redactor, single_line};
 use crate::fdi::transport::HttpResponse;
-use crate::fdi::wire::{BatchEntry, BatchResult, ErrorBody, Malformed};
+use crate::fdi::wire::{BatchEntry, BatchResult, ErrorBody};
 
 const CODE_MAX: usize = 64;
 const MESSAGE_MAX: usize = 256;
 
-/// Reads the answer to `batch`.
+/// Reads the response to `batch`.
 ///
 /// # Errors
-/// When the answer is an error for the batch as a whole, with HTTP 200 too, or has no sense.
-pub(crate) fn answer(
+/// When the response is an error for the whole batch (HTTP 200 included), or malformed.
+pub fn parse_response(
     context: &RequestContext<'_>,
     batch: &Batch,
     response: &HttpResponse,
@@ -25,10 +26,9 @@ pub(crate) fn answer(
         return Err(classify(context, response));
     }
     let Ok(result) = BatchResult::decode(&response.body) else {
-        return Err(malformed_response(context, response, "its body is not the JSON of a batch answer"));
+        return Err(malformed_response(context, response, "its body is not the JSON of a batch response"));
     };
-    let success = result.success.as_deref().unwrap_or_default();
-    let failure = result.failure.as_deref().unwrap_or_default();
+    let (success, failure) = (&result.success, &result.failure);
     if success.is_empty() && failure.is_empty() && !ErrorBody::find(&response.body).code.is_empty() {
         return Err(classify(context, response));
     }
@@ -40,19 +40,21 @@ pub(crate) fn answer(
     Ok(BatchResponse { outcomes: outcomes.collect(), request_id: request_id(&response.headers, context.redactor) })
 }
 
-/// Whether the counts, where there are any, are those of the lists. Where they differ something is missing, and nobody knows what.
+/// Whether the counts, where present, match the lists. If they differ, entries are missing, and
+/// nobody knows which.
 fn adds_up(result: &BatchResult, success: &[BatchEntry], failure: &[BatchEntry]) -> Result<bool, Malformed> {
     let success_count = result.success_count.count()?.unwrap_or(success.len());
     let failure_count = result.failure_count.count()?.unwrap_or(failure.len());
     Ok(success_count == success.len() && failure_count == failure.len())
 }
 
-/// Whether no entry is for a task that was not context for. Such an answer is to another question.
+/// Whether every entry is for a task of the batch. Otherwise this is the response to another
+/// request.
 fn names_only(batch: &Batch, success: &[BatchEntry], failure: &[BatchEntry]) -> bool {
     success.iter().chain(failure).all(|entry| batch.ids().iter().any(|id| entry.is_for(id.as_str())))
 }
 
-/// The one mention of `id` decides; none, or more than one, is no answer.
+/// The one mention of `id` decides. No mention, or more than one, says nothing.
 fn outcome(id: &str, success: &[BatchEntry], failure: &[BatchEntry], redactor: &Redactor) -> Outcome {
     let accepted = success.iter().filter(|entry| entry.is_for(id)).count();
     let mut refused = failure.iter().filter(|entry| entry.is_for(id));
@@ -64,16 +66,17 @@ fn outcome(id: &str, success: &[BatchEntry], failure: &[BatchEntry], redactor: &
 }
 
 fn refusal(entry: &BatchEntry, redactor: &Redactor) -> Refusal {
-    let text =
-        |scalar: &crate::fdi::wire::Scalar, max| single_line(&redactor.redact(&scalar.text().unwrap_or_default()), max);
+    let text = |scalar: &Scalar, max| single_line(&redactor.redact(&scalar.text().unwrap_or_default()), max);
     let code = text(&entry.error_code, CODE_MAX);
     let words = text(&entry.error_msg, MESSAGE_MAX);
     let permanent = error_codes::is_permanent(&code);
     let words = if words.is_empty() { "The service gave no reason.".to_owned() } else { words };
-    let message = match error_codes::cure(&code) {
-        // The cure is what helps: it stays whole, the service's words are cut.
-        Some(cure) => format!("{} {cure}", single_line(&words, MESSAGE_MAX - cure.len() - 1)),
-        None => words,
+    let message = if code.is_empty() {
+        words
+    } else {
+        // The advice helps most, so it stays whole; the service's words are truncated.
+        let advice = error_codes::advice(&code);
+        format!("{} {advice}", single_line(&words, MESSAGE_MAX - advice.len() - 1))
     };
     Refusal { code: if code.is_empty() { "NoCode".to_owned() } else { code }, message, permanent }
 }
@@ -87,27 +90,28 @@ impl BatchEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fdi::auth::Method;
+    use crate::fdi::auth::sign_in::Method;
     use crate::fdi::{Action, Class, Operation, TaskId};
 
-    fn answer_to(body: &str) -> Result<BatchResponse, CallError> {
+    fn response_to(body: &str) -> Result<BatchResponse, CallError> {
         let ids = ["a", "b", "c"].map(|id| TaskId::new(id).unwrap()).to_vec();
         let response = HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() };
         let redactor = Redactor::new(Vec::new());
-        let context = RequestContext { operation: Operation::Start, method: Method::Token, redactor: &redactor };
-        answer(&context, &Batch::new(Action::Start, ids).unwrap(), &response)
+        let context =
+            RequestContext { operation: Operation::Start, method: Method::Token, redactor: &redactor, tasks: 1 };
+        parse_response(&context, &Batch::new(Action::Start, ids).unwrap(), &response)
     }
 
-    /// One letter an ID: Accepted, Refused, Unknown.
+    /// One letter for each ID: Accepted, Refused, Unknown.
     fn letters(body: &str) -> String {
-        let answer = answer_to(body).unwrap();
+        let response = response_to(body).unwrap();
         let letter = |outcome: &Outcome| match outcome {
             Outcome::Accepted => 'A',
             Outcome::Refused(_) => 'R',
             Outcome::Unknown => 'U',
         };
-        assert_eq!(answer.outcomes.iter().map(|(id, _)| id.as_str()).collect::<String>(), "abc");
-        answer.outcomes.iter().map(|(_, outcome)| letter(outcome)).collect()
+        assert_eq!(response.outcomes.iter().map(|(id, _)| id.as_str()).collect::<String>(), "abc");
+        response.outcomes.iter().map(|(_, outcome)| letter(outcome)).collect()
     }
 
     fn body(success: &[&str], failure: &[&str], success_count: usize, failure_count: usize) -> String {
@@ -120,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn each_id_has_exactly_one_outcome_whatever_the_answer_lists() {
+    fn each_id_has_exactly_one_outcome_whatever_the_response_lists() {
         assert_eq!(letters(&body(&["a", "b", "c"], &[], 3, 0)), "AAA");
         assert_eq!(letters(&body(&["b"], &["c", "a"], 1, 2)), "RAR");
         assert_eq!(letters(&body(&["a"], &["b"], 1, 1)), "ARU", "in neither list");
@@ -128,7 +132,7 @@ mod tests {
         assert_eq!(letters(&body(&["a", "a"], &["b", "b"], 2, 2)), "UUU", "twice");
         assert_eq!(letters(&body(&["a", "b", "c"], &[], 2, 0)), "UUU", "counts do not add up");
         assert_eq!(letters(&body(&["a"], &[], 1, 2)), "UUU", "counts do not add up");
-        assert_eq!(letters(&body(&["a", "b", "c", "d"], &[], 4, 0)), "UUU", "a stranger among them");
+        assert_eq!(letters(&body(&["a", "b", "c", "d"], &[], 4, 0)), "UUU", "a task of another batch");
         assert_eq!(letters(r#"{"success_count":3,"success":null}"#), "UUU");
         assert_eq!(letters(r#"{"success_count":-1,"success":[{"task_id":"a"}]}"#), "UUU");
         assert_eq!(letters(r#"{"success_count":[],"success":[{"task_id":"a"}]}"#), "UUU");
@@ -141,15 +145,15 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_carries_code_words_cure_and_whether_it_lasts() {
+    fn a_refusal_carries_code_message_remedy_and_whether_it_is_permanent() {
         let words = "One or more scheduled tasks are not configured with scheduled plans.";
-        let answer = answer_to(&format!(
+        let response = response_to(&format!(
             r#"{{"failure":[{{"task_id":"a","error_code":"FDI.3083","error_msg":"{words}"}},
                 {{"task_id":"b","error_code":"FDI.3026","error_msg":"{}"}},{{"task_id":"c"}}]}}"#,
             "集".repeat(400)
         ))
         .unwrap();
-        let refusals: Vec<&Refusal> = answer
+        let refusals: Vec<&Refusal> = response
             .outcomes
             .iter()
             .map(|(_, outcome)| match outcome {
@@ -168,10 +172,10 @@ mod tests {
 
     #[test]
     fn an_error_object_with_http_200_is_an_error() {
-        assert_eq!(answer_to(r#"{"error_code":"FDI.3083","error_msg":"x"}"#).unwrap_err().class, Class::Split);
-        assert_eq!(answer_to(r#"{"error_code":"ROMA.1002"}"#).unwrap_err().class, Class::SignIn);
+        assert_eq!(response_to(r#"{"error_code":"FDI.3083","error_msg":"x"}"#).unwrap_err().class, Class::Split);
+        assert_eq!(response_to(r#"{"error_code":"ROMA.1002"}"#).unwrap_err().class, Class::SignIn);
         assert_eq!(
-            answer_to(r#"{"success":[],"failure":[],"code":404,"reason":{"error_code":"FDI.3150"}}"#)
+            response_to(r#"{"success":[],"failure":[],"code":404,"reason":{"error_code":"FDI.3150"}}"#)
                 .unwrap_err()
                 .class,
             Class::SplitOnce
@@ -179,9 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_sense_is_unavailable() {
+    fn a_malformed_body_is_unavailable() {
         for body in ["", "[]", "<html>", r#"{"success":"#, r#"{"success":{}}"#, r#"{"success":[1]}"#, "\u{0}"] {
-            assert_eq!(answer_to(body).unwrap_err().class, Class::Unavailable, "{body}");
+            assert_eq!(response_to(body).unwrap_err().class, Class::Unavailable, "{body}");
         }
     }
 }

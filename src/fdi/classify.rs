@@ -1,12 +1,12 @@
-//! From an answer that is not what was context for to a [`CallError`]: the table of the design's "Talking to FDI".
+//! Turns a response that is not the requested one into a [`CallError`], by one table.
 
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{DATE, HeaderName, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
 
-use crate::fdi::auth::Method;
+use crate::fdi::auth::sign_in::Method;
 use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::error_codes::{self, Meaning};
 use crate::fdi::observer::Operation;
@@ -14,28 +14,31 @@ use crate::fdi::text::{Redactor, single_line};
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::ErrorBody;
 
-/// The service's number for a request (`X-Request-Id`), named in support tickets.
+/// The service's ID of a request, which support tickets name.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Most bytes of the service's own words in a message; room is left for ours.
+/// Most bytes of the service's own words in a message; the rest is for ours.
 const WORDS_MAX: usize = 256;
 const CODE_MAX: usize = 64;
 
-/// Longest wait that a `Retry-After` may request for; more would be an outage by header.
+/// Longest wait that a `Retry-After` may ask for; a longer one would be an outage by header.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// The gateway rejects signatures when the clocks are 15 minutes apart; from one minute on it is worth a word.
-const SKEW_WORTH_TELLING: i64 = 60;
+/// Clock difference in seconds from which a message names it. The gateway rejects signatures from
+/// 15 minutes on.
+const REPORTED_SKEW: i64 = 60;
 
-/// What the answer was context for, as far as the words of an error depend on it.
-pub(crate) struct RequestContext<'a> {
-    pub(crate) operation: Operation,
-    pub(crate) method: Method,
-    pub(crate) redactor: &'a Redactor,
+/// What was requested, as far as the message of an error depends on it.
+pub struct RequestContext<'a> {
+    pub operation: Operation,
+    pub method: Method,
+    pub redactor: &'a Redactor,
+    /// How many tasks the batch has.
+    pub tasks: usize,
 }
 
-/// What went wrong, for an answer that says that something did.
-pub(crate) fn classify(context: &RequestContext<'_>, response: &HttpResponse) -> CallError {
+/// The error that an error response stands for.
+pub fn classify(context: &RequestContext<'_>, response: &HttpResponse) -> CallError {
     let found = ErrorBody::find(&response.body);
     let service_code = single_line(&context.redactor.redact(&found.code), CODE_MAX);
     let words = single_line(&context.redactor.redact(&found.message), WORDS_MAX);
@@ -43,7 +46,7 @@ pub(crate) fn classify(context: &RequestContext<'_>, response: &HttpResponse) ->
     let (class, cause) = judge(context.operation, status, &service_code);
     let code = if service_code.is_empty() { format!("HTTP {}", response.status) } else { service_code };
     let cure = cure(context, cause, &code, &words, response);
-    let message = sentence(context.operation, cause, &code, &words, cure.as_deref());
+    let message = sentence(context, cause, &code, &words, cure.as_deref());
     CallError {
         permanent: error_codes::is_permanent(&code),
         code,
@@ -53,21 +56,34 @@ pub(crate) fn classify(context: &RequestContext<'_>, response: &HttpResponse) ->
     }
 }
 
-/// The answer has no sense; of a batch call it is not known what it did.
-pub(crate) fn malformed_response(context: &RequestContext<'_>, response: &HttpResponse, what: &str) -> CallError {
-    let message = format!("The answer to the request to {} made no sense: {what}.", context.operation.in_words());
+/// The response cannot be read. Nobody knows what became of a batch call.
+pub fn malformed_response(context: &RequestContext<'_>, response: &HttpResponse, what: &str) -> CallError {
+    let header = |name| response.headers.get(name).and_then(|value| value.to_str().ok());
+    let shown = |value| single_line(&context.redactor.redact(value), CODE_MAX);
+    let detail = match (header(CONTENT_ENCODING), header(CONTENT_TYPE)) {
+        (Some(encoding), _) => {
+            format!(". It is compressed (content encoding \"{}\"), which was not requested", shown(encoding))
+        }
+        (None, Some(media_type)) if !media_type.to_ascii_lowercase().contains("json") => {
+            format!(". Its content type is \"{}\": check the endpoint and any proxy before it", shown(media_type))
+        }
+        _ => String::new(),
+    };
+    let request = context.operation.verb_phrase();
+    let message = format!("The response to the request to {request} is malformed: {what}{detail}.");
     CallError {
         request_id: request_id(&response.headers, context.redactor),
         ..CallError::unavailable("MalformedResponse", &message)
     }
 }
 
-pub(crate) fn request_id(headers: &HeaderMap, redactor: &Redactor) -> Option<String> {
+pub fn request_id(headers: &HeaderMap, redactor: &Redactor) -> Option<String> {
     let id = single_line(&redactor.redact(headers.get(REQUEST_ID)?.to_str().ok()?), CODE_MAX);
     (!id.is_empty()).then_some(id)
 }
 
-/// A number for a code is an HTTP status in disguise. It counts where HTTP itself says nothing (2xx) or nothing exact (400).
+/// A numeric code is an HTTP status in disguise. It counts where the HTTP status is vague (2xx,
+/// 400).
 fn effective_status(status: u16, code: &str) -> u16 {
     match code.parse() {
         Ok(disguised @ 400..=599) if matches!(status, 200..=299 | 400) => disguised,
@@ -75,7 +91,7 @@ fn effective_status(status: u16, code: &str) -> u16 {
     }
 }
 
-/// The table. Codes that are known decide before the status does: ROMA answers refused tokens with 400.
+/// The table. Known codes decide before the status does: ROMA answers refused tokens with 400.
 fn judge(operation: Operation, status: u16, code: &str) -> (Class, Cause) {
     const SIGN_IN: (Class, Cause) = (Class::SignIn, Cause::SignInRefused);
     const THROTTLED: (Class, Cause) = (Class::Throttled, Cause::Throttled);
@@ -87,25 +103,37 @@ fn judge(operation: Operation, status: u16, code: &str) -> (Class, Cause) {
         (Meaning::SomeTask, _) if operation.is_batch() => (Class::Split, Cause::BatchRefused),
         (Meaning::Network, _) | (_, 408 | 500..) => UNAVAILABLE,
         (Meaning::SignIn, _) | (_, 401) => SIGN_IN,
-        // IAM says 403 of users it does not let in; every try may count towards locking them.
+        // IAM also answers 403 to users that it refuses, and each attempt may count towards a lock.
         (_, 403) if operation == Operation::SignIn => SIGN_IN,
         (_, 403) => (Class::Config, Cause::Forbidden),
-        (Meaning::SomeTask | Meaning::Fdi, _) if operation.is_batch() => (Class::SplitOnce, Cause::BatchRefused),
+        (Meaning::Gateway, 400..=499) => REJECTED,
+        (Meaning::SomeTask | Meaning::Fdi, _) | (_, 400..=499) if operation.is_batch() => {
+            (Class::SplitOnce, Cause::BatchRefused)
+        }
         (Meaning::SomeTask | Meaning::Fdi, _) | (_, 300..=499) => REJECTED,
-        // 1xx, and 2xx that is no answer.
+        // 1xx, and 2xx without a usable body.
         _ => UNAVAILABLE,
     }
 }
 
-fn sentence(operation: Operation, cause: Cause, code: &str, words: &str, cure: Option<&str>) -> String {
-    let request = operation.in_words();
+fn sentence(context: &RequestContext<'_>, cause: Cause, code: &str, words: &str, cure: Option<&str>) -> String {
+    let request = context.operation.verb_phrase();
     let what = match cause {
-        Cause::BatchRefused => format!("FDI refused a whole call to {request}"),
+        Cause::BatchRefused => {
+            let who = match error_codes::meaning(code) {
+                Meaning::SomeTask | Meaning::Fdi => "FDI",
+                _ => "The service",
+            };
+            match context.tasks {
+                1 => format!("{who} refused to {} this task", context.operation.as_str()),
+                _ => format!("{who} refused a whole call to {request}"),
+            }
+        }
         Cause::SignInRefused => "The sign-in was refused".to_owned(),
         Cause::Forbidden => format!("Signed in, but not allowed to {request}"),
         Cause::Throttled => format!("Too many requests: the service refused the request to {request}"),
         Cause::Unavailable => format!("The service could not answer the request to {request}"),
-        Cause::RequestRejected | Cause::EndpointNotAllowed | Cause::TlsFailed => {
+        Cause::RequestRejected | Cause::EndpointNotAllowed | Cause::TlsFailed | Cause::ListTooLarge => {
             format!("The service rejected the request to {request}")
         }
     };
@@ -142,17 +170,19 @@ fn cure(
         Cause::RequestRejected if context.operation == Operation::SignIn => {
             Some("Check iamEndpoint and projectId.".to_owned())
         }
+        Cause::BatchRefused => Some(error_codes::advice(code).to_owned()),
         Cause::RequestRejected => Some(known.unwrap_or_else(|| "Check endpoint, projectId and instanceId.".to_owned())),
         _ => known,
     }
 }
 
-/// What the words of a refused sign-in say beyond its code. Only a hint: the class does not depend on words.
+/// What the message of a refused sign-in adds to its code. Only a hint: the class never depends on
+/// it.
 fn sign_in_hint(context: &RequestContext<'_>, code: &str, words: &str, response: &HttpResponse) -> Option<String> {
     let words = words.to_ascii_lowercase();
     let says = |any: &[&str]| any.iter().any(|part| words.contains(part));
     if says(&["signature expired"]) {
-        let skew = skew(&response.headers, response.received).filter(|skew| skew.abs() >= SKEW_WORTH_TELLING);
+        let skew = skew(&response.headers, response.received).filter(|skew| skew.abs() >= REPORTED_SKEW);
         return Some(match skew {
             Some(skew) => format!(
                 "The operator's clock is about {} minutes {} the service's: correct the clock of the node.",
@@ -176,7 +206,7 @@ fn sign_in_hint(context: &RequestContext<'_>, code: &str, words: &str, response:
         "This user signs in with a second factor only: use an access key, or a user without one."
     } else if says(&["console", "programmatic"]) {
         "The user may only use the console; allow programmatic access."
-    } else if says(&["expired"]) && error_codes::normal(code) != "APIGW.0307" {
+    } else if says(&["expired"]) && error_codes::normalize(code) != "APIGW.0307" {
         "The user or its password has expired; have it renewed and update the Secret."
     } else {
         return None;
@@ -184,12 +214,12 @@ fn sign_in_hint(context: &RequestContext<'_>, code: &str, words: &str, response:
     Some(hint.to_owned())
 }
 
-/// Seconds by which our clock is ahead of the service's.
+/// Seconds by which the operator's clock is ahead of the service's.
 fn skew(headers: &HeaderMap, received: Timestamp) -> Option<i64> {
     Some(received.as_second() - http_date(headers.get(DATE)?.to_str().ok()?)?.as_second())
 }
 
-/// `Retry-After` in seconds or as a date, bounded. Absent or unreadable is `None`.
+/// `Retry-After`, in seconds or as a date, bounded; `None` when absent or unreadable.
 fn retry_after(headers: &HeaderMap, received: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {

@@ -1,28 +1,32 @@
-//! From an instance's description to a client: one [`Fdi`] a process, one [`FdiApi`] an instance and sign-in.
+//! Connects to instances: one [`Fdi`] for the process, one [`FdiApi`] for each instance and
+//! sign-in.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fdi::api::FdiApi;
-use crate::fdi::auth::SignIn;
-use crate::fdi::auth::circuit_breaker::{CircuitBreakers, CircuitKey};
+use crate::fdi::auth::Credentials;
+use crate::fdi::auth::sign_in::SignIn;
 use crate::fdi::endpoint::{AllowList, Endpoint, InvalidPattern, Location};
 use crate::fdi::error::{CallError, Cause, Class};
-use crate::fdi::http::HttpFdi;
+use crate::fdi::http::{HttpFdi, Iam};
 use crate::fdi::http_clients::{ClientSettings, Clients};
 use crate::fdi::observer::RequestObserver;
+use crate::fdi::proxy::Proxies;
 use crate::fdi::rate_limit::RequestLimiter;
+use crate::fdi::request::Sender;
+use crate::fdi::resolver::{self, GuardedResolver};
 
 /// How the process talks to FDI and IAM.
 #[derive(Debug, Clone)]
 pub struct FdiConfig {
-    /// Endpoints that are allowed beside the public cloud's: `https://host[:port]`, a `*` is one label of the host.
+    /// Endpoints that are allowed besides those of the public cloud: `https://host[:port]`, where
+    /// `*` stands for one label of the host.
     pub allowed_endpoints: Vec<String>,
-    /// Allows single_line http and this machine itself. For trying things out.
+    /// Allows plain http and loopback addresses. For simulators.
     pub allow_insecure: bool,
     pub connect_timeout: Duration,
-    /// From sending a request to the last byte of its answer.
+    /// From sending a request to the last byte of its response.
     pub request_timeout: Duration,
     pub user_agent: String,
 }
@@ -45,13 +49,13 @@ pub struct Connection {
     pub location: Location,
     pub project_id: String,
     pub instance_id: String,
-    /// URL of IAM; where it is missing it follows from `place`.
+    /// URL of IAM; derived from `location` where it is missing.
     pub iam_endpoint: Option<String>,
-    /// PEM certificates of authorities that are trusted beside the system's.
+    /// PEM certificates of authorities that are trusted besides the system's.
     pub ca_bundle: Option<String>,
 }
 
-/// Which ROMA Connect instance this is, however its endpoint was spelled.
+/// Which ROMA Connect instance this is, whichever way its endpoint is spelled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     endpoint: Endpoint,
@@ -59,20 +63,8 @@ pub struct Identity {
     instance_id: String,
 }
 
-impl Identity {
-    /// The endpoint in its normal form, `https://host[:port]`.
-    pub fn endpoint(&self) -> &str {
-        self.endpoint.as_str()
-    }
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "instance {} of project {} at {}", self.instance_id, self.project_id, self.endpoint)
-    }
-}
-
-/// What all instances share: the allow-list, the HTTP clients, and what is known about credentials. Cheap to clone.
+/// What all instances share: the allow-list, the HTTP clients, and what is known about credentials.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Fdi(Arc<Shared>);
 
@@ -80,24 +72,32 @@ pub struct Fdi(Arc<Shared>);
 struct Shared {
     allowed: AllowList,
     clients: Clients,
-    breakers: CircuitBreakers,
+    credentials: Credentials,
+    list_timeout: Duration,
 }
 
 impl Fdi {
     /// # Errors
     /// When a pattern of `allowed_endpoints` cannot be used.
     pub fn new(config: FdiConfig) -> Result<Self, InvalidPattern> {
-        // reqwest takes the process' TLS provider. Whoever installed one before us is welcome to it.
+        // reqwest takes the process-wide TLS provider; one that is installed already stays.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let allowed = AllowList::new(&config.allowed_endpoints, config.allow_insecure)?;
+        let proxies = Proxies::from_env();
+        let resolver =
+            GuardedResolver { allowed: allowed.clone(), proxies: proxies.clone(), lookup: resolver::system() };
         let settings = ClientSettings {
             connect_timeout: config.connect_timeout,
             request_timeout: config.request_timeout,
             user_agent: config.user_agent,
+            proxies,
         };
         Ok(Self(Arc::new(Shared {
-            allowed: AllowList::new(&config.allowed_endpoints, config.allow_insecure)?,
-            clients: Clients::new(settings),
-            breakers: CircuitBreakers::default(),
+            allowed,
+            clients: Clients::new(settings, resolver),
+            credentials: Credentials::default(),
+            // A page takes at most the request timeout, and a full instance has two pages.
+            list_timeout: 2 * config.request_timeout,
         })))
     }
 
@@ -113,11 +113,12 @@ impl Fdi {
         })
     }
 
-    /// A client for the instance. Sends nothing yet, and is cheap enough to be made anew for every pass: connections,
-    /// tokens and what is known of the credential are kept by `self`, the rate by `limits`.
+    /// A client for the instance. Sends nothing yet and is cheap to create: `self` keeps
+    /// connections, tokens and what is known about the credential, and `limiter` keeps the rate.
     ///
     /// # Errors
-    /// Class `Config` when an endpoint is not allowed, an ID cannot be one, or `ca_bundle` is not PEM.
+    /// Class `Config` when an endpoint is not allowed, an ID cannot be one, or `ca_bundle` is not
+    /// PEM.
     pub fn connect(
         &self,
         connection: &Connection,
@@ -132,30 +133,35 @@ impl Fdi {
             }
             SignIn::Token(_) | SignIn::AccessKey { .. } => None,
         };
+        let Identity { endpoint, project_id, instance_id } = identity;
         let site = match (&sign_in, &iam) {
-            (SignIn::Password { .. }, Some(iam)) => iam.site().to_owned(),
-            // A token is for one project of one region, and no number of refusals locks it.
-            (SignIn::Token(_), _) => format!("{} {}", identity.endpoint, identity.project_id),
-            _ => identity.endpoint.site().to_owned(),
+            (_, Some(iam)) => iam.site().to_owned(),
+            // A token is valid for one project of one region, and no number of refusals locks it.
+            (SignIn::Token(_), _) => format!("{endpoint} {project_id}"),
+            _ => endpoint.site().to_owned(),
         };
-        let breaker = self.0.breakers.get(CircuitKey { site, fingerprint: sign_in.fingerprint() });
+        let credential = self.0.credentials.get(&site, &sign_in);
+        let iam = iam.map(|endpoint| Iam {
+            circuit: credential.breaker.circuit(endpoint.as_str()),
+            tokens: credential.token_cache(&project_id),
+            endpoint,
+        });
         Ok(Arc::new(HttpFdi {
-            client: self.0.clients.client(connection.ca_bundle.as_deref())?,
-            endpoint: identity.endpoint,
-            project_id: identity.project_id,
-            instance_id: identity.instance_id,
+            sender: Sender { client: self.0.clients.client(connection.ca_bundle.as_deref())?, observer, instance_id },
+            circuit: credential.breaker.circuit(&format!("{endpoint} {project_id} {}", connection.instance_id)),
+            endpoint,
+            project_id,
             redactor: sign_in.redactor(),
             sign_in,
             iam,
-            breaker,
             limiter: Arc::clone(limiter),
-            observer,
+            list_timeout: self.0.list_timeout,
         }))
     }
 }
 
-/// The API definition allows 1–64 characters. IDs are percent-encoded into the path, where dots alone would still lead
-/// out of it.
+/// The API definition allows 1–64 characters. IDs are percent-encoded into the path, where dots
+/// alone would still lead out of it.
 fn usable_id<'a>(field: &str, id: &'a str) -> Result<&'a str, CallError> {
     let usable = (1..=64).contains(&id.len()) && id.chars().any(|c| c != '.');
     usable.then_some(id).ok_or_else(|| {

@@ -7,8 +7,8 @@ use url::{Host, Url};
 
 use crate::fdi::error::{CallError, Cause, Class};
 
-/// Hosts that are allowed without configuration. `*` is exactly one DNS label: a wider pattern would cover names that
-/// customers of the cloud can choose.
+/// Hosts that are allowed without configuration. Here `*` is a region: any other label would cover
+/// names that customers of the cloud can choose, such as `roma.obs`, the bucket named "roma".
 const DEFAULT_PATTERNS: [&str; 4] = [
     "https://roma.*.myhuaweicloud.com",
     "https://iam.myhuaweicloud.com",
@@ -16,7 +16,7 @@ const DEFAULT_PATTERNS: [&str; 4] = [
     "https://iam.eu-west-101.myhuaweicloud.eu",
 ];
 
-/// Domains of the public cloud, whose regions share their users and keys.
+/// Domains of the public cloud, whose regions share users and keys.
 const CLOUD_SITES: [&str; 2] = [".myhuaweicloud.com", ".myhuaweicloud.eu"];
 
 /// Where an instance is: a region of the public cloud, or an endpoint's URL.
@@ -26,10 +26,10 @@ pub enum Location {
     Endpoint(String),
 }
 
-/// An allowed origin in its normal form: `scheme://host[:port]`, lower case, without default port, trailing dot or slash.
-/// Two spellings of one endpoint are equal.
+/// An allowed origin in its normal form: `scheme://host[:port]` in lower case, without default
+/// port, trailing dot or slash. Two spellings of one endpoint are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     origin: String,
     host: String,
     port: u16,
@@ -47,14 +47,18 @@ pub struct InvalidPattern {
 
 /// The endpoints that credentials may be sent to.
 #[derive(Debug, Clone)]
-pub(crate) struct AllowList {
-    patterns: Vec<Endpoint>,
+pub struct AllowList {
+    /// Of the public cloud.
+    defaults: Vec<Endpoint>,
+    /// From the operator's configuration.
+    extra: Vec<Endpoint>,
     allow_insecure: bool,
 }
 
 impl Endpoint {
-    /// Reads and normalizes `text`. Path prefixes are refused: signatures cover the path, and a gateway that adds one
-    /// breaks them; and so is everything else beside scheme, host and port.
+    /// Reads and normalizes `text`. Path prefixes are refused, because signatures cover the path
+    /// and a gateway that adds one breaks them; so is everything else besides scheme, host and
+    /// port.
     fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text).map_err(|_| "it is not a URL such as https://roma.example.com")?;
         let https = match url.scheme() {
@@ -77,7 +81,7 @@ impl Endpoint {
                 if name.is_empty() || name.split('.').any(str::is_empty) {
                     return Err("its host name has an empty label");
                 }
-                (name.to_owned(), name == "localhost" || name.ends_with(".localhost"))
+                (name.to_owned(), is_localhost(name))
             }
             Some(Host::Ipv4(address)) => (address.to_string(), is_this_machine(address)),
             Some(Host::Ipv6(address)) => (format!("[{address}]"), is_this_machine_v6(address)),
@@ -90,32 +94,35 @@ impl Endpoint {
     }
 
     /// `scheme://host[:port]`.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.origin
     }
 
     /// `host[:port]` as the `Host` header has it.
-    pub(crate) fn authority(&self) -> &str {
+    pub fn authority(&self) -> &str {
         self.origin.split_once("://").map_or(&self.origin, |(_, authority)| authority)
     }
 
-    /// Whose users and keys are context for here: the public cloud as a whole, or this very origin.
-    pub(crate) fn site(&self) -> &str {
+    /// Whose users and keys sign in here: those of the public cloud as a whole, or of this origin.
+    pub fn site(&self) -> &str {
         CLOUD_SITES.into_iter().find(|site| self.host.ends_with(site)).unwrap_or(&self.origin)
     }
 
-    /// Whether `self`, read as a pattern, covers `endpoint`: label by label, `*` for any one.
-    fn covers(&self, endpoint: &Self) -> bool {
-        let (mut pattern, mut labels) = (self.host.split('.'), endpoint.host.split('.'));
-        self.https == endpoint.https
-            && self.port == endpoint.port
-            && loop {
-                match (pattern.next(), labels.next()) {
-                    (None, None) => break true,
-                    (Some(wanted), Some(label)) if wanted == "*" || wanted == label => {}
-                    _ => break false,
-                }
+    /// Whether `self`, read as a pattern, covers `endpoint`; `star` says what a `*` stands for.
+    fn covers(&self, endpoint: &Self, star: fn(&str) -> bool) -> bool {
+        self.https == endpoint.https && self.port == endpoint.port && self.covers_host(&endpoint.host, star)
+    }
+
+    fn covers_host(&self, host: &str, star: fn(&str) -> bool) -> bool {
+        let (mut pattern, mut labels) = (self.host.split('.'), host.split('.'));
+        loop {
+            match (pattern.next(), labels.next()) {
+                (None, None) => break true,
+                (Some("*"), Some(label)) if star(label) => {}
+                (Some(wanted), Some(label)) if wanted == label => {}
+                _ => break false,
             }
+        }
     }
 }
 
@@ -123,6 +130,26 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.origin)
     }
+}
+
+fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+fn any_label(_: &str) -> bool {
+    true
+}
+
+/// Whether `text` has the form of a region, such as `cn-north-4` or `my-kualalumpur-1`. Names that
+/// customers or other services have in the same domain do not.
+fn is_region(text: &str) -> bool {
+    let lower = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
+    let mut parts = text.split('-');
+    let (country, area, number, rest) = (parts.next(), parts.next(), parts.next(), parts.next());
+    country.is_some_and(|country| country.len() == 2 && lower(country))
+        && area.is_some_and(lower)
+        && number.is_some_and(|number| (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
+        && rest.is_none()
 }
 
 /// Loopback, and the unspecified address, which leads there too.
@@ -135,41 +162,50 @@ fn is_this_machine_v6(address: Ipv6Addr) -> bool {
 }
 
 impl AllowList {
-    /// The defaults and `extra` patterns: `https://host[:port]`, where a label of the host may be `*`. With
-    /// `allow_insecure` the machine itself is allowed (any scheme and port), and patterns may be single_line `http://`.
+    /// The defaults and the `extra` patterns: `https://host[:port]`, where a label of the host may
+    /// be `*`. With `allow_insecure`, loopback is allowed (any scheme and port), and so are
+    /// `http://` patterns.
     ///
     /// # Errors
-    /// [`InvalidPattern`] for a pattern that could never match, or matches more than one label with `*`.
-    pub(crate) fn new(extra: &[String], allow_insecure: bool) -> Result<Self, InvalidPattern> {
-        let patterns = DEFAULT_PATTERNS.into_iter().chain(extra.iter().map(String::as_str));
-        let patterns = patterns.map(|text| pattern(text, allow_insecure)).collect::<Result<_, _>>()?;
-        Ok(Self { patterns, allow_insecure })
+    /// [`InvalidPattern`] for a pattern that can never match, or whose `*` is not a single label.
+    pub fn new(extra: &[String], allow_insecure: bool) -> Result<Self, InvalidPattern> {
+        let defaults = DEFAULT_PATTERNS.into_iter().map(|text| pattern(text, false)).collect::<Result<_, _>>()?;
+        let extra = extra.iter().map(|text| pattern(text, allow_insecure)).collect::<Result<_, _>>()?;
+        Ok(Self { defaults, extra, allow_insecure })
     }
 
-    /// The endpoint of the instance at `place`.
+    /// Whether `host` may have a private address: because the configuration names it, or because it
+    /// is this machine.
+    pub fn may_be_private(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        self.extra.iter().any(|pattern| pattern.covers_host(&host, any_label))
+            || (self.allow_insecure && is_localhost(&host))
+    }
+
+    /// The endpoint of the instance at `location`.
     ///
     /// # Errors
-    /// `EndpointNotAllowed`, with what is allowed.
-    pub(crate) fn roma(&self, location: &Location) -> Result<Endpoint, CallError> {
+    /// `EndpointNotAllowed`, with the allowed endpoints.
+    pub fn roma(&self, location: &Location) -> Result<Endpoint, CallError> {
         match location {
             Location::Region(region) => {
-                let region = label(region)?;
+                let region = region_name(region)?;
                 self.check("region", &format!("https://roma.{region}.myhuaweicloud.com"))
             }
             Location::Endpoint(endpoint) => self.check("endpoint", endpoint),
         }
     }
 
-    /// The IAM endpoint for an instance at `place`, unless `iam_endpoint` names another.
+    /// The IAM endpoint for an instance at `location`, unless `iam_endpoint` names another one.
     ///
     /// # Errors
-    /// `EndpointNotAllowed`; also when `place` is an endpoint from which no IAM endpoint follows.
-    pub(crate) fn iam(&self, location: &Location, iam_endpoint: Option<&str>) -> Result<Endpoint, CallError> {
+    /// `EndpointNotAllowed`; also when no IAM endpoint can be derived from `location`.
+    pub fn iam(&self, location: &Location, iam_endpoint: Option<&str>) -> Result<Endpoint, CallError> {
         if let Some(endpoint) = iam_endpoint {
             return self.check("iamEndpoint", endpoint);
         }
         let region = match location {
-            Location::Region(region) => Some(label(region)?),
+            Location::Region(region) => Some(region_name(region)?),
             Location::Endpoint(_) => {
                 let host = self.roma(location)?.host;
                 let region = host.strip_prefix("roma.").and_then(|rest| rest.strip_suffix(".myhuaweicloud.com"));
@@ -177,7 +213,7 @@ impl AllowList {
             }
         };
         match region.as_deref() {
-            // The one region in a domain of its own, and the one ROMA region without an IAM of its own.
+            // The one region in a domain of its own, and the one without an IAM of its own.
             Some("eu-west-101") => self.check("region", "https://iam.eu-west-101.myhuaweicloud.eu"),
             Some("ru-northwest-2") => self.check("region", "https://iam.myhuaweicloud.com"),
             Some(region) => self.check("region", &format!("https://iam.{region}.myhuaweicloud.com")),
@@ -209,12 +245,15 @@ impl AllowList {
                 "{field} {shown} is not allowed: it must begin with https://, because the operator was not started with --allow-insecure-endpoints."
             )));
         }
-        if self.patterns.iter().any(|pattern| pattern.covers(&endpoint)) {
+        if self.defaults.iter().any(|pattern| pattern.covers(&endpoint, is_region))
+            || self.extra.iter().any(|pattern| pattern.covers(&endpoint, any_label))
+        {
             return Ok(endpoint);
         }
-        let allowed: Vec<&str> = self.patterns.iter().map(Endpoint::as_str).collect();
+        let allowed: Vec<&str> = self.defaults.iter().chain(&self.extra).map(Endpoint::as_str).collect();
         Err(not_allowed(&format!(
-            "{field} {shown} is not in the operator's list of allowed endpoints: {} (a * is one label).",
+            "{field} {shown} is not in the operator's list of allowed endpoints: {} \
+             (a * is a region, such as cn-north-4; in those of --allowed-endpoints it is any one label).",
             allowed.join(", ")
         )))
     }
@@ -236,7 +275,7 @@ fn pattern(text: &str, allow_insecure: bool) -> Result<Endpoint, InvalidPattern>
     Ok(pattern)
 }
 
-/// A DNS label (RFC 1123), as regions and the names of namespaces are.
+/// A DNS label (RFC 1123), as the names of namespaces are.
 pub fn is_dns_label(text: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     (1..=63).contains(&text.len())
@@ -245,16 +284,16 @@ pub fn is_dns_label(text: &str) -> bool {
 }
 
 /// A region in lower case.
-fn label(region: &str) -> Result<String, CallError> {
+fn region_name(region: &str) -> Result<String, CallError> {
     let region = region.to_ascii_lowercase();
-    if is_dns_label(&region) {
+    if is_region(&region) {
         return Ok(region);
     }
     let shown = shown(&region);
-    Err(not_allowed(&format!("region {shown} cannot be used: it must be a name such as cn-north-4.")))
+    Err(not_allowed(&format!("region {shown} cannot be used: it must have the form of a region, such as cn-north-4.")))
 }
 
-/// What somebody wrote, for a message; a password in it is not repeated.
+/// What a user wrote, quoted for a message; a password in it is not repeated.
 fn shown(text: &str) -> String {
     let text = match (text.find("://"), text.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => format!("{}://***{}", &text[..scheme], &text[at..]),

@@ -1,23 +1,24 @@
-//! What went wrong with a request to FDI or IAM, and the class that decides what happens next (design: "Talking to FDI").
+//! What went wrong with a request to FDI or IAM, and the class that decides what happens next.
 
 use std::time::Duration;
 
 use crate::fdi::text::single_line;
 
-/// What the pass does next. Errors carry their class; nothing is decided by comparing texts.
+/// What the operator does next. Errors carry their class, so that nothing compares texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The whole batch was refused because of some task in it: observe, halve the batch, find the culprit.
+    /// The whole batch was refused because of a task in it: observe, then bisect the batch.
     Split,
-    /// The whole batch was refused with a code outside the list: split once; when nothing gets through it is [`Class::Config`].
+    /// The whole batch was refused with a code that names no task: split it once. When both halves
+    /// are refused too, the instance is the cause.
     SplitOnce,
-    /// The sign-in was refused: only changed Secret data is tried again.
+    /// The sign-in was refused: wait for changed Secret data, and retry slowly.
     SignIn,
-    /// The request itself is refused (forbidden, wrong endpoint …): say what is wrong, try again slowly.
+    /// The request itself was refused (forbidden, wrong endpoint …): report it, and retry slowly.
     Config,
-    /// Too many requests: the instance pauses.
+    /// Too many requests: pause the instance.
     Throttled,
-    /// The service did not answer, or not with sense: whatever was context may or may not have happened.
+    /// No usable response: the request may or may not have taken effect.
     Unavailable,
 }
 
@@ -35,7 +36,7 @@ impl Class {
     }
 }
 
-/// CamelCase reasons for conditions, one for each cause a user can act on.
+/// One for each cause that a user can act on; each becomes a reason of the conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// A batch was refused because of a task in it.
@@ -44,15 +45,17 @@ pub enum Cause {
     SignInRefused,
     /// 403: signed in, but not allowed.
     Forbidden,
+    /// The instance has more tasks than the operator keeps in memory.
+    ListTooLarge,
     /// Any other 4xx: wrong endpoint, project or instance.
     RequestRejected,
-    /// The operator's allow-list does not hold this endpoint.
+    /// The operator's allow-list does not contain this endpoint.
     EndpointNotAllowed,
     /// The certificate is not trusted, expired or for another name; or `caBundle` is not PEM.
     TlsFailed,
-    /// 429 and its like.
+    /// 429, or a code that means the same.
     Throttled,
-    /// 5xx, time-out, cut connection, body without sense.
+    /// 5xx, timeout, lost connection, malformed body.
     Unavailable,
 }
 
@@ -62,15 +65,16 @@ pub enum Cause {
 pub struct CallError {
     pub class: Class,
     pub cause: Cause,
-    /// The service's own code (`FDI.3083`, `APIGW.0308` …) or ours where it gave none (`Timeout`, `HTTP 502` …).
+    /// The service's own code (`FDI.3083`, `APIGW.0308` …), or ours where it sent none (`Timeout`,
+    /// `HTTP 502` …).
     pub code: String,
-    /// One plain sentence or two: what happened, and what to do. Never a secret, never more than 512 bytes.
+    /// What happened, and what to do. Contains no secret and has at most 512 bytes.
     pub message: String,
-    /// `X-Request-Id` of the answer, for a support ticket.
+    /// `X-Request-Id` of the response, for a support ticket.
     pub request_id: Option<String>,
-    /// For a batch of one task: trying again fails too until a person has changed something.
+    /// For a batch of one task: a retry fails too until somebody changes something.
     pub permanent: bool,
-    /// How long the service asked us to wait (`Retry-After`).
+    /// How long to wait before the next attempt, where the service or the circuit breaker says so.
     pub retry_after: Option<Duration>,
 }
 
@@ -78,8 +82,8 @@ pub struct CallError {
 const MESSAGE_MAX: usize = 512;
 
 impl CallError {
-    /// An error without an answer behind it. `code` is ours.
-    pub(crate) fn new(class: Class, cause: Cause, code: &str, message: &str) -> Self {
+    /// An error with a code of ours.
+    pub fn new(class: Class, cause: Cause, code: &str, message: &str) -> Self {
         Self {
             class,
             cause,
@@ -91,8 +95,8 @@ impl CallError {
         }
     }
 
-    /// The service did not answer, or not with sense.
-    pub(crate) fn unavailable(code: &str, message: &str) -> Self {
+    /// No usable response.
+    pub fn unavailable(code: &str, message: &str) -> Self {
         Self::new(Class::Unavailable, Cause::Unavailable, code, message)
     }
 }

@@ -6,106 +6,100 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName};
 use jiff::Timestamp;
 use reqwest::Method as Verb;
 use secrecy::ExposeSecret;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::fdi::api::{BatchResponse, FdiApi};
-use crate::fdi::auth::SignIn;
+use crate::fdi::api::{BatchResponse, FdiApi, SendError, Slot};
 use crate::fdi::auth::access_key::{Parts, encoded};
-use crate::fdi::auth::circuit_breaker::{CircuitBreaker, authenticates};
-use crate::fdi::auth::password::{self, Token, TokenCache};
-use crate::fdi::auth::{AUTH_TOKEN, secret_header};
+use crate::fdi::auth::circuit_breaker::{Circuit, authenticates};
+use crate::fdi::auth::password::{self, CachedToken, Token, TokenCache};
+use crate::fdi::auth::sign_in::{AUTH_TOKEN, SignIn, secret_header};
 use crate::fdi::batch::Batch;
-use crate::fdi::batch_response::answer;
-use crate::fdi::classify::{RequestContext, classify, malformed_response, request_id};
+use crate::fdi::batch_response::parse_response;
+use crate::fdi::classify::{RequestContext, classify, malformed_response};
 use crate::fdi::endpoint::Endpoint;
-use crate::fdi::error::{CallError, Class};
-use crate::fdi::observer::{Operation, RequestObserver};
-use crate::fdi::rate_limit::{RequestLimiter, Slot};
+use crate::fdi::error::{CallError, Cause, Class};
+use crate::fdi::observer::Operation;
+use crate::fdi::rate_limit::RequestLimiter;
+use crate::fdi::request::{HttpRequest, Sender};
 use crate::fdi::task::Task;
-use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, Page, page};
+use crate::fdi::task_list::{LIST_MAX, Listing, Next, PAGE_LIMIT, Page, parse_page};
 use crate::fdi::text::Redactor;
-use crate::fdi::transport::{HttpResponse, exchange};
+use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::operate_tasks;
 
-/// As the official SDK sends it: with a character set where there is a body.
-const JSON: &str = "application/json";
-const JSON_UTF8: &str = "application/json;charset=utf-8";
-
-/// A list whose pages do not fit together is read once more before it counts as failed.
+/// How often a list is read while its pages are inconsistent.
 const LIST_TRIES: usize = 2;
 
+/// How often a request of a list is sent while its token has ended early.
+const TOKEN_TRIES: usize = 2;
+
 /// One FDI instance, signed in.
-pub(crate) struct HttpFdi {
-    pub(crate) client: reqwest::Client,
-    pub(crate) endpoint: Endpoint,
-    pub(crate) project_id: String,
-    pub(crate) instance_id: String,
-    pub(crate) sign_in: SignIn,
-    pub(crate) redactor: Redactor,
+pub struct HttpFdi {
+    pub sender: Sender,
+    pub endpoint: Endpoint,
+    pub project_id: String,
+    pub sign_in: SignIn,
+    pub redactor: Redactor,
+    /// The credential at this instance.
+    pub circuit: Circuit,
     /// Where a password is exchanged for a token.
-    pub(crate) iam: Option<Endpoint>,
-    pub(crate) breaker: Arc<CircuitBreaker>,
-    pub(crate) limiter: Arc<RequestLimiter>,
-    pub(crate) observer: Arc<dyn RequestObserver>,
+    pub iam: Option<Iam>,
+    pub limiter: Arc<RequestLimiter>,
+    /// For a whole list: all its pages, sign-in, waits and both tries together.
+    pub list_timeout: Duration,
+}
+
+/// IAM, for a password.
+pub struct Iam {
+    pub endpoint: Endpoint,
+    /// The credential at IAM.
+    pub circuit: Circuit,
+    pub tokens: Arc<TokenCache>,
 }
 
 impl fmt::Debug for HttpFdi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpFdi")
             .field("endpoint", &self.endpoint.as_str())
-            .field("instance_id", &self.instance_id)
+            .field("instance_id", &self.sender.instance_id)
             .finish_non_exhaustive()
     }
 }
 
-/// One request, before it is signed.
-struct HttpRequest<'a> {
-    operation: Operation,
-    verb: Verb,
-    endpoint: &'a Endpoint,
-    path: &'a str,
-    query: &'a str,
-    body: Vec<u8>,
-    /// Tasks of a batch, for the log.
-    count: usize,
-    waited: Duration,
-}
-
-impl HttpRequest<'_> {
-    fn content_type(&self) -> &'static str {
-        if self.body.is_empty() { JSON } else { JSON_UTF8 }
-    }
-}
-
 impl HttpFdi {
-    fn context<'a>(&self, operation: Operation, redactor: &'a Redactor) -> RequestContext<'a> {
-        RequestContext { operation, method: self.sign_in.method(), redactor }
-    }
-
     fn path(&self, rest: &str) -> String {
-        format!("/v2/{}/fdi/instances/{}/{rest}", encoded(&self.project_id), encoded(&self.instance_id))
+        format!("/v2/{}/fdi/instances/{}/{rest}", encoded(&self.project_id), encoded(&self.sender.instance_id))
     }
 
     async fn list_all(&self) -> Result<Vec<Task>, CallError> {
-        for _ in 0..LIST_TRIES {
-            if let Some(listing) = self.list_once().await? {
-                if listing.skipped() > 0 {
-                    tracing::debug!(instance = %self.instance_id, skipped = listing.skipped(), "tasks without a usable ID");
+        let tries = async {
+            for _ in 0..LIST_TRIES {
+                if let Some(listing) = self.list_once().await? {
+                    let skipped = listing.skipped();
+                    if skipped > 0 {
+                        let instance = &self.sender.instance_id;
+                        tracing::debug!(instance, skipped, "skipped tasks without a usable ID");
+                    }
+                    return Ok(listing.into_tasks());
                 }
-                return Ok(listing.into_tasks());
             }
-        }
-        Err(CallError::unavailable(
-            "ListIncomplete",
-            "The pages of the task list do not fit together: tasks come and go while it is read.",
-        ))
+            Err(CallError::unavailable(
+                "ListIncomplete",
+                "The pages of the task list are inconsistent: tasks are created or deleted while it is read.",
+            ))
+        };
+        timeout(self.list_timeout, tries).await.unwrap_or_else(|_| {
+            let seconds = self.list_timeout.as_secs();
+            let message = format!("The list of all tasks was not complete after {seconds} s. The service is slow.");
+            Err(CallError::unavailable("ListTimeout", &message))
+        })
     }
 
-    /// All pages; `None` when they do not fit together.
+    /// All pages; `None` when they are inconsistent.
     async fn list_once(&self) -> Result<Option<Listing>, CallError> {
         let path = self.path("tasks");
         let mut listing = Listing::default();
@@ -115,87 +109,116 @@ impl HttpFdi {
                 Next::Page(next) => offset = next,
                 Next::Complete => return Ok(Some(listing)),
                 Next::Inconsistent => return Ok(None),
+                Next::TooLarge => {
+                    let message = format!(
+                        "The instance has more than {LIST_MAX} tasks, which is more than the operator keeps in memory. \
+                         Delete tasks in ROMA Connect, or move them to another instance."
+                    );
+                    return Err(CallError::new(Class::Config, Cause::ListTooLarge, "ListTooLarge", &message));
+                }
             }
         }
     }
 
     async fn list_page(&self, path: &str, offset: usize) -> Result<Page, CallError> {
-        let slot = self.limiter.acquire().await;
         let query = format!("limit={PAGE_LIMIT}&offset={offset}");
-        let request = HttpRequest {
-            operation: Operation::List,
-            verb: Verb::GET,
-            endpoint: &self.endpoint,
-            path,
-            query: &query,
-            body: Vec::new(),
-            count: 0,
-            waited: slot.waited(),
-        };
-        self.send(&request, page).await
+        let mut tries = 0;
+        loop {
+            let slot = self.slot().await?;
+            let request = HttpRequest {
+                verb: Verb::GET,
+                endpoint: &self.endpoint,
+                path,
+                query: &query,
+                body: Vec::new(),
+                count: 0,
+                waited: slot.waited,
+            };
+            tries += 1;
+            match self.send(Operation::List, request, slot, parse_page).await {
+                Err(Unsent { error: _, token_ended: true }) if tries < TOKEN_TRIES => {}
+                result => return result.map_err(|unsent| unsent.error),
+            }
+        }
     }
 
-    async fn send_batch(&self, slot: Slot, batch: &Batch) -> Result<BatchResponse, CallError> {
-        let operation = Operation::from(batch.action());
+    async fn send_batch(&self, slot: Slot, batch: &Batch) -> Result<BatchResponse, SendError> {
         let request = HttpRequest {
-            operation,
             verb: Verb::POST,
             endpoint: &self.endpoint,
             path: &self.path("batch-operation/tasks"),
             query: "",
             body: operate_tasks(batch),
             count: batch.ids().len(),
-            waited: slot.waited(),
+            waited: slot.waited,
         };
-        self.send(&request, |context, response| answer(context, batch, response)).await
+        let read = |context: &RequestContext<'_>, response: &HttpResponse| parse_response(context, batch, response);
+        match self.send(Operation::from(batch.action()), request, slot, read).await {
+            Err(Unsent { token_ended: true, .. }) => Err(SendError::SlotExpired),
+            result => result.map_err(|unsent| unsent.error.into()),
+        }
     }
 
-    /// Signs in, sends, and learns from the answer what the credential is worth. A token that IAM gave earlier and that is
-    /// refused now has ended early: it is renewed, once, and that is no refusal of the breaker.
-    async fn send<T>(
-        &self,
-        request: &HttpRequest<'_>,
-        read: impl Fn(&RequestContext<'_>, &HttpResponse) -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
-        let password =
-            matches!(self.sign_in, SignIn::Password { .. }).then(|| self.breaker.password_sign_in(&self.project_id));
-        let mut renewed = false;
+    /// Waits for all that a request needs. The longest wait comes first, and an open circuit costs
+    /// nothing of the rate.
+    async fn slot(&self) -> Result<Slot, CallError> {
+        let started = Instant::now();
+        self.circuit.check()?;
         loop {
-            let cached = match &password {
-                Some(sign_in) => Some(self.token(sign_in).await?),
+            let token = match &self.iam {
+                Some(iam) => Some(self.token(iam).await?),
                 None => None,
             };
-            let admission = self.breaker.admit().await?;
-            let headers = self.headers(request, cached.as_ref().map(|cached| &cached.token))?;
-            // The service may echo the token of IAM as well, which the Secret does not hold.
-            let redactor = self.redactor.with(cached.as_ref().map(|cached| &cached.token.value));
-            let mut outcome = self.exchange(request, headers, &redactor, &read).await;
-            match &mut outcome {
-                Err(error) if error.class == Class::SignIn => {
-                    let mut ended = false;
-                    if let (Some(sign_in), Some(cached)) = (&password, &cached) {
-                        sign_in.forget(&cached.token).await;
-                        ended = !cached.newly_issued && !renewed;
-                    }
-                    if ended {
-                        renewed = true;
-                        drop(admission);
-                        continue;
-                    }
-                    admission.refused(error);
-                }
-                outcome if authenticates(outcome) => admission.accepted(),
-                _ => drop(admission),
+            let place = self.limiter.acquire().await?;
+            let admission = self.circuit.admit().await?;
+            if token.as_ref().is_none_or(|cached| cached.token.is_valid()) {
+                return Ok(Slot { place, token, admission, waited: started.elapsed() });
             }
-            return outcome;
         }
+    }
+
+    /// Sends at once and records whether the service throttled, and in the circuit breaker whether
+    /// the credential was accepted. A token from the cache that is refused has ended early, which is no refusal of the credential.
+    async fn send<T>(
+        &self,
+        operation: Operation,
+        request: HttpRequest<'_>,
+        slot: Slot,
+        read: impl Fn(&RequestContext<'_>, &HttpResponse) -> Result<T, CallError>,
+    ) -> Result<T, Unsent> {
+        let Slot { place, token, admission, waited: _ } = slot;
+        let headers = self.headers(&request, token.as_ref().map(|cached| &cached.token))?;
+        // The service may also echo IAM's token, which the Secret does not contain.
+        let redactor = self.redactor.with(token.as_ref().map(|cached| &cached.token.value));
+        let method = self.sign_in.method();
+        let context = RequestContext { operation, method, redactor: &redactor, tasks: request.count };
+        let mut outcome = self.sender.send(request, headers, &context, read).await;
+        match &outcome {
+            Ok(_) => self.limiter.record_served(),
+            Err(error) if error.class == Class::Throttled => {
+                self.limiter.record_throttled(&place, error.retry_after);
+            }
+            Err(_) => {}
+        }
+        match &mut outcome {
+            Err(error) if error.class == Class::SignIn => {
+                if let (Some(iam), Some(cached)) = (&self.iam, &token) {
+                    iam.tokens.forget(&cached.token);
+                    if !cached.newly_issued {
+                        return Err(Unsent { error: error.clone(), token_ended: true });
+                    }
+                }
+                admission.refused(error);
+            }
+            outcome if authenticates(outcome) => admission.accepted(),
+            _ => drop(admission),
+        }
+        outcome.map_err(Unsent::from)
     }
 
     /// The headers that sign `request`.
     fn headers(&self, request: &HttpRequest<'_>, token: Option<&Token>) -> Result<HeaderMap, CallError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.content_type()));
-        headers.insert(ACCEPT, HeaderValue::from_static(JSON));
+        let mut headers = request.headers();
         let method = self.sign_in.method();
         match &self.sign_in {
             SignIn::Token(token) => {
@@ -225,72 +248,47 @@ impl HttpFdi {
         Ok(headers)
     }
 
-    /// A token for the project, from memory or from IAM.
-    async fn token(&self, sign_in: &TokenCache) -> Result<password::CachedToken, CallError> {
-        sign_in.token(&self.breaker, || self.ask_iam()).await
+    /// A token for the project, cached or from IAM.
+    async fn token(&self, iam: &Iam) -> Result<CachedToken, CallError> {
+        iam.tokens.token(&iam.circuit, || self.request_token(iam)).await
     }
 
-    async fn ask_iam(&self) -> Result<Token, CallError> {
-        let (SignIn::Password { domain, user, password }, Some(iam)) = (&self.sign_in, &self.iam) else {
+    async fn request_token(&self, iam: &Iam) -> Result<Token, CallError> {
+        let SignIn::Password { domain, user, password } = &self.sign_in else {
             return Err(CallError::unavailable("NoPassword", "There is no password to sign in with."));
         };
         let (path, query) = password::TOKENS;
         let request = HttpRequest {
-            operation: Operation::SignIn,
             verb: Verb::POST,
-            endpoint: iam,
+            endpoint: &iam.endpoint,
             path,
             query,
             body: password::request_body(domain, user, password, &self.project_id),
             count: 0,
             waited: Duration::ZERO,
         };
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.content_type()));
-        headers.insert(ACCEPT, HeaderValue::from_static(JSON));
         let read = |context: &RequestContext<'_>, response: &HttpResponse| match response.status {
             200 | 201 => {
                 password::token_in(response).ok_or_else(|| malformed_response(context, response, "it holds no token"))
             }
             _ => Err(classify(context, response)),
         };
-        self.exchange(&request, headers, &self.redactor, &read).await
+        let headers = request.headers();
+        let method = self.sign_in.method();
+        let context = RequestContext { operation: Operation::SignIn, method, redactor: &self.redactor, tasks: 0 };
+        self.sender.send(request, headers, &context, read).await
     }
+}
 
-    /// One request over the wire, told to the log and the observer.
-    async fn exchange<T>(
-        &self,
-        request: &HttpRequest<'_>,
-        headers: HeaderMap,
-        redactor: &Redactor,
-        read: &impl Fn(&RequestContext<'_>, &HttpResponse) -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
-        let question = if request.query.is_empty() { "" } else { "?" };
-        let url = format!("{}{}{question}{}", request.endpoint, request.path, request.query);
-        let http_request =
-            self.client.request(request.verb.clone(), url).headers(headers).body(request.body.clone()).build();
-        // Endpoint, path and query were all made by us.
-        let http_request =
-            http_request.map_err(|_| CallError::unavailable("BadRequest", "The request could not be made."))?;
-        let sent = Instant::now();
-        let response = exchange(&self.client, http_request).await;
-        let latency = sent.elapsed();
-        let context = self.context(request.operation, redactor);
-        let outcome = response.as_ref().map_err(Clone::clone).and_then(|response| read(&context, response));
-        let result = outcome.as_ref().map_or_else(|error| error.class.as_str(), |_| "ok");
-        self.observer.request(request.operation, result, latency, request.waited);
-        tracing::info!(
-            operation = request.operation.as_str(),
-            instance = %self.instance_id,
-            count = request.count,
-            status = response.as_ref().map_or(0, |response| response.status),
-            result,
-            code = outcome.as_ref().err().map(|error| error.code.as_str()),
-            latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
-            request_id = response.as_ref().ok().and_then(|response| request_id(&response.headers, redactor)),
-            "request"
-        );
-        outcome
+/// A request that had no effect, or whose effect is not known.
+struct Unsent {
+    error: CallError,
+    token_ended: bool,
+}
+
+impl From<CallError> for Unsent {
+    fn from(error: CallError) -> Self {
+        Self { error, token_ended: false }
     }
 }
 
@@ -299,12 +297,12 @@ impl FdiApi for HttpFdi {
         self.list_all().boxed()
     }
 
-    fn acquire(&self) -> BoxFuture<'_, Slot> {
-        self.limiter.acquire().boxed()
+    fn acquire(&self) -> BoxFuture<'_, Result<Slot, CallError>> {
+        self.slot().boxed()
     }
 
-    fn start_or_stop<'a>(&'a self, slot: Slot, batch: &'a Batch) -> BoxFuture<'a, Result<BatchResponse, CallError>> {
-        async move { self.send_batch(slot, batch).await }.boxed()
+    fn start_or_stop<'a>(&'a self, slot: Slot, batch: &'a Batch) -> BoxFuture<'a, Result<BatchResponse, SendError>> {
+        self.send_batch(slot, batch).boxed()
     }
 }
 

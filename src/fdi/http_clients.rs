@@ -1,107 +1,123 @@
-//! HTTP clients: the system's roots plus an instance's own `caBundle`, TLS 1.2 or later, no redirects.
+//! HTTP clients: one for all instances without a `caBundle`, one for each bundle. TLS 1.2 or later,
+//! no redirects.
 
-use parking_lot::Mutex;
-use std::collections::VecDeque;
-use std::error::Error;
-use std::fmt;
-use std::io;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use reqwest::tls::Version;
-use reqwest::{Certificate, Client, redirect};
+use parking_lot::Mutex;
+use reqwest::{Client, Proxy, redirect};
 use ring::digest::{SHA256, digest};
-use rustls::CertificateError;
+use rustls::client::ResolvesClientCert;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, SignatureScheme};
+use tokio::time::Instant;
 
-use crate::fdi::error::{CallError, Cause, Class};
+use crate::fdi::error::CallError;
+use crate::fdi::proxy::Proxies;
+use crate::fdi::resolver::GuardedResolver;
+use crate::fdi::trust::{SystemRoots, Trust};
 
-/// Most clients with an own bundle that are kept for the next who asks; those in use live on without this.
-const CLIENTS_MAX: usize = 64;
+/// A client with a bundle is kept this long after its last use: longer than any poll interval, so
+/// that no reconcile builds one anew, however many bundles there are.
+const KEEP: Duration = Duration::from_hours(2);
 
-/// Gateways close idle connections after a minute or so. Ours go first: a call on a connection that is just being closed
-/// is a call whose outcome nobody knows.
+/// Gateways close idle connections after about a minute. The client closes them first: a call on a
+/// connection that is being closed is a call whose outcome nobody knows.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 
-/// How clients are made.
+/// How clients are built.
 #[derive(Debug, Clone)]
-pub(crate) struct ClientSettings {
-    pub(crate) connect_timeout: Duration,
-    pub(crate) request_timeout: Duration,
-    pub(crate) user_agent: String,
+pub struct ClientSettings {
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+    pub user_agent: String,
+    pub proxies: Proxies,
 }
 
-/// The clients of the process: one for all instances without a `caBundle`, one for each bundle.
-pub(crate) struct Clients {
+/// A client, and whether a server asked it for a certificate.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    pub client: Client,
+    certificate_requests: Arc<CertificateRequests>,
+}
+
+impl HttpClient {
+    /// Whether a server asked for a certificate since the last call of this.
+    pub fn take_certificate_request(&self) -> bool {
+        self.certificate_requests.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// The clients of the process. Each is cheap: the system's authorities are shared.
+pub struct Clients {
     settings: ClientSettings,
-    made: Mutex<VecDeque<(Bundle, Client)>>,
+    resolver: Arc<GuardedResolver>,
+    system: Arc<SystemRoots>,
+    /// By bundle, with the time of the last use.
+    kept: Mutex<HashMap<Bundle, (HttpClient, Instant)>>,
 }
 
-/// Which roots beside the system's: none, or those of the bundle with this SHA-256.
+/// Which authorities besides the system's: none, or those of the bundle with this SHA-256.
 type Bundle = Option<[u8; 32]>;
 
 impl Clients {
-    pub(crate) fn new(settings: ClientSettings) -> Self {
-        Self { settings, made: Mutex::new(VecDeque::new()) }
+    pub fn new(settings: ClientSettings, resolver: GuardedResolver) -> Self {
+        let system = Arc::new(SystemRoots::native());
+        Self { settings, resolver: Arc::new(resolver), system, kept: Mutex::default() }
     }
 
     /// The client for `ca_bundle`.
     ///
     /// # Errors
-    /// `TlsFailed` when `ca_bundle` is not PEM certificates, or the system has no roots.
-    pub(crate) fn client(&self, ca_bundle: Option<&str>) -> Result<Client, CallError> {
+    /// `TlsFailed` when `ca_bundle` is not PEM certificates, or the system has no authorities.
+    pub fn client(&self, ca_bundle: Option<&str>) -> Result<HttpClient, CallError> {
         let key = ca_bundle.map(sha256);
-        let mut made = self.made.lock();
-        if let Some((_, client)) = made.iter().find(|(bundle, _)| *bundle == key) {
+        let now = Instant::now();
+        let mut kept = self.kept.lock();
+        if let Some((client, last_used)) = kept.get_mut(&key) {
+            *last_used = now;
             return Ok(client.clone());
         }
-        let client = self.make(ca_bundle)?;
-        if made.len() > CLIENTS_MAX {
-            // The shared client stays, whoever made it when.
-            if let Some(oldest) = made.iter().position(|(bundle, _)| bundle.is_some()) {
-                made.remove(oldest);
-            }
-        }
-        made.push_back((key, client.clone()));
+        let client = self.build(ca_bundle)?;
+        kept.retain(|bundle, (_, last_used)| bundle.is_none() || last_used.elapsed() < KEEP);
+        kept.insert(key, (client.clone(), now));
         Ok(client)
     }
 
-    fn make(&self, ca_bundle: Option<&str>) -> Result<Client, CallError> {
-        let roots = ca_bundle.map(certificates).transpose()?;
-        let mut builder = Client::builder()
-            .tls_version_min(Version::TLS_1_2)
+    fn build(&self, ca_bundle: Option<&str>) -> Result<HttpClient, CallError> {
+        let unusable = |_| CallError::unavailable("BadClient", "The HTTP client could not be built.");
+        let trust = Trust::new(Arc::clone(&self.system), ca_bundle)?;
+        let certificate_requests = Arc::new(CertificateRequests::default());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|_| CallError::unavailable("BadClient", "The HTTP client could not be built."))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(trust))
+            .with_client_cert_resolver(Arc::clone(&certificate_requests) as Arc<dyn ResolvesClientCert>);
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let proxies = self.settings.proxies.clone();
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
             .referer(false)
+            .dns_resolver(Arc::clone(&self.resolver))
+            .proxy(Proxy::custom(move |url| proxies.proxy_for(url).cloned()))
             .connect_timeout(self.settings.connect_timeout)
             .timeout(self.settings.request_timeout)
             .pool_idle_timeout(IDLE_MAX)
-            .user_agent(&self.settings.user_agent);
-        if let Some(roots) = roots {
-            builder = builder.tls_certs_merge(roots);
-        }
-        builder.build().map_err(|_| {
-            failed(
-                "BadTrust",
-                match ca_bundle {
-                    Some(_) => "A certificate of caBundle cannot be used as a root. Put the PEM certificate of the authority there.",
-                    None => "The operator's system has no usable root certificates. Install ca-certificates, or set caBundle.",
-                },
-            )
-        })
+            .user_agent(&self.settings.user_agent)
+            .build()
+            .map_err(unusable)?;
+        Ok(HttpClient { client, certificate_requests })
     }
 }
 
-impl fmt::Debug for Clients {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Clients").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-fn certificates(ca_bundle: &str) -> Result<Vec<Certificate>, CallError> {
-    match Certificate::from_pem_bundle(ca_bundle.as_bytes()) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(failed(
-            "BadCaBundle",
-            "caBundle is not PEM: it must hold one or more blocks of BEGIN CERTIFICATE … END CERTIFICATE.",
-        )),
     }
 }
 
@@ -111,60 +127,18 @@ fn sha256(text: &str) -> [u8; 32] {
     hash
 }
 
-fn failed(code: &str, message: &str) -> CallError {
-    CallError::new(Class::Config, Cause::TlsFailed, code, message)
-}
+/// Sends no certificate, and remembers that a server asked for one.
+#[derive(Debug, Default)]
+struct CertificateRequests(AtomicBool);
 
-/// The sentence for a connection that TLS refused; `None` when TLS is not the reason.
-pub(crate) fn tls_failure(error: &reqwest::Error, host: &str) -> Option<CallError> {
-    if !error.is_connect() {
-        return None;
+impl ResolvesClientCert for CertificateRequests {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
     }
-    let (code, message) = match rustls_error(error)? {
-        rustls::Error::InvalidCertificate(reason) => match reason {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
-                "CertificateExpired",
-                format!("The certificate of {host} has expired. Have it renewed, and check the clock of the node."),
-            ),
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
-                "CertificateNotValidYet",
-                format!("The certificate of {host} is not valid yet. Check the clock of the node."),
-            ),
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
-                "CertificateForAnotherName",
-                format!("The certificate of {host} is for another name. Check the endpoint's host name."),
-            ),
-            // A bad signature is what an authority made anew under its old name leads to.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => (
-                "CertificateNotTrusted",
-                format!(
-                    "The certificate of {host} is signed by an authority that is not trusted. Put the authority's certificate into caBundle."
-                ),
-            ),
-            CertificateError::Revoked => ("CertificateRevoked", format!("The certificate of {host} has been revoked.")),
-            _ => ("CertificateNotValid", format!("The certificate of {host} is not valid.")),
-        },
-        rustls::Error::InvalidMessage(_) => {
-            ("NotTls", format!("{host} does not speak TLS there. Check scheme and port of the endpoint."))
-        }
-        rustls::Error::AlertReceived(_) | rustls::Error::PeerIncompatible(_) => (
-            "HandshakeRefused",
-            format!("{host} and the operator have no TLS version or cipher in common; TLS 1.2 or later is needed."),
-        ),
-        _ => ("HandshakeFailed", format!("The TLS handshake with {host} failed.")),
-    };
-    Some(failed(code, &message))
-}
 
-/// Finds rustls' own error. An `io::Error` holds it inside, not among its sources.
-fn rustls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(found) = error.downcast_ref::<rustls::Error>() {
-        return Some(found);
-    }
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    match inner {
-        Some(inner) => rustls_error(inner),
-        None => rustls_error(error.source()?),
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

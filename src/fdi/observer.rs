@@ -1,4 +1,4 @@
-//! Who wants to know about every request: the metrics.
+//! The interface through which metrics learn of every request.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub enum Operation {
     List,
     Start,
     Stop,
-    /// Asking IAM for a token.
+    /// The request to IAM for a token.
     SignIn,
 }
 
@@ -26,8 +26,8 @@ impl Operation {
         }
     }
 
-    /// As a sentence goes on after "to …".
-    pub(crate) fn in_words(self) -> &'static str {
+    /// As it continues a sentence after "to …".
+    pub fn verb_phrase(self) -> &'static str {
         match self {
             Self::List => "list tasks",
             Self::Start => "start tasks",
@@ -36,8 +36,8 @@ impl Operation {
         }
     }
 
-    /// Whether this is a batch call: only those can be split.
-    pub(crate) fn is_batch(self) -> bool {
+    /// Whether this is a batch call; only those can be split.
+    pub fn is_batch(self) -> bool {
         matches!(self, Self::Start | Self::Stop)
     }
 }
@@ -57,9 +57,10 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Is told of every request that was sent, after it ended.
+/// Notified of every request after it ended.
 pub trait RequestObserver: Send + Sync {
-    /// `result` is `ok` or the class of the error ([`crate::fdi::Class::as_str`]). `latency` is the time from sending
-    /// to the end of the answer; `waited` the time that the request waited before that for its slot.
+    /// `result` is `ok` or the class of the error ([`crate::fdi::Class::as_str`]). `latency` is the
+    /// time from sending to the end of the response, `waited` the time before that until it got its
+    /// slot.
     fn request(&self, operation: Operation, result: &'static str, latency: Duration, waited: Duration);
 }

@@ -1,18 +1,15 @@
-//! The words of the FDI API as types: task IDs, run states, actions, tasks and complete lists of them.
+//! The vocabulary of the FDI API as types: task IDs, run states, actions and tasks.
 
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-/// Longest task ID the service accepts (API definition: `task_id` 1–64).
-pub const TASK_ID_MAX_LENGTH: usize = 64;
+/// Longest task ID that the service accepts (API definition: `task_id` 1–64).
+const TASK_ID_MAX: usize = 64;
 
 /// ID of one FDI task: 1–64 characters of `A-Z a-z 0-9 _ -`.
 ///
 /// Cheap to clone: plans, outcomes and the ledger all name the same tasks.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(Arc<str>);
 
 /// Why a text is not a [`TaskId`].
@@ -21,13 +18,13 @@ pub struct TaskId(Arc<str>);
 pub struct InvalidTaskId;
 
 impl TaskId {
-    /// Checks and wraps `text`, which stays shared where it is.
+    /// Checks and wraps `text`; an `Arc` is not copied.
     ///
     /// # Errors
     /// [`InvalidTaskId`] when the text is empty, too long or has other characters.
     pub fn new(text: impl AsRef<str> + Into<Arc<str>>) -> Result<Self, InvalidTaskId> {
         let bytes = text.as_ref().as_bytes();
-        let valid = (1..=TASK_ID_MAX_LENGTH).contains(&bytes.len())
+        let valid = (1..=TASK_ID_MAX).contains(&bytes.len())
             && bytes.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         if valid { Ok(Self(text.into())) } else { Err(InvalidTaskId) }
     }
@@ -49,14 +46,8 @@ impl fmt::Debug for TaskId {
     }
 }
 
-impl<'de> Deserialize<'de> for TaskId {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::new(text).map_err(serde::de::Error::custom)
-    }
-}
-
-/// The task's switch: FDI `status` 1 = Running, 0 = Stopped. This is what is compared with the desired state.
+/// The task's switch: FDI `status` 1 is Running, 0 is Stopped. It is compared with the desired
+/// state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RunState {
     Running,
@@ -127,7 +118,8 @@ impl fmt::Display for Action {
     }
 }
 
-/// How the latest run of a task went: FDI `execute_status`. Reported, never compared with the desired state.
+/// How the latest run of a task went: FDI `execute_status`. Reported, never compared with the
+/// desired state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LastRun {
     Unstarted,
@@ -145,6 +137,7 @@ pub enum LastRun {
 pub struct Task {
     pub id: TaskId,
     pub name: Box<str>,
-    pub state: RunState,
+    /// `None`: the service shows a status that this version does not know.
+    pub state: Option<RunState>,
     pub last_run: LastRun,
 }

@@ -1,44 +1,51 @@
-//! The complete list of an instance's tasks, out of pages that may shift while they are read.
+//! Assembles the complete list of an instance's tasks from pages that may shift while they are
+//! read.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::fdi::classify::{RequestContext, classify, malformed_response};
 use crate::fdi::error::CallError;
+use crate::fdi::json::Scalar;
 use crate::fdi::task::{Task, TaskId};
 use crate::fdi::text::single_line;
 use crate::fdi::transport::HttpResponse;
-use crate::fdi::wire::{ErrorBody, ListPage};
+use crate::fdi::wire::{ErrorBody, ListEntry, ListPage};
 
-/// What is context for. The pages of the API disagree whether 999 or 1000 is the most.
-pub(crate) const PAGE_LIMIT: usize = 999;
+/// Requested entries for each page. The API documents disagree whether 999 or 1000 is the maximum.
+pub const PAGE_LIMIT: usize = 999;
 
-/// Most pages of one list. An instance has at most 1,000 tasks; the rest is for services with much smaller pages.
+/// Most pages of one list. An instance has at most 1,000 tasks; more pages are for services that
+/// return much smaller ones.
 const PAGES_MAX: usize = 200;
+
+/// Most tasks of one list: ten times what an instance may have. Each is kept in memory.
+pub const LIST_MAX: usize = 10_000;
 
 const NAME_MAX: usize = 256;
 
-/// What one page holds, read as far as it matters.
+/// What one page contains, as far as it is used.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub struct Page {
     total: Option<usize>,
-    /// Entries as the service counts them, those that are skipped included.
+    /// Entries as the service counts them, skipped ones included.
     received: usize,
+    skipped: usize,
     tasks: Vec<Task>,
 }
 
 /// Reads one page.
 ///
-/// An entry whose `status` makes no sense makes the whole list malformed_response: left out, its task would look deleted; guessed,
-/// it would look settled. An entry whose ID is none cannot be in any group and is skipped.
+/// A bad entry spoils no other: a task with an unknown `status` is in the list with an unknown
+/// state. An entry without a usable ID cannot be in any group and is skipped.
 ///
 /// # Errors
-/// When the answer is an error, with HTTP 200 too, or has no sense.
-pub(crate) fn page(context: &RequestContext<'_>, response: &HttpResponse) -> Result<Page, CallError> {
+/// When the response is an error (HTTP 200 included), or malformed.
+pub fn parse_page(context: &RequestContext<'_>, response: &HttpResponse) -> Result<Page, CallError> {
     if response.status != 200 {
         return Err(classify(context, response));
     }
-    let Ok(page) = ListPage::decode(&response.body) else {
+    let Ok(page) = ListPage::decode(&response.body, LIST_MAX + 1) else {
         return Err(malformed_response(context, response, "its body is not the JSON of a task list"));
     };
     let Ok(total) = page.total.count() else {
@@ -52,25 +59,25 @@ pub(crate) fn page(context: &RequestContext<'_>, response: &HttpResponse) -> Res
     };
     let received = entries.len();
     let mut tasks = Vec::with_capacity(received);
+    let mut skipped = 0;
     for entry in entries {
-        let Some(id) = entry.task_id.text().and_then(|id| TaskId::new(id).ok()) else { continue };
-        let Some(state) = entry.state() else {
-            return Err(malformed_response(
-                context,
-                response,
-                &format!("task {id} is neither running nor stopped in it"),
-            ));
-        };
-        let name = single_line(&entry.task_name.text().unwrap_or_default(), NAME_MAX).into();
-        let last_run = entry.last_run();
-        tasks.push(Task { id, name, state, last_run });
+        let entry = ListEntry::decode(entry).unwrap_or_default();
+        let ids: Vec<TaskId> =
+            entry.task_ids.iter().filter_map(Scalar::text).filter_map(|id| TaskId::new(id).ok()).collect();
+        skipped += usize::from(ids.is_empty());
+        // Which of several IDs is meant nobody knows, so none of their tasks is left out.
+        let state = entry.state().filter(|_| ids.len() == 1);
+        for id in ids {
+            let name = single_line(&entry.task_name.text().unwrap_or_default(), NAME_MAX).into();
+            tasks.push(Task { id, name, state, last_run: entry.last_run() });
+        }
     }
-    Ok(Page { total, received, tasks })
+    Ok(Page { total, received, skipped, tasks })
 }
 
 /// A list while its pages come in.
 #[derive(Debug, Default)]
-pub(crate) struct Listing {
+pub struct Listing {
     tasks: Vec<Task>,
     places: HashMap<TaskId, usize>,
     pages: usize,
@@ -82,28 +89,31 @@ pub(crate) struct Listing {
 
 /// What to do after a page.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// HttpRequest for the page that begins here.
+pub enum Next {
+    /// Request the page that begins here.
     Page(usize),
-    /// All there is.
+    /// The list is complete.
     Complete,
-    /// The pages do not fit together.
+    /// The pages are inconsistent.
     Inconsistent,
+    /// There are more tasks than [`LIST_MAX`].
+    TooLarge,
 }
 
 impl Listing {
-    /// Takes the page that was context for.
-    pub(crate) fn add(&mut self, page: Page) -> Next {
+    /// Adds the page that was requested last.
+    pub fn add(&mut self, page: Page) -> Next {
         let known = self.tasks.len();
-        self.skipped += page.received - page.tasks.len();
-        // A task that came or went between two pages moves others across their border: unseen ones may be missing.
+        self.skipped += page.skipped;
+        // A task that was created or deleted between two pages shifts others across their border,
+        // so tasks may be missing.
         self.shifted |= self.pages > 0 && page.total != self.total;
         self.pages += 1;
         self.received += page.received;
         self.total = page.total;
         for task in page.tasks {
             match self.places.entry(task.id.clone()) {
-                // The later page saw it later.
+                // The later page is more recent.
                 Entry::Occupied(index) => self.tasks[*index.get()] = task,
                 Entry::Vacant(index) => {
                     index.insert(self.tasks.len());
@@ -113,8 +123,9 @@ impl Listing {
         }
         let brought_nothing = page.received == 0 || self.tasks.len() == known && self.skipped == 0;
         match self.total {
+            _ if self.received.max(self.total.unwrap_or(0)) > LIST_MAX => Next::TooLarge,
             Some(total) if self.received >= total || page.received == 0 => self.is_consistent(total),
-            // Without a total the list ends where nothing new comes.
+            // Without a total the list ends with the first page that brings nothing new.
             None if brought_nothing => Next::Complete,
             _ if self.pages == PAGES_MAX => Next::Inconsistent,
             _ => Next::Page(self.received),
@@ -125,11 +136,11 @@ impl Listing {
         if self.shifted || self.tasks.len() + self.skipped < total { Next::Inconsistent } else { Next::Complete }
     }
 
-    pub(crate) fn skipped(&self) -> usize {
+    pub fn skipped(&self) -> usize {
         self.skipped
     }
 
-    pub(crate) fn into_tasks(self) -> Vec<Task> {
+    pub fn into_tasks(self) -> Vec<Task> {
         self.tasks
     }
 }
@@ -137,14 +148,15 @@ impl Listing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fdi::auth::Method;
+    use crate::fdi::auth::sign_in::Method;
     use crate::fdi::text::Redactor;
     use crate::fdi::{Class, Operation, RunState};
 
     fn read(body: &str) -> Result<Page, CallError> {
         let redactor = Redactor::new(Vec::new());
-        let context = RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor };
-        page(&context, &HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() })
+        let context =
+            RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor, tasks: 1 };
+        parse_page(&context, &HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() })
     }
 
     fn entities(ids: std::ops::Range<usize>, total: &str) -> Page {
@@ -180,7 +192,7 @@ mod tests {
         let later =
             read(r#"{"total":4,"entities":[{"task_id":"t1","status":0},{"task_id":"t2","status":1}]}"#).unwrap();
         assert_eq!(list.add(later), Next::Inconsistent, "three tasks of four");
-        assert_eq!(list.into_tasks()[1].state, RunState::Stopped);
+        assert_eq!(list.into_tasks()[1].state, Some(RunState::Stopped));
     }
 
     #[test]
@@ -199,7 +211,7 @@ mod tests {
         let mut pages = 0;
         loop {
             pages += 1;
-            match list.add(entities(pages..pages + 1, "1000000")) {
+            match list.add(entities(pages..pages + 1, "10000")) {
                 Next::Page(_) => {}
                 end => break assert_eq!(end, Next::Inconsistent),
             }
@@ -209,26 +221,72 @@ mod tests {
 
     #[test]
     fn an_entry_without_a_usable_id_is_skipped_and_counted() {
-        let page =
-            read(r#"{"total":3,"entities":[{"task_id":"a b","status":"?"},{"status":1},{"task_id":7,"status":1}]}"#);
+        let page = read(
+            r#"{"total":7,"entities":[{"task_id":"a b","status":"?"},{"status":1},{"task_id":7,"status":1},1,null,"x",[]]}"#,
+        );
         let mut list = Listing::default();
         assert_eq!(list.add(page.unwrap()), Next::Complete);
-        assert_eq!(list.skipped(), 2);
+        assert_eq!(list.skipped(), 6);
         assert_eq!(list.into_tasks()[0].id.as_str(), "7");
     }
 
     #[test]
-    fn an_entry_without_a_sensible_status_makes_the_list_nonsense() {
-        for status in ["2", "null", r#""?""#, "[1]", "1e99"] {
-            let error =
-                read(&format!(r#"{{"total":1,"entities":[{{"task_id":"a","status":{status}}}]}}"#)).unwrap_err();
-            assert_eq!(error.class, Class::Unavailable);
-            assert!(error.message.contains("task a is neither running nor stopped"), "{}", error.message);
+    fn a_list_of_more_tasks_than_can_be_kept_is_too_large() {
+        assert_eq!(Listing::default().add(entities(0..3, "10001")), Next::TooLarge, "known from the first page");
+        assert_eq!(Listing::default().add(entities(0..LIST_MAX + 5, "null")), Next::TooLarge);
+        assert_eq!(Listing::default().add(entities(0..LIST_MAX, "10000")), Next::Complete);
+    }
+
+    #[test]
+    fn a_bad_entry_is_a_task_of_unknown_state_and_spoils_no_other() {
+        let fields = [
+            r#""status":2"#,
+            r#""status":null"#,
+            r#""status":"STARTING""#,
+            r#""status":[1]"#,
+            r#""status":1e999"#,
+            r#""status":1,"status":0"#,
+            r#""task_name":"no status""#,
+        ];
+        for field in fields {
+            let body =
+                format!(r#"{{"total":2,"entities":[{{"task_id":"odd",{field}}},{{"task_id":"a","status":1}}]}}"#);
+            let tasks = read(&body).unwrap().tasks;
+            let states: Vec<_> = tasks.iter().map(|task| (task.id.as_str(), task.state)).collect();
+            assert_eq!(states, [("odd", None), ("a", Some(RunState::Running))], "{field}");
         }
     }
 
     #[test]
-    fn an_error_object_with_http_200_is_an_error_and_an_empty_object_nonsense() {
+    fn an_entry_with_two_ids_stands_for_both_with_an_unknown_state() {
+        let page = read(r#"{"total":1,"entities":[{"task_id":"a","status":1,"task_id":"b"}]}"#).unwrap();
+        let states: Vec<_> = page.tasks.iter().map(|task| (task.id.as_str(), task.state)).collect();
+        assert_eq!((states, page.skipped), (vec![("a", None), ("b", None)], 0));
+        let page = read(r#"{"total":1,"entities":[{"task_id":"a","status":1,"task_id":"a"}]}"#).unwrap();
+        assert_eq!(page.tasks[0].state, Some(RunState::Running), "the same twice is one");
+    }
+
+    #[test]
+    fn names_are_read_as_far_as_they_are_readable_and_made_printable() {
+        for (name, expected) in [
+            (&br#""\ud83d""#[..], "\u{fffd}"),
+            (b"\"\xff\xfe\"", "??"),
+            (br#""a\u0000\u202eb\u200fc""#, "a bc"),
+            (b"\"a\nb\"", "a b"),
+            (br#""a","task_name":"b""#, ""),
+            (br#"{"de":"x"}"#, ""),
+        ] {
+            let mut body = br#"{"total":1,"entities":[{"task_id":"a","status":1,"task_name":"#.to_vec();
+            body.extend_from_slice(name);
+            body.extend_from_slice(b"}]}");
+            crate::fdi::json::mend(&mut body);
+            let task = read(std::str::from_utf8(&body).unwrap()).unwrap().tasks.remove(0);
+            assert_eq!((&*task.name, task.state), (expected, Some(RunState::Running)));
+        }
+    }
+
+    #[test]
+    fn an_error_object_with_http_200_is_an_error_and_an_empty_object_malformed() {
         assert_eq!(read(r#"{"error_code":"ROMA.1002","error_msg":"x"}"#).unwrap_err().class, Class::SignIn);
         assert_eq!(read(r#"{"error_code":"APIGW.0308"}"#).unwrap_err().class, Class::Throttled);
         assert_eq!(read("{}").unwrap_err().class, Class::Unavailable);

@@ -1,5 +1,7 @@
-//! The client as a whole: against the simulator, against servers that misbehave, and against random bodies.
+//! The client as a whole: against the simulator, misbehaving servers and random bodies.
 
+pub mod client;
 mod fuzz;
-pub(crate) mod scripted_server;
+pub mod scripted_server;
 mod simulator;
+mod waits;

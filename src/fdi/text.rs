@@ -1,16 +1,25 @@
-//! Texts that come from outside, made fit for a status or a log: one line, bounded, without secrets.
+//! Prepares texts from outside for a status or a log: one line, bounded, without secrets.
 
 use std::borrow::Cow;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Shorter values are not looked for: hiding every `a` would make messages unreadable and tell the secret as well.
+/// Shorter values are not redacted: hiding every `a` would garble messages and reveal the secret as
+/// well.
 const SECRET_MIN: usize = 6;
 
-/// `text` on one line without control characters, cut at a character boundary to at most `max` bytes.
+/// Whether `c` is invisible and may change how the text around it is shown: bidi controls,
+/// zero-width characters, tags. Joiners of scripts and emoji are not among them.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// `text` on one line with printable characters only, cut at a character to at most `max` bytes.
 pub fn single_line(text: &str, max: usize) -> String {
     let mut line = String::with_capacity(text.len().min(max));
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+    let visible: String = text.chars().filter(|&c| !is_invisible(c)).collect();
+    for word in visible.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
         let room = max.saturating_sub(line.len() + usize::from(!line.is_empty()));
         if room == 0 {
             break;
@@ -27,10 +36,11 @@ pub fn single_line(text: &str, max: usize) -> String {
     line
 }
 
-/// `text` without control characters and with at most `max` bytes, cut at a character with an
+/// `text` with printable characters only and at most `max` bytes, cut at a character with an
 /// ellipsis. For texts whose author sees that something is missing.
 pub fn truncate(text: &str, max: usize) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let visible = text.chars().filter(|&c| !is_invisible(c));
+    let clean: String = visible.map(|c| if c.is_control() { ' ' } else { c }).collect();
     if clean.len() <= max {
         return clean;
     }
@@ -53,7 +63,8 @@ pub fn listed<T: AsRef<str>>(items: impl IntoIterator<Item = T>, max: usize) -> 
     }
 }
 
-/// The secrets of one sign-in. A server that echoes what it was sent must not get them into a message.
+/// The secrets of one sign-in, which a server may echo and no message may contain.
+#[derive(Debug)]
 pub struct Redactor(Vec<SecretString>);
 
 impl Redactor {
@@ -66,7 +77,7 @@ impl Redactor {
         Self(self.0.iter().chain(secret).cloned().collect())
     }
 
-    /// `text` with every secret replaced. To be called before `text` is cut: half a secret is one too.
+    /// `text` with every secret replaced. Call it before truncating: half a secret is a secret too.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);
         for secret in self.0.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= SECRET_MIN) {
@@ -88,6 +99,14 @@ mod tests {
         assert_eq!(single_line("数据集成", 7), "数据");
         assert_eq!(single_line("one two", 5), "one t");
         assert_eq!(single_line(" \n ", 10), "");
+    }
+
+    #[test]
+    fn characters_that_change_how_others_are_shown_are_removed() {
+        let text = "a\u{202e}b\u{2066}\u{200b}\u{feff}c\u{2028}d\u{e0041}";
+        assert_eq!(single_line(text, 100), "abc d");
+        assert_eq!(truncate(text, 100), "abc\u{2028}d");
+        assert_eq!(single_line("\u{1f468}\u{200d}\u{1f469}", 100), "\u{1f468}\u{200d}\u{1f469}", "one emoji");
     }
 
     #[test]

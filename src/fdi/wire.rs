@@ -1,28 +1,23 @@
-//! The bodies as the service spells them, and their tolerant reading.
+//! The bodies as the service spells them, and their tolerant decoding.
 //!
-//! The three generations of the API pages disagree about types and letter case, and nothing promises that a body is
-//! what it should be: what does not matter is ignored whatever it is, what matters is read in every documented spelling,
-//! and everything else is [`Malformed`], never a guess.
+//! The three generations of the API pages disagree about types and letter case, and nothing
+//! guarantees that a body is what it should be: fields that are not used may be anything, those
+//! that are used are read in every documented spelling, and everything else is [`Malformed`], never
+//! a guess.
 
-use std::fmt;
-
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::fdi::batch::Batch;
+use crate::fdi::json::{Malformed, Scalar, each_field, elements};
 use crate::fdi::task::{LastRun, RunState};
 
-/// Longest list that is read from one body. A page has 999 entries at most; the bound keeps four megabytes of `{},{},…`
-/// from becoming hundreds of megabytes of entries.
-const MAX_ENTRIES: usize = 5_000;
+/// Most entries of a batch response that are read; a batch has ten tasks.
+const BATCH_ENTRIES_MAX: usize = 100;
 
-/// Error objects are small; a larger body is not searched for one.
-const MAX_ERROR_BODY: usize = 64 * 1024;
-
-/// The body cannot be read as what it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Malformed;
+/// Error objects are small, so larger bodies are not searched for one.
+const ERROR_BODY_MAX: usize = 64 * 1024;
 
 /// Body of a batch call (`OperateTasksBean`).
 #[derive(Serialize)]
@@ -36,35 +31,52 @@ struct TaskBean<'a> {
     task_id: &'a str,
 }
 
-/// The body that asks for `batch`.
-pub(crate) fn operate_tasks(batch: &Batch) -> Vec<u8> {
+/// The body that requests `batch`.
+pub fn operate_tasks(batch: &Batch) -> Vec<u8> {
     let list = batch.ids().iter().map(|id| TaskBean { task_id: id.as_str() }).collect();
-    // Strings alone: this cannot fail.
+    // There are only strings in it, so this cannot fail.
     serde_json::to_vec(&OperateTasks { action_id: batch.action().as_str(), list }).unwrap_or_default()
 }
 
 /// One page of `ListTasks`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct ListPage {
-    pub(crate) total: Scalar,
-    #[serde(deserialize_with = "entries")]
-    pub(crate) entities: Option<Vec<ListEntry>>,
+#[derive(Debug, Default)]
+pub struct ListPage<'a> {
+    pub total: Scalar,
+    pub entities: Option<Vec<&'a RawValue>>,
 }
 
 /// One task of a page (`BriefTaskRespBean`), as far as it is used.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct ListEntry {
-    pub(crate) task_id: Scalar,
-    pub(crate) task_name: Scalar,
-    pub(crate) status: Scalar,
-    pub(crate) execute_status: Scalar,
+#[derive(Debug, Default)]
+pub struct ListEntry {
+    /// More than one when the field is repeated with another value.
+    pub task_ids: Vec<Scalar>,
+    pub task_name: Scalar,
+    pub status: Scalar,
+    pub execute_status: Scalar,
 }
 
 impl ListEntry {
+    /// # Errors
+    /// [`Malformed`] when `json` is not an object.
+    pub fn decode(json: &RawValue) -> Result<Self, Malformed> {
+        let mut entry = Self::default();
+        each_field(json.get().as_bytes(), |field, value| match field {
+            "task_id" => {
+                let id = Scalar::new(value);
+                if !entry.task_ids.contains(&id) {
+                    entry.task_ids.push(id);
+                }
+            }
+            "task_name" => entry.task_name.add(value),
+            "status" => entry.status.add(value),
+            "execute_status" => entry.execute_status.add(value),
+            _ => {}
+        })?;
+        Ok(entry)
+    }
+
     /// The switch: `0`/`1` as number or text, `stop`/`running` in any letter case.
-    pub(crate) fn state(&self) -> Option<RunState> {
+    pub fn state(&self) -> Option<RunState> {
         match &self.status {
             Scalar::Integer(0) => Some(RunState::Stopped),
             Scalar::Integer(1) => Some(RunState::Running),
@@ -77,8 +89,8 @@ impl ListEntry {
         }
     }
 
-    /// The latest run. It is only reported, so what is not known is `Unknown`.
-    pub(crate) fn last_run(&self) -> LastRun {
+    /// The latest run. It is only reported, so any other value is `Unknown`.
+    pub fn last_run(&self) -> LastRun {
         match self.execute_status.text().map(|text| text.trim().to_ascii_uppercase()).as_deref() {
             Some("UNSTARTED") => LastRun::Unstarted,
             Some("WAITING") => LastRun::Waiting,
@@ -91,61 +103,89 @@ impl ListEntry {
     }
 }
 
-/// BatchResponse to a batch call (`BatchOperatorTaskResp`): every field is optional in the API definition.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct BatchResult {
-    pub(crate) success_count: Scalar,
-    pub(crate) failure_count: Scalar,
-    #[serde(deserialize_with = "entries")]
-    pub(crate) success: Option<Vec<BatchEntry>>,
-    #[serde(deserialize_with = "entries")]
-    pub(crate) failure: Option<Vec<BatchEntry>>,
+/// The response to a batch call (`BatchOperatorTaskResp`). Every field is optional in the API
+/// definition.
+#[derive(Debug, Default)]
+pub struct BatchResult {
+    pub success_count: Scalar,
+    pub failure_count: Scalar,
+    pub success: Vec<BatchEntry>,
+    pub failure: Vec<BatchEntry>,
 }
 
-/// One task of a batch answer (`TaskBeanFacade`).
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct BatchEntry {
-    pub(crate) task_id: Scalar,
-    pub(crate) error_code: Scalar,
-    pub(crate) error_msg: Scalar,
+/// One task of a batch response (`TaskBeanFacade`).
+#[derive(Debug, Default)]
+pub struct BatchEntry {
+    pub task_id: Scalar,
+    pub error_code: Scalar,
+    pub error_msg: Scalar,
 }
 
-/// What a body says went wrong. Both are empty when it says nothing.
+/// The error that a body describes. Both fields are empty when it describes none.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct ErrorBody {
-    pub(crate) code: String,
-    pub(crate) message: String,
+pub struct ErrorBody {
+    pub code: String,
+    pub message: String,
 }
 
-impl ListPage {
+impl<'a> ListPage<'a> {
+    /// At most `max` entries are kept.
+    ///
     /// # Errors
-    /// [`Malformed`] when `body` is no JSON object, or its list is none.
-    pub(crate) fn decode(body: &[u8]) -> Result<Self, Malformed> {
-        object(body)
+    /// [`Malformed`] when `body` is not an object, or its list is not one.
+    pub fn decode(body: &'a [u8], max: usize) -> Result<Self, Malformed> {
+        let (mut total, mut entities) = (Scalar::default(), Vec::new());
+        each_field(body, |field, value| match field {
+            "total" => total.add(value),
+            "entities" => entities.push(value),
+            _ => {}
+        })?;
+        Ok(Self { total, entities: elements(&entities, max)? })
     }
 }
 
 impl BatchResult {
     /// # Errors
-    /// [`Malformed`] when `body` is no JSON object, or one of its lists is none.
-    pub(crate) fn decode(body: &[u8]) -> Result<Self, Malformed> {
-        object(body)
+    /// [`Malformed`] when `body` is not an object, or one of its lists is not a list of objects.
+    pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
+        let mut result = Self::default();
+        let (mut success, mut failure) = (Vec::new(), Vec::new());
+        each_field(body, |field, value| match field {
+            "success_count" => result.success_count.add(value),
+            "failure_count" => result.failure_count.add(value),
+            "success" => success.push(value),
+            "failure" => failure.push(value),
+            _ => {}
+        })?;
+        result.success = BatchEntry::decode_list(&success)?;
+        result.failure = BatchEntry::decode_list(&failure)?;
+        Ok(result)
     }
 }
 
-fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
-    // serde reads a struct from an array too, and `[]` as one with all its defaults.
-    let is_object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-    is_object.then(|| serde_json::from_slice(body).ok()).flatten().ok_or(Malformed)
+impl BatchEntry {
+    fn decode_list(values: &[&RawValue]) -> Result<Vec<Self>, Malformed> {
+        elements(values, BATCH_ENTRIES_MAX)?.unwrap_or_default().into_iter().map(Self::decode).collect()
+    }
+
+    fn decode(json: &RawValue) -> Result<Self, Malformed> {
+        let mut entry = Self::default();
+        each_field(json.get().as_bytes(), |field, value| match field {
+            "task_id" => entry.task_id.add(value),
+            "error_code" => entry.error_code.add(value),
+            "error_msg" => entry.error_msg.add(value),
+            _ => {}
+        })?;
+        Ok(entry)
+    }
 }
 
 impl ErrorBody {
-    /// Finds the error in `body`: flat (`error_code`), wrapped (`{code, reason: {error_code}}`), IAM's (`{error: {code,
-    /// message}}`), with numbers for codes. Anything else, HTML or half a JSON included, is an empty error.
-    pub(crate) fn find(body: &[u8]) -> Self {
-        if body.len() > MAX_ERROR_BODY {
+    /// Finds the error in `body`: flat (`error_code`), wrapped (`{code, reason: {error_code}}`) or
+    /// IAM's (`{error: {code, message}}`), with text or numbers as codes. Anything else, such as
+    /// HTML or truncated JSON, is an empty error.
+    pub fn find(body: &[u8]) -> Self {
+        if body.len() > ERROR_BODY_MAX {
             return Self::default();
         }
         serde_json::from_slice::<Value>(body).ok().and_then(|value| Self::within(&value)).unwrap_or_default()
@@ -172,130 +212,15 @@ impl ErrorBody {
     }
 }
 
-/// Any JSON value, of which only texts and whole numbers are kept.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) enum Scalar {
-    /// Missing or `null`.
-    #[default]
-    Absent,
-    Text(String),
-    Integer(i64),
-    /// Anything else.
-    Other,
-}
-
-impl Scalar {
-    /// The text, or the number as text.
-    pub(crate) fn text(&self) -> Option<String> {
-        match self {
-            Self::Text(text) => Some(text.clone()),
-            Self::Integer(number) => Some(number.to_string()),
-            Self::Absent | Self::Other => None,
-        }
-    }
-
-    /// A count: a number that is not negative, or its text.
-    ///
-    /// # Errors
-    /// [`Malformed`] when there is something, but no count.
-    pub(crate) fn count(&self) -> Result<Option<usize>, Malformed> {
-        match self {
-            Self::Absent => Ok(None),
-            Self::Integer(number) => usize::try_from(*number).map(Some).map_err(|_| Malformed),
-            Self::Text(text) => text.trim().parse().map(Some).map_err(|_| Malformed),
-            Self::Other => Err(Malformed),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor)
-    }
-}
-
-struct ScalarVisitor;
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_unit<E>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Absent)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
-        Ok(Scalar::Integer(number))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
-        Ok(i64::try_from(number).map_or(Scalar::Other, Scalar::Integer))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Text(text.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
-}
-
-/// A list or `null`; longer than [`MAX_ENTRIES`] is an error.
-fn entries<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
-    struct Entries<T>(std::marker::PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
-        type Value = Option<Vec<T>>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list or null")
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut list = Vec::new();
-            while let Some(entry) = seq.next_element()? {
-                if list.len() == MAX_ENTRIES {
-                    return Err(serde::de::Error::custom("too many entries"));
-                }
-                list.push(entry);
-            }
-            Ok(Some(list))
-        }
-    }
-
-    deserializer.deserialize_any(Entries(std::marker::PhantomData))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fdi::{Action, TaskId};
 
     fn state(status: &str) -> Option<RunState> {
-        let page = ListPage::decode(format!(r#"{{"entities":[{{"status":{status}}}]}}"#).as_bytes()).unwrap();
-        page.entities.unwrap()[0].state()
+        let body = format!(r#"{{"entities":[{{"status":{status}}}]}}"#);
+        let page = ListPage::decode(body.as_bytes(), 1).unwrap();
+        ListEntry::decode(page.entities.unwrap()[0]).unwrap().state()
     }
 
     #[test]
@@ -306,32 +231,31 @@ mod tests {
         for stopped in ["0", r#""0""#, r#""stop""#, r#""Stop""#, r#""STOPPED""#] {
             assert_eq!(state(stopped), Some(RunState::Stopped), "{stopped}");
         }
-        for malformed_response in
-            ["2", "-1", "1.0", "null", "true", "[]", "{}", r#""""#, r#""yes""#, "99999999999999999999"]
-        {
-            assert_eq!(state(malformed_response), None, "{malformed_response}");
+        for unknown in ["2", "-1", "1.0", "null", "true", "[]", "{}", r#""""#, r#""yes""#, "99999999999999999999"] {
+            assert_eq!(state(unknown), None, "{unknown}");
         }
     }
 
     #[test]
-    fn unknown_fields_nulls_and_odd_types_beside_the_point_are_ignored() {
+    fn unknown_fields_nulls_and_odd_types_in_unused_fields_are_ignored() {
         let page = ListPage::decode(
             br#"{"total":"1","size":null,"entities":[{"task_id":"a","status":1,"execute_status":"error",
                 "task_name":{"de":"x"},"new":[[{}]],"created_date":12}],"links":{"next":[1,2]}}"#,
+            1000,
         )
         .unwrap();
         assert_eq!(page.total.count(), Ok(Some(1)));
-        assert_eq!(page.entities.unwrap()[0].last_run(), LastRun::Error);
-        assert!(ListPage::decode(br#"{"entities":null}"#).unwrap().entities.is_none());
+        assert_eq!(ListEntry::decode(page.entities.unwrap()[0]).unwrap().last_run(), LastRun::Error);
+        assert!(ListPage::decode(br#"{"entities":null}"#, 1000).unwrap().entities.is_none());
     }
 
     #[test]
-    fn what_is_no_object_or_no_list_is_nonsense() {
-        for body in ["", "[]", "null", "<html>", r#"{"entities":"#, r#"{"entities":{}}"#, r#"{"entities":[1]}"#] {
-            assert!(ListPage::decode(body.as_bytes()).is_err(), "{body}");
+    fn what_is_no_object_or_no_list_is_malformed() {
+        for body in ["", "[]", "null", "<html>", r#"{"entities":"#, r#"{"entities":{}}"#, r#"{"entities":1}"#] {
+            assert!(ListPage::decode(body.as_bytes(), 1000).is_err(), "{body}");
         }
-        let endless = format!(r#"{{"entities":[{}{{}}]}}"#, "{},".repeat(MAX_ENTRIES));
-        assert!(ListPage::decode(endless.as_bytes()).is_err(), "more entries than any page has");
+        let endless = format!(r#"{{"entities":[{}{{}}]}}"#, "{},".repeat(5000));
+        assert_eq!(ListPage::decode(endless.as_bytes(), 1000).unwrap().entities.unwrap().len(), 1000);
     }
 
     #[test]

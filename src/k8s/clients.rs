@@ -1,20 +1,31 @@
-//! The Kubernetes clients: one for watches, one for requests, one for the Lease, each with the time timeouts its work needs.
+//! The Kubernetes clients: one for watches, one for requests, one for the Lease, each with the
+//! timeouts that its work needs.
 
 use std::fmt;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use kube::config::InferConfigError;
 use kube::{Client, Config};
 
-/// All clients speak to one API server with one identity. kube's HTTP stack has no time timeouts of its own and retries
-/// overloaded answers for minutes, so both are set here: a dead connection is noticed, and retrying is the caller's decision.
+/// Owner of what is written, in `metadata.managedFields`.
+pub const FIELD_MANAGER: &str = "fdi-operator";
+/// In the API server's audit log; it makes a field manager of what comes before the slash.
+const AGENT: &str = concat!("fdi-operator/", env!("CARGO_PKG_VERSION"));
+
+/// All clients connect to one API server with one identity. kube sets no timeouts by itself and
+/// retries overloaded responses for minutes, so both are set here: a dead connection is noticed,
+/// and the caller decides about retries.
 #[derive(Clone)]
 pub struct KubeClients {
-    /// For lists and watches. Their time timeouts are in `follow`; this one is longer than any of them.
+    /// For lists and watches. `watcher` sets their timeouts; the one here is longer than any of
+    /// them.
     pub watch: Client,
     /// For single reads, status writes, events.
     pub requests: Client,
-    /// For the Lease alone: its renewals must not queue behind anything, and an answer that comes late is worthless.
+    /// For the Lease alone: its renewals must not queue behind anything, and a late response is
+    /// worthless.
     pub lease: Client,
     /// The namespace of the configuration: in a pod the pod's own.
     pub namespace: String,
@@ -35,7 +46,7 @@ pub enum KubeClientsError {
     BadConfig(#[from] kube::Error),
 }
 
-/// The time timeouts of one client.
+/// The timeouts of one client.
 struct Timeouts {
     connect: Duration,
     read: Duration,
@@ -44,18 +55,27 @@ struct Timeouts {
 
 const WATCH: Timeouts =
     Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(305), write: Duration::from_secs(15) };
-/// As long as the Lease may go without renewal: an API server that is slower than this has no leader anyway, and a pass that uses
-/// a connection which died silently waits this long.
+/// The renew deadline of the Lease: an API server slower than this has no leader anyway. A
+/// reconcile that uses a connection that died silently is delayed by this much.
 const REQUESTS: Timeouts =
     Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(10), write: Duration::from_secs(10) };
 const LEASE: Timeouts =
     Timeouts { connect: Duration::from_secs(3), read: Duration::from_secs(5), write: Duration::from_secs(5) };
 
 impl KubeClients {
-    /// Takes the configuration from `KUBECONFIG`, `~/.kube/config` or the pod's service account, in that order.
-    /// Nothing is sent yet: an API server that is away is no error here.
+    /// Takes the configuration from `KUBECONFIG`, `~/.kube/config` or the pod's service account, in
+    /// that order. Nothing is sent yet: an API server that is unavailable is no error here.
     pub async fn infer() -> Result<Self, KubeClientsError> {
         Ok(Self::new(&Config::infer().await.map_err(Box::new)?)?)
+    }
+
+    /// A client for a command that a user runs. It obeys the kubeconfig's `proxy-url` and the usual proxy
+    /// variables, as kubectl does.
+    pub async fn for_command() -> Result<Client, KubeClientsError> {
+        let config = Config::infer().await.map_err(Box::new)?;
+        let mut with_timeouts = with_timeouts(&config, &REQUESTS);
+        with_timeouts.proxy_url = config.proxy_url;
+        Ok(Client::try_from(with_timeouts)?)
     }
 
     pub fn new(config: &Config) -> Result<Self, kube::Error> {
@@ -73,11 +93,12 @@ fn with_timeouts(config: &Config, timeouts: &Timeouts) -> Config {
     config.connect_timeout = Some(timeouts.connect);
     config.read_timeout = Some(timeouts.read);
     config.write_timeout = Some(timeouts.write);
-    // Without this the time a pooled connection lay idle counts against the next answer.
+    // Without this the time a pooled connection was idle counts against the next response.
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    // The usual proxy variables are for FDI and IAM. kube would take HTTPS_PROXY for the API server's too, without regard to
-    // NO_PROXY, and refuse to start.
+    let agent = format!("{AGENT} ({}/{})", std::env::consts::OS, std::env::consts::ARCH);
+    config.headers.extend(HeaderValue::try_from(agent).ok().map(|agent| (USER_AGENT, agent)));
+    // The proxy variables are for FDI and IAM: the operator runs in the cluster of its API server.
     config.proxy_url = None;
     config
 }
@@ -96,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn every_client_has_limits_in_both_directions_and_none_retries_by_itself() {
+    fn every_client_has_timeouts_in_both_directions_and_none_retries_by_itself() {
         for timeouts in [&WATCH, &REQUESTS, &LEASE] {
             let config = with_timeouts(&config("http://127.0.0.1:1"), timeouts);
             assert!(
@@ -107,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_api_server_that_accepts_and_then_says_nothing_is_given_up_on() {
+    async fn a_request_to_an_api_server_that_never_responds_times_out() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

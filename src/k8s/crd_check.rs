@@ -1,5 +1,7 @@
-//! Whether the API server serves the definitions that this operator was built with. An old definition drops fields that it
-//! does not know without a word, so a difference is said loudly; it does not keep the operator from working.
+//! Compares the CRDs that the API server serves with those that this operator was built with.
+//!
+//! An API server with an older CRD silently drops the fields that it does not know, so a difference
+//! is logged. It does not stop the operator.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,54 +12,46 @@ use serde_json::Value;
 use tracing::{error, info, warn};
 
 use crate::crd;
+use crate::fdi::text::listed;
 
-/// How often an API server that is away, or has no definition yet, is asked again.
+/// Pause between requests to an API server that is unavailable or has no such CRD yet.
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Most differences that one log line names.
 const NAMED_MAX: usize = 10;
 
-/// How a served definition stands to ours.
+/// How the served CRD compares with ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Served {
+enum Comparison {
     Matches,
     /// Paths in the schema that are not as in ours.
-    Differs(Vec<String>),
-    /// Our version is not served at all.
-    OtherVersion,
+    Differs(BTreeSet<String>),
+    VersionNotServed,
     NotFound,
 }
 
-/// Asks until both definitions were compared, or may not be read, and says what came out. Returns then.
+/// Returns once both CRDs are compared, or must not be read, and the result is logged.
 pub async fn check(client: Client) {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client);
+    let crds: Api<CustomResourceDefinition> = Api::all(client);
     for ours in crd::all() {
         let name = ours.metadata.name.clone().unwrap_or_default();
-        let mut told = false;
+        let mut logged = false;
         loop {
-            match definitions.get_opt(&name).await {
-                Ok(served) => match compare(&ours, served.as_ref()) {
-                    Served::NotFound if told => {}
-                    Served::NotFound => {
-                        error!(
-                            definition = name,
-                            "the API server has no such definition, nothing can be done before it has: install it with \
-                             'fdi-operator crds | kubectl apply --server-side -f -'; waiting"
-                        );
-                        told = true;
+            match crds.get_opt(&name).await {
+                Ok(None) => {
+                    if !logged {
+                        log(&name, &Comparison::NotFound);
                     }
-                    other => {
-                        log(&name, &other);
-                        break;
-                    }
-                },
-                Err(kube::Error::Api(status)) if status.code == 403 || status.code == 401 => {
-                    info!(
-                        definition = name,
-                        "the definition may not be read, so it is not compared with this operator's own"
-                    );
+                    logged = true;
+                }
+                Ok(Some(served)) => {
+                    log(&name, &compare(&ours, &served));
                     break;
                 }
-                // The watches tell of an API server that is away.
+                Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
+                    info!(crd = name, "no permission to read the CRD, so it is not compared with this operator's");
+                    break;
+                }
+                // The watches log that the API server is unavailable.
                 Err(_) => {}
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
@@ -65,35 +59,33 @@ pub async fn check(client: Client) {
     }
 }
 
-fn log(name: &str, served: &Served) {
-    match served {
-        Served::Matches => info!(definition = name, "the definition is served as this operator was built with"),
-        Served::Differs(paths) => {
-            let named: Vec<&str> = paths.iter().take(NAMED_MAX).map(String::as_str).collect();
-            let more = paths.len() - named.len();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            warn!(
-                definition = name,
-                "the API server serves another definition than this operator was built with; fields may be dropped or refused. \
-                 Install the matching one with 'fdi-operator crds | kubectl apply --server-side -f -'. Different: {}{more}",
-                named.join(", ")
-            );
-        }
-        Served::OtherVersion => error!(
-            definition = name,
-            "the API server does not serve the version that this operator works with: install the matching definition with \
-             'fdi-operator crds | kubectl apply --server-side -f -'"
+fn log(crd: &str, result: &Comparison) {
+    match result {
+        Comparison::Matches => info!(crd, "the CRD matches this operator"),
+        Comparison::Differs(paths) => warn!(
+            crd,
+            "the installed CRD differs from this operator's, so the API server may drop or refuse fields; install \
+             the matching one with 'fdi-operator crds | kubectl apply --server-side -f -'. Differences: {}",
+            listed(paths, NAMED_MAX)
         ),
-        Served::NotFound => {}
+        Comparison::VersionNotServed => error!(
+            crd,
+            "the API server does not serve the version of the CRD that this operator needs; install the matching \
+             one with 'fdi-operator crds | kubectl apply --server-side -f -'"
+        ),
+        Comparison::NotFound => error!(
+            crd,
+            "the CRD is not installed; install it with 'fdi-operator crds | kubectl apply --server-side -f -'. \
+             Retrying"
+        ),
     }
 }
 
-fn compare(ours: &CustomResourceDefinition, served: Option<&CustomResourceDefinition>) -> Served {
-    let Some(served) = served else { return Served::NotFound };
+fn compare(ours: &CustomResourceDefinition, served: &CustomResourceDefinition) -> Comparison {
     let mut paths = BTreeSet::new();
     for version in &ours.spec.versions {
         let Some(their) = served.spec.versions.iter().find(|their| their.name == version.name && their.served) else {
-            return Served::OtherVersion;
+            return Comparison::VersionNotServed;
         };
         if version.subresources != their.subresources {
             paths.insert("subresources".to_owned());
@@ -104,11 +96,11 @@ fn compare(ours: &CustomResourceDefinition, served: Option<&CustomResourceDefini
             differences(&ours, &theirs, &mut Vec::new(), &mut paths);
         }
     }
-    if paths.is_empty() { Served::Matches } else { Served::Differs(paths.into_iter().collect()) }
+    if paths.is_empty() { Comparison::Matches } else { Comparison::Differs(paths) }
 }
 
-/// Adds the path of each place where the two schemas do not log the same. Descriptions are for people: another wording is no
-/// difference.
+/// Adds the path of each place where the two schemas differ. Descriptions are prose: another
+/// wording is no difference.
 fn differences<'a>(ours: &'a Value, theirs: &'a Value, path: &mut Vec<&'a str>, found: &mut BTreeSet<String>) {
     let (Value::Object(ours_map), Value::Object(theirs_map)) = (ours, theirs) else {
         if ours != theirs {
@@ -138,34 +130,33 @@ mod tests {
 
     use super::*;
 
-    fn changed(change: impl Fn(&mut JSONSchemaProps)) -> Served {
+    fn changed(change: impl Fn(&mut JSONSchemaProps)) -> Comparison {
         let ours = crd::all().remove(1);
         let mut served = ours.clone();
         let schema = served.spec.versions[0].schema.as_mut().unwrap().open_api_v3_schema.as_mut().unwrap();
         change(schema.properties.as_mut().unwrap().get_mut("spec").unwrap());
-        compare(&ours, Some(&served))
+        compare(&ours, &served)
     }
 
     #[test]
-    fn our_own_definitions_are_as_ours_and_another_wording_is_no_difference() {
-        assert_eq!(changed(|_| {}), Served::Matches);
-        assert_eq!(changed(|spec| spec.description = Some("Else.".into())), Served::Matches);
+    fn our_own_crd_matches_and_another_wording_is_no_difference() {
+        assert_eq!(changed(|_| {}), Comparison::Matches);
+        assert_eq!(changed(|spec| spec.description = Some("Else.".into())), Comparison::Matches);
     }
 
     #[test]
     fn a_missing_field_and_another_bound_are_named() {
         let missing = changed(|spec| drop(spec.properties.as_mut().unwrap().remove("suspend")));
-        assert_eq!(missing, Served::Differs(vec!["properties.spec.properties.suspend".into()]));
+        assert_eq!(missing, Comparison::Differs(["properties.spec.properties.suspend".into()].into()));
         let bound = changed(|spec| spec.properties.as_mut().unwrap().get_mut("taskIds").unwrap().max_items = Some(500));
-        assert_eq!(bound, Served::Differs(vec!["properties.spec.properties.taskIds.maxItems".into()]));
+        assert_eq!(bound, Comparison::Differs(["properties.spec.properties.taskIds.maxItems".into()].into()));
     }
 
     #[test]
-    fn absence_and_another_version_are_told_apart() {
+    fn a_crd_without_our_version_is_reported_as_such() {
         let ours = crd::all().remove(0);
-        assert_eq!(compare(&ours, None), Served::NotFound);
         let mut served = ours.clone();
         served.spec.versions[0].name = "v1".into();
-        assert_eq!(compare(&ours, Some(&served)), Served::OtherVersion);
+        assert_eq!(compare(&ours, &served), Comparison::VersionNotServed);
     }
 }

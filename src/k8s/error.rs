@@ -1,11 +1,12 @@
-//! Errors of the Kubernetes client in one line.
+//! Errors of the Kubernetes client, in one line each.
 
 use std::error::Error;
 use std::iter::successors;
 
 use kube::core::Status;
 
-/// The error down to its cause: `ServiceError: client error (Connect)` alone does not say what is wrong.
+/// The error down to its cause: `ServiceError: client error (Connect)` alone does not say what is
+/// wrong.
 pub fn describe(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return describe_status(status);

@@ -1,6 +1,7 @@
-//! The objects of both kinds as last seen, by the instance that they belong to, and which instances have changed.
+//! The objects of both kinds as last received, by the instance that they belong to, and which
+//! instances have changed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -8,31 +9,48 @@ use kube::core::{NamespaceResourceScope, ObjectMeta};
 use kube::{Resource, ResourceExt as _};
 use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 
 use crate::crd::{FdiInstance, FdiTaskGroup, InstanceKey, REQUESTED_AT};
+use crate::k8s::quota::{Quotas, group_bytes, instance_bytes};
 use crate::metrics::WatchKind;
+
+/// What one watch covers: a namespace, or all of them.
+pub type Scope = Option<String>;
 
 #[derive(Debug, Default)]
 pub struct Store {
     objects: RwLock<Objects>,
     queue: Mutex<BTreeSet<InstanceKey>>,
     changed: Notify,
+    first_sync: SetOnce<()>,
 }
 
 #[derive(Debug, Default)]
 struct Objects {
     instances: HashMap<InstanceKey, Arc<FdiInstance>>,
-    groups: HashMap<InstanceKey, HashMap<String, Arc<FdiTaskGroup>>>,
-    /// To which instance a group (namespace, name) belongs: a recreated group may belong to another one.
+    groups: HashMap<InstanceKey, HashMap<String, StoredGroup>>,
+    /// To which instance a group (namespace, name) belongs: a recreated group may belong to another
+    /// one.
     instance_of_group: HashMap<(String, String), InstanceKey>,
+    /// What is listed completely.
+    listed: HashSet<(WatchKind, Scope)>,
+    quotas: Quotas,
+}
+
+/// A group and how it came to be known.
+#[derive(Debug, Clone)]
+pub struct StoredGroup {
+    pub object: Arc<FdiTaskGroup>,
+    /// It was first seen in a list, not by a watch: it may have existed for long.
+    pub listed: bool,
 }
 
 impl Store {
     /// The instance and its groups.
-    pub fn get(&self, key: &InstanceKey) -> (Option<Arc<FdiInstance>>, Vec<Arc<FdiTaskGroup>>) {
+    pub fn get(&self, key: &InstanceKey) -> (Option<Arc<FdiInstance>>, Vec<StoredGroup>) {
         let objects = self.objects.read();
-        let groups = objects.groups.get(key).map(|groups| groups.values().map(Arc::clone).collect());
+        let groups = objects.groups.get(key).map(|groups| groups.values().cloned().collect());
         (objects.instances.get(key).map(Arc::clone), groups.unwrap_or_default())
     }
 
@@ -42,26 +60,57 @@ impl Store {
         objects.instances.contains_key(key) || objects.groups.contains_key(key)
     }
 
-    /// All instances.
-    pub fn instances(&self) -> Vec<(InstanceKey, Arc<FdiInstance>)> {
-        let objects = self.objects.read();
-        objects.instances.iter().map(|(key, object)| (key.clone(), Arc::clone(object))).collect()
+    /// Whether any group refers to this instance.
+    pub fn has_groups(&self, key: &InstanceKey) -> bool {
+        self.objects.read().groups.contains_key(key)
     }
 
-    /// Queues an instance that has changed. An instance is queued once, however many changes it has.
+    /// A list of the scope begins.
+    pub fn begin_list<K: Stored>(&self, scope: &Scope) {
+        self.objects.write().quotas.begin_list(K::KIND, scope.as_deref());
+    }
+
+    /// The scope is listed completely. Queues its instances, for what was deleted meanwhile shows only
+    /// in what the list lacks.
+    pub fn end_list<K: Stored>(&self, scope: &Scope) {
+        let mut objects = self.objects.write();
+        objects.listed.insert((K::KIND, scope.clone()));
+        let keys = objects.instances.keys().chain(objects.groups.keys());
+        let synced: Vec<&InstanceKey> = keys.filter(|key| objects.is_synced(key)).collect();
+        self.queue.lock().extend(synced.into_iter().cloned());
+        let both = [WatchKind::FdiInstance, WatchKind::FdiTaskGroup];
+        if both.into_iter().all(|kind| objects.listed.contains(&(kind, scope.clone()))) {
+            // Fails if another scope was first.
+            let _ = self.first_sync.set(());
+        }
+        self.changed.notify_one();
+    }
+
+    /// Resolves once both kinds are listed in some scope.
+    pub async fn synced(&self) {
+        self.first_sync.wait().await;
+    }
+
+    /// How many objects of the kind are not stored because their namespace's quota is used up.
+    pub fn rejected<K: Stored>(&self) -> usize {
+        self.objects.read().quotas.rejected(K::KIND)
+    }
+
+    /// Whether objects that were not stored would fit now: a list brings them.
+    pub fn has_room<K: Stored>(&self) -> bool {
+        self.objects.read().quotas.has_room(K::KIND)
+    }
+
+    /// Queues an instance that has changed, if its scope is listed. An instance is queued once, however
+    /// many changes it has.
     pub fn enqueue(&self, key: &InstanceKey) {
-        self.queue.lock().insert(key.clone());
-        self.changed.notify_one();
+        if self.objects.read().is_synced(key) {
+            self.queue.lock().insert(key.clone());
+            self.changed.notify_one();
+        }
     }
 
-    /// Queues every instance that is referenced.
-    pub fn enqueue_all(&self) {
-        let objects = self.objects.read();
-        self.queue.lock().extend(objects.instances.keys().chain(objects.groups.keys()).cloned());
-        self.changed.notify_one();
-    }
-
-    /// Waits for changed instances and takes them.
+    /// Resolves when instances have changed, and takes them.
     pub async fn next_changed(&self) -> BTreeSet<InstanceKey> {
         loop {
             let changed = std::mem::take(&mut *self.queue.lock());
@@ -73,6 +122,17 @@ impl Store {
     }
 }
 
+/// What a change of an object means to others.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Instances whose worker it concerns.
+    pub instances: Vec<InstanceKey>,
+    /// The uid of an object that is gone.
+    pub gone: Option<String>,
+    /// The quota of its namespace is used up: the object is not stored, not even its former version.
+    pub rejected: bool,
+}
+
 /// A kind that the store holds.
 pub trait Stored:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
@@ -80,10 +140,10 @@ pub trait Stored:
     /// For metrics.
     const KIND: WatchKind;
 
-    /// Stores the object; the instances that the change is relevant to.
-    fn apply(self, store: &Store) -> Vec<InstanceKey>;
-    /// Deletes the object of that namespace and name; the instance that it belonged to.
-    fn delete(store: &Store, namespace: &str, name: &str) -> Option<InstanceKey>;
+    /// Stores the object, which came from a list or a watch.
+    fn apply(self, store: &Store, listed: bool) -> Change;
+    /// Deletes the object of that namespace and name.
+    fn delete(store: &Store, namespace: &str, name: &str) -> Change;
     /// Namespace and name of every stored object.
     fn keys(store: &Store) -> Vec<(String, String)>;
 }
@@ -91,16 +151,25 @@ pub trait Stored:
 impl Stored for FdiInstance {
     const KIND: WatchKind = WatchKind::FdiInstance;
 
-    fn apply(self, store: &Store) -> Vec<InstanceKey> {
+    fn apply(self, store: &Store, _listed: bool) -> Change {
         let key = InstanceKey { namespace: self.namespace().unwrap_or_default(), name: self.name_any() };
-        let new = Arc::new(self);
-        let old = store.objects.write().instances.insert(key.clone(), Arc::clone(&new));
-        if old.is_none_or(|old| is_relevant_change(&old.metadata, &new.metadata)) { vec![key] } else { Vec::new() }
+        let mut objects = store.objects.write();
+        let old = objects.remove_instance(&key);
+        let gone = old.as_ref().and_then(|old| replaced(&old.metadata, &self.metadata));
+        if !objects.quotas.acquire(Self::KIND, &key.namespace, &key.name, instance_bytes(&self)) {
+            return Change { instances: old.map(|_| key).into_iter().collect(), gone, rejected: true };
+        }
+        let relevant = old.is_none_or(|old| is_relevant_change(&old.metadata, &self.metadata));
+        objects.instances.insert(key.clone(), Arc::new(self));
+        Change { instances: relevant.then_some(key).into_iter().collect(), gone, rejected: false }
     }
 
-    fn delete(store: &Store, namespace: &str, name: &str) -> Option<InstanceKey> {
+    fn delete(store: &Store, namespace: &str, name: &str) -> Change {
         let key = InstanceKey { namespace: namespace.to_owned(), name: name.to_owned() };
-        store.objects.write().instances.remove(&key).map(|_| key)
+        let mut objects = store.objects.write();
+        objects.quotas.forget_rejected(Self::KIND, namespace, name);
+        let Some(old) = objects.remove_instance(&key) else { return Change::default() };
+        Change { instances: vec![key], gone: old.metadata.uid.clone(), rejected: false }
     }
 
     fn keys(store: &Store) -> Vec<(String, String)> {
@@ -112,32 +181,35 @@ impl Stored for FdiInstance {
 impl Stored for FdiTaskGroup {
     const KIND: WatchKind = WatchKind::FdiTaskGroup;
 
-    fn apply(mut self, store: &Store) -> Vec<InstanceKey> {
+    fn apply(mut self, store: &Store, listed: bool) -> Change {
         let namespace = self.namespace().unwrap_or_default();
-        let id = (namespace.clone(), self.name_any());
-        let instance = InstanceKey { namespace, name: self.spec.instance_ref.name.clone() };
+        let name = self.name_any();
+        let instance = InstanceKey { namespace: namespace.clone(), name: self.spec.instance_ref.name.clone() };
         let mut objects = store.objects.write();
-        let former =
-            objects.instance_of_group.insert(id.clone(), instance.clone()).filter(|former| *former != instance);
-        if let Some(former) = &former {
-            objects.remove_group(former, &id.1);
+        let old = objects.remove_group(&namespace, &name);
+        let gone = old.as_ref().and_then(|(_, old)| replaced(&old.object.metadata, &self.metadata));
+        let former = old.as_ref().map(|(former, _)| former.clone());
+        if !objects.quotas.acquire(Self::KIND, &namespace, &name, group_bytes(&self)) {
+            return Change { instances: former.into_iter().collect(), gone, rejected: true };
         }
-        let groups = objects.groups.entry(instance.clone()).or_default();
-        let old = groups.get(&id.1);
-        let relevant = old.is_none_or(|old| is_relevant_change(&old.metadata, &self.metadata));
-        if let Some(old) = old.filter(|old| old.spec.task_ids == self.spec.task_ids) {
+        let relevant = old.as_ref().is_none_or(|(_, old)| is_relevant_change(&old.object.metadata, &self.metadata));
+        let listed = old.as_ref().filter(|_| gone.is_none()).map_or(listed, |(_, old)| old.listed);
+        if let Some((_, old)) = old.filter(|(_, old)| old.object.spec.task_ids == self.spec.task_ids) {
             // Reuse the old IDs: the ledger shares their strings.
-            self.spec.task_ids.clone_from(&old.spec.task_ids);
+            self.spec.task_ids.clone_from(&old.object.spec.task_ids);
         }
-        groups.insert(id.1, Arc::new(self));
-        former.into_iter().chain(relevant.then_some(instance)).collect()
+        objects.instance_of_group.insert((namespace, name.clone()), instance.clone());
+        let stored = StoredGroup { object: Arc::new(self), listed };
+        objects.groups.entry(instance.clone()).or_default().insert(name, stored);
+        let former = former.filter(|former| *former != instance);
+        Change { instances: former.into_iter().chain(relevant.then_some(instance)).collect(), gone, rejected: false }
     }
 
-    fn delete(store: &Store, namespace: &str, name: &str) -> Option<InstanceKey> {
+    fn delete(store: &Store, namespace: &str, name: &str) -> Change {
         let mut objects = store.objects.write();
-        let instance = objects.instance_of_group.remove(&(namespace.to_owned(), name.to_owned()))?;
-        objects.remove_group(&instance, name);
-        Some(instance)
+        objects.quotas.forget_rejected(Self::KIND, namespace, name);
+        let Some((instance, old)) = objects.remove_group(namespace, name) else { return Change::default() };
+        Change { instances: vec![instance], gone: old.object.metadata.uid.clone(), rejected: false }
     }
 
     fn keys(store: &Store) -> Vec<(String, String)> {
@@ -146,17 +218,39 @@ impl Stored for FdiTaskGroup {
 }
 
 impl Objects {
-    fn remove_group(&mut self, instance: &InstanceKey, name: &str) {
-        if let Some(groups) = self.groups.get_mut(instance) {
-            groups.remove(name);
-            if groups.is_empty() {
-                self.groups.remove(instance);
-            }
+    /// Whether both kinds are listed where the instance is.
+    fn is_synced(&self, key: &InstanceKey) -> bool {
+        let listed = |kind, scope| self.listed.contains(&(kind, scope));
+        [None, Some(key.namespace.clone())]
+            .into_iter()
+            .any(|scope: Scope| listed(WatchKind::FdiInstance, scope.clone()) && listed(WatchKind::FdiTaskGroup, scope))
+    }
+
+    fn remove_instance(&mut self, key: &InstanceKey) -> Option<Arc<FdiInstance>> {
+        let old = self.instances.remove(key)?;
+        self.quotas.release(&key.namespace, instance_bytes(&old));
+        Some(old)
+    }
+
+    fn remove_group(&mut self, namespace: &str, name: &str) -> Option<(InstanceKey, StoredGroup)> {
+        let instance = self.instance_of_group.remove(&(namespace.to_owned(), name.to_owned()))?;
+        let groups = self.groups.get_mut(&instance)?;
+        let old = groups.remove(name)?;
+        if groups.is_empty() {
+            self.groups.remove(&instance);
         }
+        self.quotas.release(namespace, group_bytes(&old.object));
+        Some((instance, old))
     }
 }
 
-/// Whether a change concerns the worker. Our own status writes come back as events, and must trigger nothing.
+/// The uid of an object in whose place there is another one of the same name now.
+fn replaced(old: &ObjectMeta, new: &ObjectMeta) -> Option<String> {
+    old.uid.clone().filter(|_| old.uid != new.uid)
+}
+
+/// Whether a change concerns the worker. Our own status writes come back as events, and must
+/// trigger nothing.
 fn is_relevant_change(old: &ObjectMeta, new: &ObjectMeta) -> bool {
     let request = |metadata: &ObjectMeta| metadata.annotations.as_ref().and_then(|all| all.get(REQUESTED_AT).cloned());
     old.uid != new.uid

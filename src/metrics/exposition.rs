@@ -1,11 +1,13 @@
-//! From `OpenMetrics` to the older text format, where a counter's name carries its `_total` everywhere and there is no info type.
+//! Converts `OpenMetrics` to the older text format, which has `_total` in the name of a counter
+//! everywhere and no info type.
 
 /// Content type of `OpenMetrics`.
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) fn plain(openmetrics: &str) -> String {
     let mut plain = String::with_capacity(openmetrics.len());
-    // In `OpenMetrics` the HELP of a family comes before its TYPE, and only the TYPE says how the family's samples are named.
+    // In `OpenMetrics` the HELP of a family precedes its TYPE, and only the TYPE says how its
+    // samples are named.
     let mut help: Option<(&str, &str)> = None;
     for line in openmetrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
@@ -32,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_and_infos_are_named_as_the_older_format_wants_them() {
+    fn counters_and_infos_are_named_as_in_the_older_format() {
         let openmetrics = "# HELP a_b Things.\n# TYPE a_b counter\na_b_total{x=\"# HELP y\"} 1\n# HELP i Build.\n# TYPE i info\n\
              i_info{v=\"1\"} 1\n# HELP w_seconds Age.\n# TYPE w_seconds gauge\n# UNIT w_seconds seconds\nw_seconds 0.5\n# EOF\n";
         assert_eq!(

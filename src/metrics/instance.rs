@@ -1,6 +1,8 @@
-//! The metrics of one FDI instance. They exist as long as somebody holds [`InstanceMetrics`].
+//! The metrics of one `FdiInstance`. Its series exist as long as it does; what must not vanish with it
+//! is counted for its namespace.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -35,6 +37,11 @@ fn done(ok: bool) -> &'static str {
 struct Key {
     namespace: Arc<str>,
     instance: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Namespace {
+    namespace: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,10 +84,10 @@ pub(super) struct Families {
     tasks: Family<WithState, Gauge>,
     convergence: Histograms<Key>,
     reconciles: Family<WithResult, Counter>,
-    reconcile_panics: Family<Key, Counter>,
+    reconcile_panics: Family<Namespace, Counter>,
     writes: Family<WithResult, Counter>,
     limiter_wait: Histograms<Key>,
-    finalizer_give_ups: Family<Key, Counter>,
+    finalizer_give_ups: Family<Namespace, Counter>,
 }
 
 impl Families {
@@ -145,25 +152,47 @@ impl Families {
     }
 }
 
-/// The metrics of one instance; the worker's. Dropping it removes the instance's series.
+/// The metrics of one instance. It has series only while [`InstanceMetrics::set_exists`] says so, so
+/// that groups which refer to instances that do not exist create none; dropping it removes them.
 #[derive(Debug)]
 pub struct InstanceMetrics {
     families: Families,
     namespace: Arc<str>,
     name: Arc<str>,
+    exists: AtomicBool,
 }
 
 impl InstanceMetrics {
     pub(super) fn new(families: Families, namespace: &str, name: &str) -> Self {
-        let metrics = Self { families, namespace: namespace.into(), name: name.into() };
-        // What an alert counts is there from the beginning: an increase from nothing to one is none to Prometheus.
-        for result in DONE {
-            drop(metrics.families.reconciles.get_or_create(&metrics.with_result(result)));
-            drop(metrics.families.writes.get_or_create(&metrics.with_result(result)));
-        }
-        drop(metrics.families.reconcile_panics.get_or_create(&metrics.key()));
-        drop(metrics.families.finalizer_give_ups.get_or_create(&metrics.key()));
+        let metrics = Self { families, namespace: namespace.into(), name: name.into(), exists: AtomicBool::new(false) };
+        // Alerts count these. They start at zero, because Prometheus sees no increase from nothing to one.
+        drop(metrics.families.reconcile_panics.get_or_create(&metrics.namespace()));
+        drop(metrics.families.finalizer_give_ups.get_or_create(&metrics.namespace()));
         metrics
+    }
+
+    /// Whether there is such an `FdiInstance`.
+    pub fn set_exists(&self, exists: bool) {
+        if self.exists.swap(exists, Ordering::Relaxed) == exists {
+            return;
+        }
+        if exists {
+            for result in DONE {
+                drop(self.families.reconciles.get_or_create(&self.with_result(result)));
+                drop(self.families.writes.get_or_create(&self.with_result(result)));
+            }
+        } else {
+            self.remove_series();
+        }
+    }
+
+    /// The families, if the instance exists.
+    fn families(&self) -> Option<&Families> {
+        self.exists.load(Ordering::Relaxed).then_some(&self.families)
+    }
+
+    fn namespace(&self) -> Namespace {
+        Namespace { namespace: self.namespace.clone() }
     }
 
     fn key(&self) -> Key {
@@ -191,73 +220,87 @@ impl InstanceMetrics {
         WithState { namespace: self.namespace.clone(), instance: self.name.clone(), state }
     }
 
-    /// A batch of so many tasks is sent.
+    /// A batch of so many tasks was sent.
     pub fn batch(&self, tasks: usize) {
         let tasks = u32::try_from(tasks).map_or(f64::INFINITY, f64::from);
-        self.families.batch_size.get_or_create(&self.key()).observe(tasks);
-    }
-
-    /// How the tasks stand after a pass.
-    pub fn tasks(&self, tasks: TaskGauges) {
-        let counts = [tasks.ready, tasks.pending, tasks.failed, tasks.conflicting];
-        for (state, count) in STATES.into_iter().zip(counts) {
-            self.families.tasks.get_or_create(&self.with_state(state)).set(count);
+        if let Some(families) = self.families() {
+            families.batch_size.get_or_create(&self.key()).observe(tasks);
         }
     }
 
-    /// A group reached what an edit asked for, this long after the edit was seen.
+    /// Tasks by state after a reconcile.
+    pub fn tasks(&self, tasks: TaskGauges) {
+        let Some(families) = self.families() else { return };
+        let counts = [tasks.ready, tasks.pending, tasks.failed, tasks.conflicting];
+        for (state, count) in STATES.into_iter().zip(counts) {
+            families.tasks.get_or_create(&self.with_state(state)).set(count);
+        }
+    }
+
+    /// A group converged, this long after its edit was seen.
     pub fn convergence(&self, after: Duration) {
-        self.families.convergence.get_or_create(&self.key()).observe(after.as_secs_f64());
+        if let Some(families) = self.families() {
+            families.convergence.get_or_create(&self.key()).observe(after.as_secs_f64());
+        }
     }
 
-    /// A pass ended; not `ok` when a look, a call or a write of it failed.
+    /// A reconcile ended; not `ok` if a list, a call or a write failed.
     pub fn reconcile(&self, ok: bool) {
-        self.families.reconciles.get_or_create(&self.with_result(done(ok))).inc();
+        if let Some(families) = self.families() {
+            families.reconciles.get_or_create(&self.with_result(done(ok))).inc();
+        }
     }
 
+    /// Counted for the namespace.
     pub fn reconcile_panicked(&self) {
-        self.families.reconcile_panics.get_or_create(&self.key()).inc();
+        self.families.reconcile_panics.get_or_create(&self.namespace()).inc();
     }
 
     /// A status was written, or could not be.
     pub fn status_write(&self, ok: bool) {
-        self.families.writes.get_or_create(&self.with_result(done(ok))).inc();
+        if let Some(families) = self.families() {
+            families.writes.get_or_create(&self.with_result(done(ok))).inc();
+        }
     }
 
-    /// A group with `deletionPolicy: Stop` was let go without its tasks being seen stopped.
+    /// The finalizer of a group was removed although its tasks were not observed stopped. Counted for
+    /// the namespace: it is often the last that happens to an instance.
     pub fn finalizer_give_up(&self) {
-        self.families.finalizer_give_ups.get_or_create(&self.key()).inc();
+        self.families.finalizer_give_ups.get_or_create(&self.namespace()).inc();
+    }
+
+    fn remove_series(&self) {
+        let families = &self.families;
+        for operation in OPERATIONS {
+            families.request_duration.remove(&self.with_operation(operation));
+            for result in CLASSES.map(Class::as_str).into_iter().chain(["ok"]) {
+                families.requests.remove(&self.with_request(operation, result));
+            }
+        }
+        for result in DONE {
+            families.reconciles.remove(&self.with_result(result));
+            families.writes.remove(&self.with_result(result));
+        }
+        for state in STATES {
+            families.tasks.remove(&self.with_state(state));
+        }
+        for histograms in [&families.batch_size, &families.convergence, &families.limiter_wait] {
+            histograms.remove(&self.key());
+        }
     }
 }
 
 impl RequestObserver for InstanceMetrics {
     fn request(&self, operation: Operation, result: &'static str, latency: Duration, waited: Duration) {
-        self.families.requests.get_or_create(&self.with_request(operation, result)).inc();
-        self.families.request_duration.get_or_create(&self.with_operation(operation)).observe(latency.as_secs_f64());
-        self.families.limiter_wait.get_or_create(&self.key()).observe(waited.as_secs_f64());
+        let Some(families) = self.families() else { return };
+        families.requests.get_or_create(&self.with_request(operation, result)).inc();
+        families.request_duration.get_or_create(&self.with_operation(operation)).observe(latency.as_secs_f64());
+        families.limiter_wait.get_or_create(&self.key()).observe(waited.as_secs_f64());
     }
 }
 
 impl Drop for InstanceMetrics {
     fn drop(&mut self) {
-        let key = self.key();
-        for operation in OPERATIONS {
-            self.families.request_duration.remove(&self.with_operation(operation));
-            for result in CLASSES.map(Class::as_str).into_iter().chain(["ok"]) {
-                self.families.requests.remove(&self.with_request(operation, result));
-            }
-        }
-        for result in DONE {
-            self.families.reconciles.remove(&self.with_result(result));
-            self.families.writes.remove(&self.with_result(result));
-        }
-        for state in STATES {
-            self.families.tasks.remove(&self.with_state(state));
-        }
-        for histograms in [&self.families.batch_size, &self.families.convergence, &self.families.limiter_wait] {
-            histograms.remove(&key);
-        }
-        self.families.reconcile_panics.remove(&key);
-        self.families.finalizer_give_ups.remove(&key);
+        self.remove_series();
     }
 }

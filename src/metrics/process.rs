@@ -1,8 +1,9 @@
 //! The metrics of the process as a whole, and the registry.
 
-use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -26,9 +27,9 @@ pub enum WatchKind {
 pub enum EventLoss {
     /// The queue was full.
     Overflow,
-    /// The object had more than its share.
+    /// The object used up its budget.
     RateLimited,
-    /// The API server refused it or did not answer.
+    /// The API server refused it or did not respond.
     Failed,
 }
 
@@ -51,13 +52,20 @@ struct ByKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByScope {
+    kind: WatchKind,
+    /// A namespace, or `all`.
+    scope: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByReason {
     reason: EventLoss,
 }
 
 type Seconds = Gauge<f64, std::sync::atomic::AtomicU64>;
 
-/// All metrics of the process. A cheap clone.
+/// All metrics of the process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -68,10 +76,12 @@ struct Inner {
     leader: Gauge,
     events_published: Counter,
     events_dropped: Family<ByReason, Counter>,
-    watch_age: Family<ByKind, Seconds>,
+    watch_age: Family<ByScope, Seconds>,
+    watch_synced: Family<ByScope, Gauge>,
     watch_errors: Family<ByKind, Counter>,
     watch_restarts: Family<ByKind, Counter>,
-    heard: Mutex<Vec<(WatchKind, Instant)>>,
+    objects_rejected: Family<ByKind, Gauge>,
+    last_received: Mutex<HashMap<ByScope, Instant>>,
 }
 
 impl Default for Metrics {
@@ -87,20 +97,28 @@ impl Metrics {
         let leader = Gauge::default();
         let events_published = Counter::default();
         let events_dropped = Family::<ByReason, Counter>::default();
-        let watch_age = Family::<ByKind, Seconds>::default();
+        let watch_age = Family::<ByScope, Seconds>::default();
+        let watch_synced = Family::<ByScope, Gauge>::default();
+        let objects_rejected = Family::<ByKind, Gauge>::default();
         let watch_errors = Family::<ByKind, Counter>::default();
         let watch_restarts = Family::<ByKind, Counter>::default();
-        registry.register("leader", "1 while this process holds a valid permit to call", leader.clone());
+        registry.register("leader", "1 while this process is the leader", leader.clone());
         registry.register("events_published", "Kubernetes events published", events_published.clone());
         registry.register("events_dropped", "Kubernetes events not published, by reason", events_dropped.clone());
         registry.register_with_unit(
             "watch_age",
-            "Time since the watch of a kind last heard from the API server",
+            "Time since the watch of a kind last received anything from the API server",
             Unit::Seconds,
             watch_age.clone(),
         );
+        registry.register("watch_synced", "1 once the objects of a kind are listed", watch_synced.clone());
+        registry.register(
+            "objects_rejected",
+            "Objects not reconciled because the quota of their namespace is used up",
+            objects_rejected.clone(),
+        );
         registry.register("watch_errors", "Errors of the watch of a kind", watch_errors.clone());
-        registry.register("watch_restarts", "Lists made anew by the watch of a kind", watch_restarts.clone());
+        registry.register("watch_restarts", "Full lists made by the watch of a kind", watch_restarts.clone());
         registry.register(
             "build",
             "Version of the running binary",
@@ -113,13 +131,15 @@ impl Metrics {
             events_published,
             events_dropped,
             watch_age,
+            watch_synced,
+            objects_rejected,
             watch_errors,
             watch_restarts,
-            heard: Mutex::default(),
+            last_received: Mutex::default(),
         }))
     }
 
-    /// The metrics of one instance. Its worker holds them; when they are dropped the series go.
+    /// The metrics of one instance, which may not exist yet. Dropping them removes its series.
     pub fn instance(&self, namespace: &str, name: &str) -> InstanceMetrics {
         InstanceMetrics::new(self.0.instances.clone(), namespace, name)
     }
@@ -136,13 +156,26 @@ impl Metrics {
         self.0.events_dropped.get_or_create(&ByReason { reason }).inc();
     }
 
-    /// The watch got something from the API server: an object, a bookmark, or a new beginning.
-    pub fn watch_heard(&self, kind: WatchKind) {
-        let mut heard = self.0.heard.lock();
-        match heard.iter_mut().find(|(known, _)| *known == kind) {
-            Some((_, moment)) => *moment = Instant::now(),
-            None => heard.push((kind, Instant::now())),
-        }
+    /// The watch of a kind in a scope starts: nothing is listed yet.
+    pub fn watch_started(&self, kind: WatchKind, scope: &str) {
+        self.0.watch_synced.get_or_create(&ByScope { kind, scope: scope.to_owned() }).set(0);
+        self.watch_received(kind, scope);
+    }
+
+    /// The watch received something from the API server: an object, a bookmark, or the start of a
+    /// watch.
+    pub fn watch_received(&self, kind: WatchKind, scope: &str) {
+        self.0.last_received.lock().insert(ByScope { kind, scope: scope.to_owned() }, Instant::now());
+    }
+
+    /// The watch has listed all objects.
+    pub fn watch_synced(&self, kind: WatchKind, scope: &str) {
+        self.0.watch_synced.get_or_create(&ByScope { kind, scope: scope.to_owned() }).set(1);
+    }
+
+    /// So many objects of a kind are not stored.
+    pub fn objects_rejected(&self, kind: WatchKind, count: usize) {
+        self.0.objects_rejected.get_or_create(&ByKind { kind }).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub fn watch_error(&self, kind: WatchKind) {
@@ -153,17 +186,17 @@ impl Metrics {
         self.0.watch_restarts.get_or_create(&ByKind { kind }).inc();
     }
 
-    /// Everything, as `OpenMetrics`.
+    /// All metrics, as `OpenMetrics`.
     pub fn openmetrics(&self) -> Result<String, std::fmt::Error> {
-        for (kind, moment) in self.0.heard.lock().iter() {
-            self.0.watch_age.get_or_create(&ByKind { kind: *kind }).set(moment.elapsed().as_secs_f64());
+        for (watch, moment) in self.0.last_received.lock().iter() {
+            self.0.watch_age.get_or_create(watch).set(moment.elapsed().as_secs_f64());
         }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.0.registry)?;
         Ok(text)
     }
 
-    /// Everything, in the older text format of Prometheus, which tools such as `promtool check metrics` read.
+    /// All metrics, in the older text format, which tools such as `promtool check metrics` read.
     pub fn plain_text(&self) -> Result<String, std::fmt::Error> {
         self.openmetrics().map(|text| exposition::plain(&text))
     }

@@ -9,14 +9,25 @@ use crate::crd::{
     DeletionPolicy, FINALIZER, FdiInstance, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupStatus, REQUESTED_AT,
 };
 use crate::fdi::text::truncate;
-use crate::fdi::{RunState, TaskId};
+use crate::fdi::{Batch, RunState, TaskId};
 
 /// What the store holds about one instance at one moment, with our own last writes where the store
 /// does not show them yet.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     pub instance: Option<(Arc<FdiInstance>, FdiInstanceStatus)>,
-    pub groups: Vec<(Arc<FdiTaskGroup>, FdiTaskGroupStatus)>,
+    pub groups: Vec<StoredGroup>,
+}
+
+/// One group as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredGroup {
+    pub object: Arc<FdiTaskGroup>,
+    pub status: FdiTaskGroupStatus,
+    /// Since when no status of the group could be written.
+    pub unreported_since: Option<Timestamp>,
+    /// It existed before this process watched it: a predecessor may have sent calls for it.
+    pub predates: bool,
 }
 
 /// What one instance and all its groups want, oldest group first.
@@ -59,6 +70,10 @@ pub struct DesiredGroup {
     pub requested_at: Option<String>,
     /// The status that the API server has, or will show once it has caught up with our last write.
     pub status: FdiTaskGroupStatus,
+    /// Since when no status of the group could be written.
+    pub unreported_since: Option<Timestamp>,
+    /// It existed before this process watched it: a predecessor may have sent calls for it.
+    pub predates: bool,
     /// Why the stored spec could not be decoded.
     pub decode_error: Option<String>,
     /// The object itself, for events and writes.
@@ -98,8 +113,7 @@ pub fn resolve(snapshot: Snapshot) -> Desired {
         object,
         status,
     });
-    let mut groups: Vec<(DesiredGroup, Vec<TaskId>)> =
-        snapshot.groups.into_iter().map(|(object, status)| parse_group(&object, status)).collect();
+    let mut groups: Vec<(DesiredGroup, Vec<TaskId>)> = snapshot.groups.into_iter().map(parse_group).collect();
     groups.sort_by_cached_key(|(group, _)| {
         let created = group.object.metadata.creation_timestamp.as_ref().map(|time| time.0);
         (group.deletion_timestamp.is_some(), created, group.name.clone())
@@ -133,7 +147,8 @@ pub fn resolve(snapshot: Snapshot) -> Desired {
 }
 
 /// One group and the IDs that it claims.
-fn parse_group(object: &Arc<FdiTaskGroup>, status: FdiTaskGroupStatus) -> (DesiredGroup, Vec<TaskId>) {
+fn parse_group(stored: StoredGroup) -> (DesiredGroup, Vec<TaskId>) {
+    let StoredGroup { object, status, unreported_since, predates } = stored;
     let spec = &object.spec;
     let metadata = &object.metadata;
     let mut seen = HashSet::with_capacity(spec.task_ids.len());
@@ -151,8 +166,11 @@ fn parse_group(object: &Arc<FdiTaskGroup>, status: FdiTaskGroupStatus) -> (Desir
     }
     let deletion_timestamp = metadata.deletion_timestamp.as_ref().map(|time| time.0);
     let present = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
-    let wants_stop = spec.deletion_policy == DeletionPolicy::Stop && spec.decode_error.is_none();
+    let wants_stop = spec.deletion_policy == DeletionPolicy::Stop;
     let finalizer = match (present, deletion_timestamp.is_some(), wants_stop) {
+        // Whether it is wanted cannot be read: it stays as it is.
+        (true, true, _) if spec.decode_error.is_some() => FinalizerAction::Hold,
+        _ if spec.decode_error.is_some() => FinalizerAction::None,
         (false, false, true) => FinalizerAction::Add,
         (true, true, true) if !spec.suspend => FinalizerAction::Hold,
         (true, true, _) | (true, false, false) => FinalizerAction::Remove,
@@ -167,13 +185,16 @@ fn parse_group(object: &Arc<FdiTaskGroup>, status: FdiTaskGroupStatus) -> (Desir
         conflicts: Vec::new(),
         invalid,
         duplicates,
-        suspended: spec.suspend,
+        // Nothing is known of the state that its tasks are to have, except during its deletion.
+        suspended: spec.suspend || (spec.decode_error.is_some() && deletion_timestamp.is_none()),
         finalizer,
         deletion_timestamp,
         requested_at: requested_at(metadata),
         status,
+        unreported_since,
+        predates,
         decode_error: spec.decode_error.clone(),
-        object: Arc::clone(object),
+        object: Arc::clone(&object),
     };
     (group, claimed)
 }
@@ -198,11 +219,6 @@ impl Desired {
         self.owners.get(id).map(|&index| &self.groups[index])
     }
 
-    /// Groups whose edit is acted upon once their status acknowledges it.
-    pub fn unacknowledged(&self) -> impl Iterator<Item = &DesiredGroup> {
-        self.groups.iter().filter(|group| !group.suspended && !group.acknowledged())
-    }
-
     /// The ID as a group's spec holds it, so that equal IDs share one text in memory.
     pub fn interned(&self, id: &TaskId) -> Option<&TaskId> {
         self.owners.get_key_value(id).map(|(interned, _)| interned)
@@ -211,15 +227,6 @@ impl Desired {
     /// Every owned task with the group that owns it.
     pub fn owned(&self) -> impl Iterator<Item = (&DesiredGroup, &TaskId)> {
         self.groups.iter().flat_map(|group| group.owned.iter().map(move |id| (group, id)))
-    }
-
-    /// Takes in statuses, by uid, that were written since the snapshot.
-    pub fn acknowledge(&mut self, written: Vec<(String, FdiTaskGroupStatus)>) {
-        for (uid, status) in written {
-            if let Some(group) = self.groups.iter_mut().find(|group| group.uid == uid) {
-                group.status = status;
-            }
-        }
     }
 
     /// Values of `requestedAt`, on instance and groups, that their statuses have not echoed yet.
@@ -233,6 +240,15 @@ impl Desired {
             .collect()
     }
 
+    /// Whether every task of a batch is still to get this action, so that the batch may be sent.
+    pub fn wants(&self, batch: &Batch) -> bool {
+        let wanted = |id: &TaskId| {
+            let owner = self.owner(id);
+            owner.is_some_and(|group| group.run_state.action() == batch.action() && !group.holds_calls())
+        };
+        self.instance.is_some() && !self.instance_suspended() && batch.ids().iter().all(wanted)
+    }
+
     /// True when no call may be sent for any group.
     pub fn instance_suspended(&self) -> bool {
         self.instance.as_ref().is_some_and(|instance| instance.object.spec.suspend)
@@ -240,7 +256,13 @@ impl Desired {
 }
 
 impl DesiredGroup {
-    /// True once a status of this generation is written; no call is sent for the group before.
+    /// No call is sent for the group: it is suspended, or its finalizer has to be there first, without
+    /// which it could be gone before its calls are answered.
+    pub fn holds_calls(&self) -> bool {
+        self.suspended || self.finalizer == FinalizerAction::Add || self.decode_error.is_some()
+    }
+
+    /// True once a status of this generation is written.
     pub fn acknowledged(&self) -> bool {
         self.status.observed_generation == self.generation
     }

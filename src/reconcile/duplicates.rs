@@ -1,28 +1,63 @@
-//! Two `FdiInstance` objects may refer to one ROMA Connect instance. The oldest that can sign in serves it.
+//! Several `FdiInstance` objects may refer to one ROMA Connect instance. One of them serves it: the oldest of
+//! those that can, and that have groups.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::crd::{FdiInstance, InstanceKey};
+use crate::crd::{FdiInstance, InstanceKey, REQUESTED_AT};
 use crate::fdi::{Fdi, Identity};
 use crate::k8s::store::Store;
 
-/// Who can sign in, shared by all workers. Cheap to clone.
+/// For this long a younger instance leaves an older one the chance to be tried first.
+const FIRST_CHANCE: Duration = Duration::from_secs(5);
+
+/// Who serves what, shared by all workers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Duplicates {
     store: Arc<Store>,
     fdi: Fdi,
-    known: Arc<Mutex<HashMap<InstanceKey, Known>>>,
+    known: Arc<Mutex<Known>>,
 }
 
-/// What is known of one `FdiInstance`: which ROMA instance it means, and whether it could sign in at the
-/// last attempt.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
-    identity: Identity,
-    signs_in: Option<bool>,
+    instances: HashMap<InstanceKey, Candidate>,
+    /// Oldest first.
+    by_identity: HashMap<Identity, BTreeSet<(Option<Timestamp>, InstanceKey)>>,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    revision: Revision,
+    identity: Option<Identity>,
+    created: Option<Timestamp>,
+    standing: Standing,
+    has_groups: bool,
+    since: Instant,
+}
+
+/// What a user changes to have a rejected instance tried again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Revision {
+    uid: Option<String>,
+    generation: Option<i64>,
+    requested_at: Option<String>,
+}
+
+/// Whether an instance can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Not tried since it was last changed.
+    Untried,
+    /// It signed in and listed, and its calls are not rejected.
+    Serves,
+    /// Its sign-in, its lists or its calls are rejected.
+    Rejected,
 }
 
 impl Duplicates {
@@ -30,45 +65,96 @@ impl Duplicates {
         Self { store, fdi, known: Arc::default() }
     }
 
-    /// The oldest other `FdiInstance` for the same ROMA instance that is older than this one and can sign
-    /// in, or may turn out to: one that has not tried yet gets the chance.
-    pub fn preferred(&self, key: &InstanceKey, object: &FdiInstance, identity: &Identity) -> Option<InstanceKey> {
-        let age = |object: &FdiInstance, key: &InstanceKey| {
-            (object.metadata.creation_timestamp.as_ref().map(|time| time.0), key.clone())
-        };
-        let own = age(object, key);
+    /// Takes in the object as it is stored now. To be called before the workers of a set of changes run, so
+    /// that each knows of the others.
+    pub fn sync(&self, key: &InstanceKey) {
+        let object = self.store.get(key).0;
         let mut known = self.known.lock();
-        let entry = known.entry(key.clone()).or_insert_with(|| Known { identity: identity.clone(), signs_in: None });
-        entry.identity = identity.clone();
-        let may_serve = |other: &InstanceKey| known.get(other).and_then(|known| known.signs_in).unwrap_or(true);
-        self.store
-            .instances()
-            .into_iter()
-            .filter(|(other, candidate)| age(candidate, other) < own && may_serve(other))
-            .filter(|(_, candidate)| {
-                self.fdi.identity(&candidate.spec.connection()).is_ok_and(|other| other == *identity)
-            })
-            .min_by_key(|(other, candidate)| age(candidate, other))
-            .map(|(other, _)| other)
-    }
-
-    /// A worker tried to sign in, or found its instance gone. When the answer changes, the duplicates are
-    /// queued.
-    pub fn record_sign_in(&self, key: &InstanceKey, signs_in: bool) {
-        let mut known = self.known.lock();
-        let Some(entry) = known.get_mut(key) else { return };
-        if entry.signs_in.replace(signs_in) == Some(signs_in) {
+        let Some(object) = object else { return known.remove(key) };
+        let revision = Revision::of(&object);
+        if known.instances.get(key).is_some_and(|candidate| candidate.revision == revision) {
             return;
         }
-        let identity = entry.identity.clone();
-        for (other, _) in known.iter().filter(|(other, known)| *other != key && known.identity == identity) {
-            self.store.enqueue(other);
+        let has_groups = known.instances.get(key).is_some_and(|candidate| candidate.has_groups);
+        known.remove(key);
+        let identity = self.fdi.identity(&object.spec.connection()).ok();
+        let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        if let Some(identity) = &identity {
+            known.by_identity.entry(identity.clone()).or_default().insert((created, key.clone()));
+        }
+        let standing = Standing::Untried;
+        known.instances.insert(
+            key.clone(),
+            Candidate { revision, identity, created, standing, has_groups, since: Instant::now() },
+        );
+    }
+
+    /// The other `FdiInstance` that serves the same ROMA instance, where this one must not.
+    pub fn preferred(&self, key: &InstanceKey) -> Option<InstanceKey> {
+        let known = self.known.lock();
+        let own = known.instances.get(key)?;
+        let same = known.by_identity.get(own.identity.as_ref()?)?;
+        let own_age = (own.created, key.clone());
+        let mut others = same.iter().filter(|age| **age != own_age && self.store.has_groups(&age.1));
+        let preferred = others.find(|age| {
+            known.instances.get(&age.1).is_some_and(|other| match other.standing {
+                Standing::Serves => **age < own_age || own.standing == Standing::Rejected,
+                Standing::Untried => **age < own_age && other.since.elapsed() < FIRST_CHANCE,
+                Standing::Rejected => false,
+            })
+        });
+        preferred.map(|(_, server)| server.clone())
+    }
+
+    /// Takes in what a worker found. When it changes who serves, the workers of the duplicates are told.
+    pub fn record(&self, key: &InstanceKey, standing: Option<Standing>, has_groups: bool) {
+        let mut known = self.known.lock();
+        let Some(candidate) = known.instances.get_mut(key) else { return };
+        let before = (candidate.standing, candidate.has_groups);
+        let standing = standing.unwrap_or(candidate.standing);
+        (candidate.standing, candidate.has_groups) = (standing, has_groups);
+        if before != (standing, has_groups) {
+            let identity = candidate.identity.clone();
+            self.enqueue_others(&known, key, identity.as_ref());
         }
     }
 
     /// Nothing refers to the instance any more.
     pub fn forget(&self, key: &InstanceKey) {
-        self.record_sign_in(key, false);
-        self.known.lock().remove(key);
+        let mut known = self.known.lock();
+        let identity = known.instances.get(key).and_then(|candidate| candidate.identity.clone());
+        self.enqueue_others(&known, key, identity.as_ref());
+        known.remove(key);
+    }
+
+    fn enqueue_others(&self, known: &Known, key: &InstanceKey, identity: Option<&Identity>) {
+        let same = identity.and_then(|identity| known.by_identity.get(identity));
+        for (_, other) in same.into_iter().flatten().filter(|(_, other)| other != key) {
+            self.store.enqueue(other);
+        }
+    }
+}
+
+impl Known {
+    fn remove(&mut self, key: &InstanceKey) {
+        let Some(candidate) = self.instances.remove(key) else { return };
+        let Some(identity) = candidate.identity else { return };
+        if let Some(same) = self.by_identity.get_mut(&identity) {
+            same.remove(&(candidate.created, key.clone()));
+            if same.is_empty() {
+                self.by_identity.remove(&identity);
+            }
+        }
+    }
+}
+
+impl Revision {
+    fn of(object: &FdiInstance) -> Self {
+        let annotations = object.metadata.annotations.as_ref();
+        Self {
+            uid: object.metadata.uid.clone(),
+            generation: object.metadata.generation,
+            requested_at: annotations.and_then(|all| all.get(REQUESTED_AT)).cloned(),
+        }
     }
 }

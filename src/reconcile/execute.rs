@@ -1,12 +1,16 @@
 //! Step 4, I/O: sends the calls of the plan, within the limits of the instance, for as long as they are wanted.
 
+use futures::FutureExt as _;
+use futures::future::Fuse;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::fdi::SendError;
 use crate::reconcile::context::Context;
-use crate::reconcile::observe::Session;
+use crate::reconcile::desired::resolve;
+use crate::reconcile::observe::session::Session;
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
 use crate::reconcile::plan::Plan;
 
@@ -31,8 +35,9 @@ enum Sending {
 
 /// Sends the calls in order, several at once where the instance allows it. Ends when the plan is done,
 /// when a call fails for a cause that may concern the whole instance, after a time slice, or when
-/// something changed: never within a call, and for the last two never before one call was made. When
-/// leadership ends the worker drops the reconcile, and calls in flight with it.
+/// something changed: never within a call. For the last two not before one call was made, so that a
+/// stream of edits cannot keep all others from being served. When leadership ends the worker drops the
+/// reconcile, and calls in flight with it.
 pub async fn execute(ctx: &Context, plan: &Plan, session: &Session, cancel: Cancellation<'_>) -> Outcomes {
     let Some(api) = session.api().filter(|_| !plan.calls().is_empty()) else { return Outcomes::default() };
     let mut calls = Vec::new();
@@ -40,18 +45,25 @@ pub async fn execute(ctx: &Context, plan: &Plan, session: &Session, cancel: Canc
     let mut in_flight = FuturesUnordered::new();
     let slice = tokio::time::sleep_until(Instant::now() + ctx.timings.execute_slice);
     tokio::pin!(slice);
-    let mut slot = api.acquire();
-    let (mut sending, mut sent) = (Sending::On, false);
+    let mut slot = api.acquire().fuse();
+    let (mut sending, mut sent, mut not_sent) = (Sending::On, false, None);
     loop {
         let open = sending == Sending::On && queued.len() > 0;
         if !open && in_flight.is_empty() {
             break;
         }
+        if !open {
+            // Others may wait for what it holds.
+            slot = Fuse::terminated();
+        }
         tokio::select! {
             biased;
             () = cancel.shutdown.cancelled(), if open => sending = Sending::Interrupted,
             Some(call) = in_flight.next(), if !in_flight.is_empty() => {
-                let call: CompletedCall = call;
+                let Some(call): Option<CompletedCall> = call else {
+                    sending = Sending::Interrupted;
+                    continue;
+                };
                 if call.stops_plan() && sending == Sending::On {
                     sending = Sending::Stopped;
                 }
@@ -63,16 +75,35 @@ pub async fn execute(ctx: &Context, plan: &Plan, session: &Session, cancel: Canc
                 if ctx.permit.check().is_err() {
                     break;
                 }
-                if let Some(batch) = queued.next() {
+                let acquired = match acquired {
+                    Ok(acquired) => acquired,
+                    Err(error) => {
+                        not_sent = Some((error, ctx.clock.now()));
+                        sending = Sending::Stopped;
+                        continue;
+                    }
+                };
+                let Some(batch) = queued.next() else { continue };
+                // The slot took its time: what was chosen before must still be wanted now.
+                let changed = cancel.changed.notified().now_or_never().is_some();
+                if changed {
+                    sending = Sending::Interrupted;
+                }
+                if !changed || resolve(ctx.snapshot()).wants(batch) {
                     sent = true;
                     in_flight.push(async move {
-                        let result = api.start_or_stop(acquired, batch).await;
-                        CompletedCall { batch: batch.clone(), result, ended: ctx.clock.now() }
+                        let result = match api.start_or_stop(acquired, batch).await {
+                            Ok(response) => Ok(response),
+                            Err(SendError::Call(error)) => Err(error),
+                            // Nothing was done: the next reconcile chooses anew.
+                            Err(SendError::SlotExpired) => return None,
+                        };
+                        Some(CompletedCall { batch: batch.clone(), result, ended: ctx.clock.now() })
                     });
                 }
-                slot = api.acquire();
+                slot = api.acquire().fuse();
             }
         }
     }
-    Outcomes::new(calls, sending == Sending::Interrupted)
+    Outcomes::new(calls, sending == Sending::Interrupted).with_not_sent(not_sent)
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::fdi::Outcome;
+use crate::fdi::{Class, Outcome, TaskId};
 use crate::reconcile::desired::Desired;
-use crate::reconcile::ledger::{CallScope, Ledger};
+use crate::reconcile::ledger::Ledger;
+use crate::reconcile::ledger::calls::CallScope;
 use crate::reconcile::observation::{Observation, Observed};
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
 use crate::reconcile::timings::Timings;
@@ -22,7 +23,20 @@ pub struct InstanceState {
 
 impl InstanceState {
     pub fn new(timings: Arc<Timings>) -> Self {
-        Self { observation: Observation::new(Arc::clone(&timings)), ledger: Ledger::new(Arc::clone(&timings)), timings }
+        Self::with(timings, false)
+    }
+
+    /// After a panic: calls of this process that nobody remembers may still act.
+    pub fn after_panic(timings: Arc<Timings>) -> Self {
+        Self::with(timings, true)
+    }
+
+    fn with(timings: Arc<Timings>, resumed: bool) -> Self {
+        Self {
+            observation: Observation::new(Arc::clone(&timings)),
+            ledger: Ledger::new(Arc::clone(&timings), resumed),
+            timings,
+        }
     }
 
     /// Compares with what is desired now.
@@ -41,22 +55,38 @@ impl InstanceState {
         }
     }
 
-    /// Takes in the calls of step 4.
+    /// Takes in the calls of step 4. What failed together is one failure: the one that asks for the
+    /// longest wait.
     #[must_use]
     pub fn record_calls(&mut self, outcomes: Outcomes) -> Outcomes {
-        let corrected = outcomes.calls().iter().flat_map(|call| self.record_call(call)).collect();
+        let mut corrected = Vec::new();
+        let mut failure = outcomes.not_sent().cloned();
+        for call in outcomes.calls() {
+            match self.ledger.record(&call.batch, &call.result, call.ended) {
+                CallScope::Tasks => self.observation.record_call_success(call.ended),
+                CallScope::Undetermined => self.observation.record_call(call.ended),
+                CallScope::Instance(error) => {
+                    // A throttled call is taken as not sent: its tasks are listed before they count as ready.
+                    if error.class != Class::Throttled {
+                        self.observation.record_call(call.ended);
+                    }
+                    if failure.as_ref().is_none_or(|(longest, _)| error.retry_after >= longest.retry_after) {
+                        failure = Some((error, call.ended));
+                    }
+                }
+            }
+            corrected.extend(self.drift_corrected(call));
+        }
+        if let Some((error, at)) = failure {
+            self.observation.record_call_failure(error, at);
+        }
         outcomes.with_drift_corrected(corrected)
     }
 
-    /// Takes in one call; the tasks that it put right after somebody else had switched them.
-    fn record_call(&mut self, call: &CompletedCall) -> Vec<crate::fdi::TaskId> {
-        match self.ledger.record(&call.batch, &call.result, call.ended) {
-            CallScope::Tasks => self.observation.record_call_success(call.ended),
-            CallScope::Undetermined => self.observation.record_call(call.ended),
-            CallScope::Instance(error) => self.observation.record_call_failure(error, call.ended),
-        }
+    /// The tasks that a call put right after somebody else had switched them.
+    fn drift_corrected(&mut self, call: &CompletedCall) -> Vec<TaskId> {
         let outcomes = call.result.iter().flat_map(|response| &response.outcomes);
-        let accepted = outcomes.filter(|(_, outcome)| *outcome == Outcome::Accepted);
-        accepted.filter(|(id, _)| self.ledger.take_drift_corrected(id)).map(|(id, _)| id.clone()).collect()
+        let accepted = outcomes.filter(|(_, outcome)| *outcome == Outcome::Accepted).map(|(id, _)| id);
+        accepted.filter(|id| self.ledger.take_drift_corrected(id)).cloned().collect()
     }
 }

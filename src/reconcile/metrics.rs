@@ -4,7 +4,6 @@ use crate::metrics::{InstanceMetrics, TaskGauges};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::outcome::Outcomes;
 use crate::reconcile::status::Statuses;
-use crate::reconcile::write::WriteFailed;
 
 /// Sets the instance's metrics, and observes how long edits took that have converged now.
 pub(super) fn record(
@@ -12,7 +11,6 @@ pub(super) fn record(
     statuses: &Statuses<'_>,
     outcomes: &Outcomes,
     state: &mut InstanceState,
-    written: Result<(), WriteFailed>,
 ) {
     let mut tasks = TaskGauges::default();
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -27,7 +25,7 @@ pub(super) fn record(
         metrics.batch(call.batch.ids().len());
     }
     let calls_ok = outcomes.calls().iter().all(|call| call.result.is_ok());
-    metrics.reconcile(state.observation.list_failure().is_none() && calls_ok && written.is_ok());
+    metrics.reconcile(state.observation.list_failure().is_none() && calls_ok);
     for uid in statuses.converged() {
         if let Some(time) = state.ledger.take_convergence_time(uid, statuses.computed_at()) {
             metrics.convergence(time);

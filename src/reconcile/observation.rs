@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::fdi::{CallError, Class, Fingerprint, RunState, Task, TaskId};
+use crate::crd::reasons;
+use crate::fdi::{CallError, Fingerprint, RunState, Task, TaskId};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::observation::failure::{FailureStreak, InstanceError};
 use crate::reconcile::timings::Timings;
@@ -37,13 +38,18 @@ impl TaskList {
     }
 
     pub fn running(&self) -> usize {
-        self.tasks.iter().filter(|task| task.state == RunState::Running).count()
+        self.tasks.iter().filter(|task| task.state == Some(RunState::Running)).count()
     }
 }
+
+/// How long a list serves while calls are throttled and nothing else was sent.
+const THROTTLED_TTL: Duration = Duration::from_secs(60);
 
 /// What step 2 found. Default: nothing was asked.
 #[derive(Debug, Default)]
 pub struct Observed {
+    /// The uid of the `FdiInstance` that was asked.
+    pub instance: Option<String>,
     /// The credential in use, where the Secret was read.
     pub credential: Option<Fingerprint>,
     /// The list, or why there is none; `None` when the list at hand is fresh or must not be replaced yet.
@@ -75,7 +81,10 @@ pub struct Observation {
     last_call_ended: Option<Timestamp>,
     credential: Option<Fingerprint>,
     instance: Option<InstanceRevision>,
+    knew_instance: bool,
     pending_requests: Option<PendingRequests>,
+    /// When a list is due beside the regular poll.
+    check_at: Option<Timestamp>,
 }
 
 impl Observation {
@@ -88,7 +97,9 @@ impl Observation {
             last_call_ended: None,
             credential: None,
             instance: None,
+            knew_instance: false,
             pending_requests: None,
+            check_at: None,
         }
     }
 
@@ -107,23 +118,40 @@ impl Observation {
         self.call_failure.as_ref()
     }
 
-    /// True when the last list is young enough and nothing was sent since.
+    /// True when the last list need not be requested again: it is young, or since then only throttled
+    /// calls were sent, which a list would only throttle more; it shows what the last call did, and
+    /// nothing asks for a newer one.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         self.list_failure.is_none()
             && self.list.as_ref().is_some_and(|list| {
                 let covers = |moment: Timestamp| list.requested_at >= moment;
-                now < add(list.requested_at, self.timings.list_ttl)
+                let ttl = if self.is_throttled() { THROTTLED_TTL } else { self.timings.list_ttl };
+                now < add(list.requested_at, ttl)
                     && self.last_call_ended.is_none_or(covers)
                     && self.pending_requests.as_ref().is_none_or(|pending| covers(pending.first_seen))
+                    && self.check_at.is_none_or(|check_at| check_at > now || covers(check_at))
             })
+    }
+
+    fn is_throttled(&self) -> bool {
+        let throttled = |failure: &FailureStreak| failure.error.reason() == reasons::THROTTLED;
+        self.call_failure.as_ref().is_some_and(throttled)
     }
 
     /// Whether a list may be requested with this credential: not during a back-off, unless the
     /// credential is a new one and may be the cure.
     pub fn may_list(&self, credential: Fingerprint, now: Timestamp) -> bool {
+        if self.is_throttled() && self.calls_blocked(now) {
+            return false;
+        }
         self.list_failure.as_ref().is_none_or(|failure| {
             now >= failure.retry_at || (self.credential != Some(credential) && failure.error.needs_change())
         })
+    }
+
+    /// Whether lists or calls fail, so that a changed Secret may be the cure.
+    pub fn is_failing(&self) -> bool {
+        self.list_failure.is_some() || self.call_failure.is_some()
     }
 
     /// True while no call may be sent.
@@ -134,26 +162,21 @@ impl Observation {
     /// When the instance is to be listed next: at the poll interval, or at `wanted` if that is sooner
     /// and the service may be asked then. While anything fails, the Secret is read again well within
     /// the promised time.
-    pub fn next_list(&self, poll: Duration, wanted: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    pub fn next_list(&mut self, poll: Duration, wanted: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        self.check_at = wanted;
         let regular = match &self.list {
             Some(list) if self.list_failure.is_none() => add(list.requested_at, jittered(poll)),
             _ => add(now, poll),
         };
-        let blocked = self.list_failure.as_ref().map(|failure| failure.retry_at).filter(|&retry_at| now < retry_at);
-        let wanted = match (blocked, wanted) {
-            // No list before the service may be asked again, but time alone may change a condition.
-            (Some(_), wanted) => wanted.filter(|&time| time > now),
-            // A fresh list is not requested again: what is due already waits until it is not fresh.
-            (None, wanted) => match self.list.as_ref().filter(|_| self.is_fresh(now)) {
-                Some(list) => {
-                    wanted.map(|time| if time > now { time } else { add(list.requested_at, self.timings.list_ttl) })
-                }
-                None => wanted,
-            },
+        let paused = self.call_failure.as_ref().filter(|_| self.is_throttled()).map(|failure| failure.retry_at);
+        let blocked_until = self.list_failure.as_ref().map(|failure| failure.retry_at).max(paused);
+        // No list before the service may be asked again, but time alone may change a condition.
+        let wanted = match blocked_until.filter(|&until| now < until) {
+            Some(until) => wanted.map(|time| if time > now { time } else { until }),
+            None => wanted,
         };
         let retry = self.list_failure.as_ref().map(|failure| failure.retry_at);
-        let secret = (self.list_failure.is_some() || self.call_failure.is_some())
-            .then(|| add(now, self.timings.secret_refresh.min(poll).mul_f64(0.8)));
+        let secret = self.is_failing().then(|| add(now, self.timings.secret_refresh.min(poll).mul_f64(0.8)));
         [wanted, retry, secret].into_iter().flatten().fold(regular, Timestamp::min)
     }
 
@@ -179,14 +202,23 @@ impl Observation {
             // What is known is about another ROMA instance than the next object of this name means.
             (self.list, self.list_failure, self.call_failure, self.last_call_ended) = (None, None, None, None);
         }
+        self.knew_instance |= seen.is_some();
         self.instance = seen;
         for failure in self.failures_mut() {
             failure.retry_at = failure.retry_at.min(now);
         }
     }
 
-    /// Takes in what step 2 found.
+    /// Whether an `FdiInstance` was ever seen.
+    pub fn knew_instance(&self) -> bool {
+        self.knew_instance
+    }
+
+    /// Takes in what step 2 found, unless that is about an `FdiInstance` that was replaced meanwhile.
     pub fn record_list(&mut self, observed: Observed, now: Timestamp) {
+        if self.instance.as_ref().map(|instance| &instance.uid) != observed.instance.as_ref() {
+            return;
+        }
         if let Some(credential) = observed.credential
             && self.credential.replace(credential) != Some(credential)
         {
@@ -225,17 +257,11 @@ impl Observation {
         self.last_call_ended = Some(ended);
     }
 
-    /// A call failed for a cause that concerns the whole instance.
-    pub fn record_call_failure(&mut self, error: CallError, now: Timestamp) {
-        self.record_call(now);
-        let streak = |previous: Option<&FailureStreak>, error| {
-            Some(FailureStreak::after(previous, InstanceError::Call(error), now, &self.timings))
-        };
-        if error.class == Class::Throttled {
-            // The pause holds for lists too: the limit is the instance's.
-            self.list_failure = streak(self.list_failure.as_ref(), error.clone());
-        }
-        self.call_failure = streak(self.call_failure.as_ref(), error);
+    /// Calls failed, or could not be sent, for a cause that concerns the whole instance: one failure,
+    /// however many calls were in flight together.
+    pub fn record_call_failure(&mut self, error: CallError, at: Timestamp) {
+        let streak = FailureStreak::after(self.call_failure.as_ref(), InstanceError::Call(error), at, &self.timings);
+        self.call_failure = Some(streak);
     }
 
     fn failures_mut(&mut self) -> impl Iterator<Item = &mut FailureStreak> {

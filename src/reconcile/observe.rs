@@ -1,97 +1,92 @@
-//! Step 2, I/O: reads the Secret, signs in and lists the tasks, unless that was just done or must wait.
+//! Step 2, I/O: signs in and lists the tasks, unless that was just done or must wait.
 
 mod secret;
+pub mod session;
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use tokio::join;
+use tokio::time::timeout;
 
-use crate::crd::RateLimit;
-use crate::fdi::{FdiApi, Fingerprint, RequestLimiter};
+use self::session::{Session, SignedIn, revision};
+use crate::fdi::{Class, Connection, RequestLimiter};
 use crate::reconcile::context::Context;
-use crate::reconcile::desired::Desired;
+use crate::reconcile::desired::{Desired, DesiredInstance};
+use crate::reconcile::duplicates::Standing;
+use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::failure::{InstanceError, Severity};
-use crate::reconcile::observation::{Observation, Observed, TaskList};
-
-/// The signed-in client of the last list, and the limiter that outlives it.
-#[derive(Debug, Default)]
-pub struct Session {
-    api: Option<Arc<dyn FdiApi>>,
-    limiter: Option<(RateLimit, Arc<RequestLimiter>)>,
-}
-
-impl Session {
-    /// The client to send calls with; none while signing in fails.
-    pub fn api(&self) -> Option<&Arc<dyn FdiApi>> {
-        self.api.as_ref()
-    }
-
-    /// The limiter in force: kept while its limits stay the same, so that a new sign-in does not refill it.
-    fn limiter(&mut self, limits: RateLimit) -> Arc<RequestLimiter> {
-        match &self.limiter {
-            Some((known, limiter)) if *known == limits => Arc::clone(limiter),
-            _ => {
-                let positive = |n: i32| u32::try_from(n).unwrap_or(1).max(1);
-                let limiter = Arc::new(RequestLimiter::new(
-                    positive(limits.requests_per_second),
-                    positive(limits.max_concurrent_calls),
-                ));
-                self.limiter = Some((limits, Arc::clone(&limiter)));
-                limiter
-            }
-        }
-    }
-}
+use crate::reconcile::observation::{Observed, TaskList};
+use crate::time::backoff::add;
 
 /// Lists the instance's tasks. A fresh list is not requested again; during a back-off only the Secret
 /// is read, for a changed one may end it.
-pub async fn observe(ctx: &Context, desired: &Desired, observation: &Observation, session: &mut Session) -> Observed {
-    if observation.is_fresh(ctx.clock.now()) && session.api.is_some() && desired.instance().is_some() {
-        return Observed::default();
-    }
-    session.api = None;
-    let (api, credential) = match sign_in(ctx, desired, session).await {
-        Ok(signed_in) => signed_in,
-        Err(error) => {
-            if !matches!(error, InstanceError::Duplicate(_)) {
-                ctx.duplicates.record_sign_in(&ctx.key, can_serve(Some(&error)));
-            }
-            return Observed { credential: None, list: Some(Err(error)) };
-        }
+pub async fn observe(ctx: &Context, desired: &Desired, state: &InstanceState, session: &mut Session) -> Observed {
+    let Some(instance) = desired.instance() else {
+        session.end();
+        return Observed { list: Some(Err(InstanceError::InstanceNotFound)), ..Observed::default() };
     };
-    let requested_at = ctx.clock.now();
-    if !observation.may_list(credential, requested_at) {
-        return Observed { credential: Some(credential), list: None };
+    let uid = instance.object.metadata.uid.clone().unwrap_or_default();
+    let mut observed = Observed { instance: Some(uid), ..Observed::default() };
+    if state.observation.is_fresh(ctx.clock.now()) && session.for_instance(instance).is_some() {
+        ctx.duplicates.record(&ctx.key, None, !desired.groups().is_empty());
+        return observed;
     }
-    let list = match api.list().await {
-        Ok(mut tasks) => {
-            for task in &mut tasks {
-                if let Some(id) = desired.interned(&task.id) {
-                    task.id = id.clone();
-                }
-            }
-            Ok(TaskList::new(requested_at, tasks))
-        }
-        Err(error) => Err(InstanceError::Call(error)),
-    };
-    ctx.duplicates.record_sign_in(&ctx.key, can_serve(list.as_ref().err()));
-    session.api = Some(api);
-    Observed { credential: Some(credential), list: Some(list) }
+    // Every request in it has a limit of its own; together they must not hold up an edit for minutes.
+    let listing = sign_in_and_list(ctx, desired, state, session, &mut observed);
+    let result = timeout(ctx.timings.observe_timeout, listing).await.unwrap_or(Err(InstanceError::TimedOut));
+    observed.list = result.transpose();
+    if observed.list.as_ref().is_some_and(Result::is_err) {
+        session.end();
+    }
+    let standing = standing(state, &observed, ctx);
+    ctx.duplicates.record(&ctx.key, standing, !desired.groups().is_empty());
+    observed
 }
 
-/// Whether this `FdiInstance` keeps the ROMA instance to itself. An outage says nothing about its
-/// sign-in: a duplicate that took over during one would send its own groups' calls in between.
-fn can_serve(error: Option<&InstanceError>) -> bool {
-    error.is_none_or(|error| error.severity() == Severity::Transient)
-}
-
-async fn sign_in(
+/// The list; `None` when it must not be requested yet.
+async fn sign_in_and_list(
     ctx: &Context,
     desired: &Desired,
+    state: &InstanceState,
     session: &mut Session,
-) -> Result<(Arc<dyn FdiApi>, Fingerprint), InstanceError> {
+    observed: &mut Observed,
+) -> Result<Option<TaskList>, InstanceError> {
     let instance = desired.instance().ok_or(InstanceError::InstanceNotFound)?;
+    let connection = connection(ctx, instance)?;
+    let limiter = session.limiter(instance.object.spec.limits());
+    let kept = session.for_instance(instance).filter(|_| !state.observation.is_failing()).cloned();
+    let Some(kept) = kept else {
+        let signed_in = sign_in(ctx, instance, &connection, &limiter).await?;
+        let credential = signed_in.credential;
+        observed.credential = Some(credential);
+        session.begin(signed_in.clone());
+        if !state.observation.may_list(credential, ctx.clock.now()) {
+            return Ok(None);
+        }
+        return list(ctx, desired, &signed_in).await.map(Some);
+    };
+    if !kept.is_due(ctx.clock.now(), &ctx.timings) {
+        observed.credential = Some(kept.credential);
+        return list(ctx, desired, &kept).await.map(Some);
+    }
+    // The Secret is read again beside the list, so that the list does not wait for it.
+    let (signed_in, listed) = join!(sign_in(ctx, instance, &connection, &limiter), list(ctx, desired, &kept));
+    let signed_in = signed_in?;
+    observed.credential = Some(signed_in.credential);
+    session.begin(signed_in.clone());
+    match listed {
+        // What the service says of the old credential is no error of the new one.
+        Err(InstanceError::Call(error)) if error.class == Class::SignIn && signed_in.credential != kept.credential => {
+            list(ctx, desired, &signed_in).await.map(Some)
+        }
+        listed => listed.map(Some),
+    }
+}
+
+/// Where the instance is, if this `FdiInstance` may serve it.
+fn connection(ctx: &Context, instance: &DesiredInstance) -> Result<Connection, InstanceError> {
     let spec = &instance.object.spec;
     if let Some(error) = &spec.decode_error {
         let message =
@@ -99,28 +94,73 @@ async fn sign_in(
         return Err(InstanceError::SpecInvalid(message));
     }
     let connection = spec.connection();
-    let identity = ctx.fdi.identity(&connection).map_err(InstanceError::Call)?;
-    if let Some(preferred) = ctx.duplicates.preferred(&ctx.key, &instance.object, &identity) {
-        return Err(InstanceError::Duplicate(format!(
-            "the FdiInstance \"{preferred}\" is older and serves the same ROMA Connect instance: \
-             refer to that one in the groups, or delete one of the two"
-        )));
+    ctx.fdi.identity(&connection).map_err(InstanceError::Call)?;
+    match ctx.duplicates.preferred(&ctx.key) {
+        None => Ok(connection),
+        Some(other) if other.namespace == ctx.key.namespace => Err(InstanceError::Duplicate(format!(
+            "the FdiInstance \"{}\" serves the same ROMA Connect instance: refer to that one in the groups, \
+             or delete one of the two",
+            other.name
+        ))),
+        Some(_) => Err(InstanceError::Duplicate(
+            "an FdiInstance in another namespace serves the same ROMA Connect instance: delete this one, or \
+             have that one deleted or suspended from serving (kubectl get fdi --all-namespaces shows projectId \
+             and instanceId to those who may)"
+                .to_owned(),
+        )),
     }
-    let name = &secret::reference(&spec.auth)?.name;
+}
+
+async fn sign_in(
+    ctx: &Context,
+    instance: &DesiredInstance,
+    connection: &Connection,
+    limiter: &Arc<RequestLimiter>,
+) -> Result<SignedIn, InstanceError> {
+    let auth = &instance.object.spec.auth;
+    let name = &secret::reference(auth)?.name;
+    let read_at = ctx.clock.now();
     let secrets: Api<Secret> = Api::namespaced(ctx.client.clone(), &ctx.key.namespace);
-    let slot = ctx.api_requests.acquire().await;
+    let slot = ctx.secret_reads.acquire().await;
     let stored = secrets.get_opt(name).await;
     drop(slot);
     let stored = match stored {
         Ok(Some(stored)) => stored,
         Ok(None) => {
-            return Err(InstanceError::SecretNotFound(format!("this namespace has no Secret \"{name}\": create it")));
+            let message = format!("this namespace has no Secret \"{name}\": create it");
+            return Err(InstanceError::SecretNotFound(message));
         }
         Err(error) => return Err(InstanceError::SecretUnreadable(secret::unreadable(name, &error))),
     };
-    let sign_in = secret::sign_in(&spec.auth, name, stored)?;
+    let sign_in = secret::sign_in(auth, name, stored)?;
     let credential = sign_in.fingerprint();
-    let limiter = session.limiter(spec.limits());
-    let api = ctx.fdi.connect(&connection, sign_in, &limiter, ctx.metrics.clone()).map_err(InstanceError::Call)?;
-    Ok((api, credential))
+    let api = ctx.fdi.connect(connection, sign_in, limiter, ctx.metrics.clone()).map_err(InstanceError::Call)?;
+    Ok(SignedIn { api, credential, read_at, instance: revision(instance) })
+}
+
+async fn list(ctx: &Context, desired: &Desired, signed_in: &SignedIn) -> Result<TaskList, InstanceError> {
+    let requested_at = ctx.clock.now();
+    let mut tasks = signed_in.api.list().await.map_err(InstanceError::Call)?;
+    for task in &mut tasks {
+        if let Some(id) = desired.interned(&task.id) {
+            task.id = id.clone();
+        }
+    }
+    Ok(TaskList::new(requested_at, tasks))
+}
+
+/// What the list says about whether this `FdiInstance` can serve; `None`: nothing new. An outage says
+/// nothing: a duplicate that took over during one would send its own groups' calls in between.
+fn standing(state: &InstanceState, observed: &Observed, ctx: &Context) -> Option<Standing> {
+    match observed.list.as_ref()? {
+        Ok(_) => {
+            let rejected = state.observation.call_failure().is_some_and(|failure| {
+                failure.error.severity() == Severity::Rejected
+                    && ctx.clock.now() >= add(failure.reason_since, ctx.timings.rejected_grace)
+            });
+            Some(if rejected { Standing::Rejected } else { Standing::Serves })
+        }
+        Err(InstanceError::Duplicate(_)) => None,
+        Err(error) => (error.severity() != Severity::Transient).then_some(Standing::Rejected),
+    }
 }

@@ -10,6 +10,7 @@ pub struct Outcomes {
     calls: Vec<CompletedCall>,
     drift_corrected: Vec<TaskId>,
     unfinished: bool,
+    not_sent: Option<(CallError, Timestamp)>,
 }
 
 /// One call with its response.
@@ -36,7 +37,18 @@ impl Outcomes {
     /// `interrupted`: calls of the plan were left out because something changed or time ran out.
     pub fn new(calls: Vec<CompletedCall>, interrupted: bool) -> Self {
         let unfinished = interrupted || calls.iter().any(CompletedCall::splits);
-        Self { calls, drift_corrected: Vec::new(), unfinished }
+        Self { calls, drift_corrected: Vec::new(), unfinished, not_sent: None }
+    }
+
+    /// Why no further call could be sent, and when that was found.
+    #[must_use]
+    pub fn with_not_sent(mut self, not_sent: Option<(CallError, Timestamp)>) -> Self {
+        self.not_sent = not_sent;
+        self
+    }
+
+    pub fn not_sent(&self) -> Option<&(CallError, Timestamp)> {
+        self.not_sent.as_ref()
     }
 
     /// Marks tasks that somebody else had switched and that accepted our call.

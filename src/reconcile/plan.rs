@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::fdi::{Action, BATCH_MAX, Batch, TaskId};
-use crate::reconcile::desired::Desired;
+use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::ledger::Edits;
-use crate::reconcile::ledger::phase::Priority;
+use crate::reconcile::ledger::phase::{Due, Priority};
 use crate::reconcile::ledger::task::Isolation;
 use crate::reconcile::timings::Timings;
 use crate::time::backoff::add;
@@ -37,7 +37,7 @@ impl Plan {
 
 /// A task that needs a call now.
 #[derive(Debug, Clone)]
-struct Due<'a> {
+struct DueTask<'a> {
     priority: Priority,
     id: &'a TaskId,
     since: Timestamp,
@@ -50,23 +50,21 @@ struct CandidateBatch<'a> {
     action: Action,
     isolation: Isolation,
     /// Never empty; the most urgent first.
-    tasks: Vec<Due<'a>>,
+    tasks: Vec<DueTask<'a>>,
 }
 
-/// Plans the calls. Only tasks are in them that a group owns whose edit is acknowledged and which is not
-/// suspended, that the last list shows in the other state, and for which no back-off runs. Batches are
-/// filled across groups: n starts and m stops cost ⌈n/10⌉ + ⌈m/10⌉ calls, unless some are isolated
-/// because a batch with them was refused.
+/// Plans the calls. Only tasks are in them that a group owns which may have calls, that the last list shows
+/// in the other state, and for which no back-off runs. Batches are filled across groups: n starts and m
+/// stops cost ⌈n/10⌉ + ⌈m/10⌉ calls, unless some are isolated because a batch with them was refused. Once
+/// one retry is due, others that are due soon go along, so that what failed together stays together.
 pub fn plan(desired: &Desired, state: &InstanceState, now: Timestamp) -> Plan {
     if desired.instance().is_none() || desired.instance_suspended() || state.observation.calls_blocked(now) {
         return Plan::default();
     }
     let mut candidates = candidates(desired, state, now);
-    // Edits that are still being acknowledged will add tasks too.
-    let upcoming_edit = desired.unacknowledged().filter_map(|group| state.ledger.last_edit(&group.uid)).max();
     let mut held: Option<Timestamp> = None;
     candidates.retain(|batch| {
-        let until = batch.linger_until(upcoming_edit, &state.timings).filter(|&until| now < until);
+        let until = batch.linger_until(&state.timings).filter(|&until| now < until);
         held = held.into_iter().chain(until).min();
         until.is_none()
     });
@@ -74,21 +72,28 @@ pub fn plan(desired: &Desired, state: &InstanceState, now: Timestamp) -> Plan {
 }
 
 fn candidates<'a>(desired: &'a Desired, state: &InstanceState, now: Timestamp) -> Vec<CandidateBatch<'a>> {
-    let mut by_isolation: BTreeMap<(Action, Isolation, Option<&TaskId>), Vec<Due<'_>>> = BTreeMap::new();
-    for (group, id) in desired.owned() {
-        if group.suspended || !group.acknowledged() {
-            continue;
-        }
-        let assessment = state.ledger.assess(group, id, state.observation.list(), now);
-        let Some(priority) = assessment.due else { continue };
+    let mut by_isolation: BTreeMap<(Action, Isolation, Option<&TaskId>), Vec<DueTask<'_>>> = BTreeMap::new();
+    let mut with_others = Vec::new();
+    for (group, id) in desired.owned().filter(|(group, _)| may_call(group, state, now)) {
+        let Some(due) = state.ledger.assess(group, id, state.observation.list(), now).due else { continue };
         let isolation = state.ledger.isolation(id);
         let alone = (isolation == Isolation::Quarantined).then_some(id);
-        by_isolation.entry((group.run_state.action(), isolation, alone)).or_default().push(Due {
+        let key = (group.run_state.action(), isolation, alone);
+        let task = |priority| DueTask {
             priority,
             id,
             since: state.ledger.due_since(id).unwrap_or(now),
             edits: state.ledger.pending_edits(&group.uid),
-        });
+        };
+        match due {
+            Due::Now(priority) => by_isolation.entry(key).or_default().push(task(priority)),
+            Due::WithOthers => with_others.push((key, task(Priority::Retry))),
+        }
+    }
+    if by_isolation.values().flatten().any(|task| task.priority == Priority::Retry) {
+        for (key, task) in with_others {
+            by_isolation.entry(key).or_default().push(task);
+        }
     }
     let mut candidates = Vec::new();
     for ((action, isolation, _), mut due) in by_isolation {
@@ -99,16 +104,22 @@ fn candidates<'a>(desired: &'a Desired, state: &InstanceState, now: Timestamp) -
     candidates
 }
 
+/// Whether calls may be sent for a group: not while nobody can see what they did.
+fn may_call(group: &DesiredGroup, state: &InstanceState, now: Timestamp) -> bool {
+    let reported = |since| now < add(since, state.timings.report_timeout);
+    !group.holds_calls() && group.unreported_since.is_none_or(reported)
+}
+
 impl CandidateBatch<'_> {
     /// A partial batch with freshly edited tasks is held back until no further edit has come for a
     /// moment, so that groups applied one after the other share calls; but never for long.
-    fn linger_until(&self, upcoming_edit: Option<Timestamp>, timings: &Timings) -> Option<Timestamp> {
+    fn linger_until(&self, timings: &Timings) -> Option<Timestamp> {
         if self.isolation != Isolation::None || self.tasks.len() == BATCH_MAX {
             return None;
         }
         let edits = || self.tasks.iter().filter_map(|task| task.edits);
         let first = edits().map(|edits| edits.first).min()?;
-        let last = edits().map(|edits| edits.last).chain(upcoming_edit).max()?;
+        let last = edits().map(|edits| edits.last).max()?;
         Some(add(last, timings.batch_idle).min(add(first, timings.batch_max_wait)))
     }
 

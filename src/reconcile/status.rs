@@ -2,7 +2,6 @@
 //!
 //! Nothing is carried over: each reconcile computes every condition from today's spec and the last observation.
 
-pub mod acknowledgement;
 pub mod deletion;
 mod facts;
 mod failures;
@@ -17,6 +16,7 @@ use self::facts::Facts;
 use self::report::{GroupReport, InstanceReport};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::instance_state::InstanceState;
+use crate::reconcile::ledger::phase::{Assessment, Due};
 use crate::reconcile::outcome::Outcomes;
 
 /// What is to be reported about one instance and all its groups.
@@ -70,7 +70,8 @@ pub fn status<'a>(desired: &'a Desired, state: &InstanceState, outcomes: &Outcom
     for group in desired.groups() {
         let facts = Facts::gather(desired, group, state, now);
         managed += group.owned.iter().filter(|id| list.is_some_and(|list| list.task(id).is_some())).count();
-        calls_due |= !group.suspended && facts.assessments.iter().any(|(_, assessment)| assessment.due.is_some());
+        let due = |assessment: &Assessment| matches!(assessment.due, Some(Due::Now(_)));
+        calls_due |= !group.holds_calls() && facts.assessments.iter().any(|(_, assessment)| due(assessment));
         checks.extend(facts.assessments.iter().filter_map(|(_, assessment)| assessment.check_at).min());
         checks.extend(ready::next_transition(&facts));
         groups.push(group::report(facts, outcomes));

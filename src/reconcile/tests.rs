@@ -2,6 +2,11 @@
 
 mod condition_table;
 mod convergence;
+mod deletion;
+mod freshness;
 mod properties;
 mod regressions;
+mod restarts;
+mod retries;
+mod service;
 mod simulation;

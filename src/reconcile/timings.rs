@@ -12,7 +12,7 @@ pub struct Timings {
     /// (`NotSettled`): the service starts and stops tasks in the background, most within seconds.
     pub settle_window: Duration,
     /// Waits between lists while a task settles: short at first because most tasks settle at once.
-    /// The last one repeats.
+    /// The first list comes as soon as the call has ended; the last wait repeats.
     pub settle_polls: Vec<Duration>,
     /// Waits after failures. The end of an outage is noticed within the longest.
     pub backoff: Backoff,
@@ -28,6 +28,18 @@ pub struct Timings {
     /// How long a task may be missing from the list, or owned by another group, before its group
     /// reports a failure: two objects applied together, or a task just created, need no alarm.
     pub missing_grace: Duration,
+    /// How soon a second list confirms that a task is missing, once the grace is over.
+    pub confirm_missing: Duration,
+    /// How long a group waits for an `FdiInstance` that was never seen before it reports that there is
+    /// none: of objects applied together, either may be seen first.
+    pub reference_grace: Duration,
+    /// How long no status of a group can be written before no further call is sent for it: nobody could
+    /// see what the operator does.
+    pub report_timeout: Duration,
+    /// Shortest time between two reconciles of which the first has sent no call, unless something changed.
+    pub min_interval: Duration,
+    /// Longest time that signing in and listing take together.
+    pub observe_timeout: Duration,
     /// How long the instance must be unable to serve (sign-in refused, forbidden, duplicate …) before
     /// its groups stall: a rotated credential gets the time to arrive.
     pub rejected_grace: Duration,
@@ -63,13 +75,18 @@ impl Default for Timings {
         let seconds = Duration::from_secs;
         Self {
             settle_window: seconds(120),
-            settle_polls: [1, 2, 4, 8].map(seconds).to_vec(),
+            settle_polls: [100, 250, 500, 1000, 2000, 4000, 8000].map(Duration::from_millis).to_vec(),
             backoff: Backoff { base: seconds(5), max: seconds(600) },
             max_attempts: 5,
             slow_retry: seconds(600),
             contest_corrections: 5,
             contest_window: seconds(30 * 60),
             missing_grace: seconds(120),
+            confirm_missing: seconds(1),
+            reference_grace: seconds(2),
+            report_timeout: seconds(300),
+            min_interval: Duration::from_millis(20),
+            observe_timeout: seconds(90),
             rejected_grace: seconds(120),
             stale_grace: seconds(120),
             stale_after: 3,

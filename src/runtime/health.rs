@@ -1,28 +1,26 @@
-//! `/livez`, `/readyz` and `/metrics`.
+//! `/livez` and `/readyz`.
 //!
-//! `/livez` fails only when one of our own tasks is unresponsive, because all that the kubelet can do about it
-//! is a restart; an API server that is unavailable is no reason for one. `/readyz` fails until the store was
-//! filled once; followers are ready too.
+//! `/livez` fails only when one of our own tasks is unresponsive, because all that the kubelet can
+//! do about it is a restart; an API server that is unavailable is no reason for one. `/readyz`
+//! fails until the store was filled once; followers are ready too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use axum::routing::get;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::metrics::{Metrics, OPENMETRICS};
+use crate::fdi::text::{listed, single_line};
 
 /// Most unresponsive tasks that one response names.
 const NAMED_MAX: usize = 20;
+/// Longest reason in a response, in bytes.
+const REASON_MAX: usize = 256;
 
 /// The named checks behind `/livez` and `/readyz`. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +30,16 @@ pub struct Health(Arc<Mutex<Checks>>);
 struct Checks {
     heartbeats: BTreeMap<u64, Due>,
     next_id: u64,
-    gates: BTreeMap<String, bool>,
+    gates: BTreeMap<String, Gate>,
+}
+
+/// Whether a condition of readiness holds.
+#[derive(Debug)]
+enum Gate {
+    Pending,
+    Open,
+    /// It does not hold, and the process is ready without it.
+    Waived(String),
 }
 
 #[derive(Debug)]
@@ -42,8 +49,7 @@ struct Due {
     at: Option<Instant>,
 }
 
-/// A task's promise to be responsive. Dropping it withdraws the promise: a task that exited is not
-/// unresponsive.
+/// Shows that a task is responsive. Dropping it ends that: a task that exited is not unresponsive.
 #[derive(Debug)]
 pub struct Heartbeat {
     health: Health,
@@ -71,37 +77,38 @@ impl Health {
     /// A condition without which the process is not ready.
     pub fn readiness_gate(&self, name: impl Into<String>) -> ReadinessGate {
         let name = name.into();
-        self.0.lock().gates.insert(name.clone(), false);
+        self.0.lock().gates.insert(name.clone(), Gate::Pending);
         ReadinessGate { health: self.clone(), name }
     }
 
     fn live(&self) -> (StatusCode, String) {
         let now = Instant::now();
         let checks = self.0.lock();
-        let overdue = |due: &Due| due.at.filter(|at| *at < now).map(|at| now.duration_since(at).as_secs());
-        let unresponsive: Vec<(&Due, u64)> =
-            checks.heartbeats.values().filter_map(|due| Some((due, overdue(due)?))).collect();
+        let unresponsive: Vec<String> = checks
+            .heartbeats
+            .values()
+            .filter_map(|due| {
+                let overdue = now.checked_duration_since(due.at?).filter(|overdue| !overdue.is_zero())?;
+                Some(format!("{}: heartbeat overdue by {} s", due.name, overdue.as_secs()))
+            })
+            .collect();
         if unresponsive.is_empty() {
             return (StatusCode::OK, format!("ok: {} tasks alive\n", checks.heartbeats.len()));
         }
-        let mut text = String::new();
-        for (due, seconds) in unresponsive.iter().take(NAMED_MAX) {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "failed: {}: heartbeat overdue by {seconds} s", due.name);
-        }
-        if let Some(more) = unresponsive.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
-            let _ = writeln!(text, "failed: {more} more");
-        }
-        (StatusCode::SERVICE_UNAVAILABLE, text)
+        (StatusCode::SERVICE_UNAVAILABLE, format!("failed: {}\n", listed(unresponsive, NAMED_MAX)))
     }
 
     fn readiness(&self) -> (StatusCode, String) {
         let checks = self.0.lock();
         let mut text = String::new();
-        for (name, open) in &checks.gates {
-            let _ = writeln!(text, "{}: {name}", if *open { "ok" } else { "pending" });
+        for (name, gate) in &checks.gates {
+            let _ = match gate {
+                Gate::Pending => writeln!(text, "pending: {name}"),
+                Gate::Open => writeln!(text, "ok: {name}"),
+                Gate::Waived(reason) => writeln!(text, "failed: {name}: {reason}"),
+            };
         }
-        let ready = checks.gates.values().all(|open| *open);
+        let ready = checks.gates.values().all(|gate| !matches!(gate, Gate::Pending));
         (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
     }
 }
@@ -133,34 +140,23 @@ impl Drop for Heartbeat {
 impl ReadinessGate {
     /// The condition holds, for good.
     pub fn open(&self) {
-        self.health.0.lock().gates.insert(self.name.clone(), true);
+        self.health.0.lock().gates.insert(self.name.clone(), Gate::Open);
+    }
+
+    /// The condition does not hold yet, and the process becomes ready without it.
+    pub fn waive(&self, reason: &str) {
+        if let Some(gate) = self.health.0.lock().gates.get_mut(&self.name).filter(|gate| !matches!(gate, Gate::Open)) {
+            *gate = Gate::Waived(single_line(reason, REASON_MAX));
+        }
     }
 }
 
-/// Serves until the listener fails.
-pub async fn serve(listener: TcpListener, health: Health, metrics: Metrics) -> io::Result<()> {
-    axum::serve(listener, router(health, metrics)).await
-}
-
-fn router(health: Health, metrics: Metrics) -> Router {
+/// `/livez` and `/readyz`.
+pub fn health_router(health: Health) -> Router {
     let live = health.clone();
     Router::new()
         .route("/livez", get(move || std::future::ready(live.live())))
         .route("/readyz", get(move || std::future::ready(health.readiness())))
-        .route("/metrics", get(scrape).with_state(metrics))
-}
-
-async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let (content_type, text) = if accept.contains("application/openmetrics-text") {
-        (OPENMETRICS, metrics.openmetrics())
-    } else {
-        ("text/plain; version=0.0.4; charset=utf-8", metrics.plain_text())
-    };
-    match text {
-        Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written").into_response(),
-    }
 }
 
 #[cfg(test)]
@@ -202,12 +198,12 @@ mod tests {
         let _beats: Vec<_> = (0..500).map(|n| health.heartbeat(format!("worker {n}"), MINUTE)).collect();
         advance(MINUTE * 2).await;
         let text = health.live().1;
-        assert_eq!(text.lines().count(), NAMED_MAX + 1);
-        assert!(text.ends_with("failed: 480 more\n"));
+        assert_eq!(text.matches("worker ").count(), NAMED_MAX);
+        assert!(text.ends_with(" and 480 more\n"));
     }
 
     #[test]
-    fn readyz_waits_for_every_named_check_and_then_stays_ready() {
+    fn readyz_is_ready_once_every_gate_is_open() {
         let health = Health::default();
         let (groups, instances) =
             (health.readiness_gate("store of FdiTaskGroup"), health.readiness_gate("store of FdiInstance"));
@@ -219,30 +215,17 @@ mod tests {
         assert_eq!(health.readiness().0, StatusCode::OK);
     }
 
-    #[tokio::test]
-    async fn the_server_serves_its_three_paths_in_both_formats() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+    #[test]
+    fn a_waived_gate_is_named_with_its_reason_and_may_open_later() {
         let health = Health::default();
-        let check = health.readiness_gate("stores");
-        let server = tokio::spawn(serve(listener, health, Metrics::new()));
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let get = async |path: &str, accept: &str| {
-            let answer = client.get(format!("{url}{path}")).header("accept", accept).send().await.unwrap();
-            let content_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
-            (answer.status().as_u16(), content_type, answer.text().await.unwrap())
-        };
-        assert_eq!(get("/livez", "*/*").await.0, 200);
-        assert_eq!(get("/readyz", "*/*").await.0, 503);
-        check.open();
-        assert_eq!(get("/readyz", "*/*").await.0, 200);
-        let (code, content_type, text) = get("/metrics", "application/openmetrics-text;version=1.0.0,*/*;q=0.1").await;
-        assert_eq!((code, content_type.as_str()), (200, OPENMETRICS));
-        assert!(text.ends_with("# EOF\n"));
-        let (_, content_type, text) = get("/metrics", "*/*").await;
-        assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
-        assert!(!text.contains("# EOF"));
-        server.abort();
+        let (served, other) = (health.readiness_gate("a namespace is served"), health.readiness_gate("groups in b"));
+        other.waive("forbidden");
+        assert_eq!(health.readiness().0, StatusCode::SERVICE_UNAVAILABLE);
+        served.open();
+        let text = "ok: a namespace is served\nfailed: groups in b: forbidden\n";
+        assert_eq!(health.readiness(), (StatusCode::OK, text.to_owned()));
+        other.open();
+        other.waive("forbidden");
+        assert!(health.readiness().1.contains("ok: groups in b\n"), "once open, always open");
     }
 }

@@ -1,4 +1,5 @@
-//! The life of the operator's process: what runs beside what, what ends it, and in which order it ends.
+//! The life of the operator's process: what runs beside what, what ends it, and in which order it
+//! ends.
 
 use std::io;
 use std::sync::Arc;
@@ -18,14 +19,25 @@ use crate::k8s::clients::KubeClients;
 use crate::k8s::events::EventRecorder;
 use crate::k8s::leader_election::{ElectionResult, Leadership, Lost, elect};
 use crate::metrics::Metrics;
-use crate::runtime::health::{self, Health};
+use crate::runtime::health::{Health, health_router};
+use crate::runtime::http_server::serve;
+use crate::runtime::scrape::metrics_router;
 use crate::time::clock::Clock;
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
-/// Calls in flight are dropped at once when their task is aborted; a task that does not even end then is
-/// left behind.
+/// Calls in flight are dropped at once when their task is aborted; a task that does not even end
+/// then is left behind.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Where the process is reached.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For `/livez` and `/readyz`.
+    pub health: TcpListener,
+    /// For `/metrics`; `None`: where `health` is.
+    pub metrics: Option<TcpListener>,
+}
 
 /// What the operator's work needs from its process.
 #[derive(Debug, Clone)]
@@ -38,7 +50,10 @@ pub struct Runtime {
     pub metrics: Metrics,
     pub events: EventRecorder,
     pub leadership: Leadership,
-    /// Cancelled at the beginning of a clean shutdown: send nothing new, wait for what is in flight, return.
+    /// To be cancelled once this process can do the work of a leader: it campaigns from then on.
+    pub candidate: CancellationToken,
+    /// Cancelled at the beginning of a clean shutdown: send nothing new, wait for what is in
+    /// flight, return.
     pub stop: CancellationToken,
 }
 
@@ -55,13 +70,13 @@ pub enum Error {
     Server(#[source] io::Error),
 }
 
-/// Runs until `shutdown_signal` resolves (then it shuts down cleanly, within the configured times, and
-/// returns `Ok`) or something exits that must not. `controller` does the operator's work and returns soon
-/// after [`Runtime::stop`].
+/// Runs until `shutdown_signal` resolves (then it shuts down cleanly, within the configured times,
+/// and returns `Ok`) or something exits that must not. `controller` does the operator's work and
+/// returns soon after [`Runtime::stop`].
 pub async fn run<C>(
     config: Config,
     clients: KubeClients,
-    listener: TcpListener,
+    listeners: Listeners,
     shutdown_signal: impl Future<Output = ()>,
     controller: impl FnOnce(Runtime) -> C,
 ) -> Result<(), Error>
@@ -75,17 +90,18 @@ where
     let (events, publisher) = EventRecorder::channel(metrics.clone());
     let shutdown = config.shutdown;
     let stop = CancellationToken::new();
-    let release = CancellationToken::new();
+    let (candidate, release) = (CancellationToken::new(), CancellationToken::new());
 
     let identity = config.leader_election.as_ref().map(|params| params.identity.clone());
-    let mut server = spawn(health::serve(listener, health.clone(), metrics.clone()));
+    let mut server = spawn(serve_http(listeners, health.clone(), metrics.clone()));
     let reporter = identity.unwrap_or_else(|| "fdi-operator".to_owned());
     let _publisher = spawn(publisher.run(clients.requests.clone(), reporter));
     let _heartbeat = spawn(heartbeat(health.clone()));
-    let (leadership, mut election) = start_election(&config, &clients, clock, &release);
+    let (leadership, mut election) = start_election(&config, &clients, clock, &candidate, &release);
     let _leadership = spawn(export_leadership(leadership.clone(), metrics.clone()));
     let config = Arc::new(config);
-    let runtime = Runtime { config, clients, fdi, clock, health, metrics, events, leadership, stop: stop.clone() };
+    let runtime =
+        Runtime { config, clients, fdi, clock, health, metrics, events, leadership, candidate, stop: stop.clone() };
     let mut work = spawn(controller(runtime));
 
     tokio::select! {
@@ -116,6 +132,14 @@ where
     Ok(())
 }
 
+async fn serve_http(listeners: Listeners, health: Health, metrics: Metrics) -> io::Result<()> {
+    let (health, metrics) = (health_router(health), metrics_router(metrics));
+    match listeners.metrics {
+        None => serve(listeners.health, health.merge(metrics)).await,
+        Some(listener) => tokio::try_join!(serve(listeners.health, health), serve(listener, metrics)).map(|_| ()),
+    }
+}
+
 fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
     AbortOnDropHandle::new(tokio::spawn(task))
 }
@@ -124,9 +148,10 @@ fn start_election(
     config: &Config,
     clients: &KubeClients,
     clock: Clock,
+    candidate: &CancellationToken,
     release: &CancellationToken,
 ) -> (Leadership, AbortOnDropHandle<ElectionResult>) {
-    let release = release.clone();
+    let (candidate, release) = (candidate.clone(), release.clone());
     let Some(params) = config.leader_election.clone() else {
         let released = async move {
             release.cancelled().await;
@@ -137,7 +162,13 @@ fn start_election(
     let (sender, leadership) = Leadership::channel();
     let namespace = params.namespace.as_deref().unwrap_or(&clients.namespace);
     let leases = Api::namespaced(clients.lease.clone(), namespace);
-    let election = spawn(async move { elect(leases, &params, clock, sender, release).await });
+    let election = spawn(async move {
+        tokio::select! {
+            () = release.cancelled() => return ElectionResult::Released,
+            () = candidate.cancelled() => {}
+        }
+        elect(leases, &params, clock, sender, release).await
+    });
     (leadership, election)
 }
 
@@ -190,7 +221,8 @@ mod tests {
         let shutdown_signal = async {
             let _ = end.await;
         };
-        run(config, clients, listener, shutdown_signal, controller).await
+        let listeners = Listeners { health: listener, metrics: None };
+        run(config, clients, listeners, shutdown_signal, controller).await
     }
 
     fn elected() -> Config {
@@ -205,7 +237,8 @@ mod tests {
         Config { leader_election: Some(params), ..Config::default() }
     }
 
-    async fn waits_for_stop(runtime: Runtime) {
+    async fn campaigns_until_stop(runtime: Runtime) {
+        runtime.candidate.cancel();
         runtime.stop.cancelled().await;
     }
 
@@ -221,7 +254,7 @@ mod tests {
             elected(),
             async move |runtime: Runtime| {
                 let _ = started.send(());
-                waits_for_stop(runtime).await;
+                campaigns_until_stop(runtime).await;
             },
             asked,
         );
@@ -237,16 +270,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_ends_within_the_limit_when_the_api_server_accepts_and_says_nothing() {
+    async fn it_ends_within_the_limit_when_the_api_server_never_responds() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", silent.local_addr().unwrap());
         let accepted = Arc::new(tokio::sync::Notify::new());
-        let told = accepted.clone();
+        let signal = accepted.clone();
         let accepting = tokio::spawn(async move {
             let mut kept = Vec::new();
             loop {
                 kept.push(silent.accept().await.unwrap());
-                told.notify_one();
+                signal.notify_one();
             }
         });
         let (end, asked) = oneshot::channel();
@@ -256,7 +289,7 @@ mod tests {
             end.send(()).unwrap();
             asked
         };
-        let (ended, asked) = tokio::join!(run_against(&url, elected(), waits_for_stop, asked), asking);
+        let (ended, asked) = tokio::join!(run_against(&url, elected(), campaigns_until_stop, asked), asking);
         assert!(ended.is_ok());
         assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
         accepting.abort();

@@ -14,9 +14,14 @@ pub fn elapsed(earlier: Timestamp, later: Timestamp) -> Duration {
     Duration::try_from(later.duration_since(earlier)).unwrap_or_default()
 }
 
-/// `wait` ± 10 %, so that requests that failed together are not repeated together.
+/// A factor of 1 ± 10 %, by which instances that failed together are not tried again together.
+pub fn jitter() -> f64 {
+    rand::random_range(0.9..1.1)
+}
+
+/// `wait` ± 10 %.
 pub fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(rand::random_range(0.9..1.1))
+    wait.mul_f64(jitter())
 }
 
 /// A growing wait between a shortest and a longest one.
@@ -33,9 +38,9 @@ impl Backoff {
         self.base.saturating_mul(factor).min(self.max)
     }
 
-    /// The wait while a service does not respond: an eighth of the outage so far. The end of a short
-    /// outage is noticed soon (within 10 s after a minute), a long one is cheap (46 requests in the
-    /// first hour).
+    /// The wait while a service does not respond: an eighth of the outage so far. The end of a
+    /// short outage is noticed soon (within 10 s after a minute), a long one is cheap (46 requests
+    /// in the first hour).
     pub fn proportional(&self, outage_began: Timestamp, now: Timestamp) -> Duration {
         (elapsed(outage_began, now) / 8).clamp(self.base, self.max)
     }

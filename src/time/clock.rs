@@ -5,9 +5,10 @@ use tokio::time::Instant;
 
 /// Wall time read once at the start, monotonic time from then on.
 ///
-/// Everything that waits (back-offs, settle windows, the lease) is counted on this clock, so a system clock that is stepped
-/// can neither hang a wait nor end one early. The price: after a step the times shown in statuses are off by that step until
-/// the process restarts. On Linux the monotonic clock stands still while the whole machine is suspended.
+/// All back-offs and settle windows are counted on this clock, so a step of the system clock
+/// neither hangs one nor ends it early. The price: after a step the times shown in statuses are off
+/// by that step until the process restarts. On Linux the monotonic clock stands still while the
+/// machine is suspended.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     base: Timestamp,

@@ -46,6 +46,34 @@ type descriptor struct {
 	Platform          struct{ Architecture, OS string }
 }
 
+// imageConfig is what an image says about the process in it.
+type imageConfig struct {
+	Architecture, OS string
+	Config           struct {
+		User, WorkingDir string
+		Entrypoint, Cmd  []string
+		ExposedPorts     map[string]struct{}
+		Labels           map[string]string
+	}
+	RootFS struct {
+		DiffIDs []string `json:"diff_ids"`
+	}
+}
+
+// imageManifest names the blobs of an image.
+type imageManifest struct {
+	Config descriptor
+	Layers []descriptor
+}
+
+// unpack gives the manifest and the configuration of the one image in an archive.
+func unpack(t *testing.T, image map[string]entry) (descriptor, imageManifest, imageConfig) {
+	t.Helper()
+	index := decode[struct{ Manifests []descriptor }](t, image["index.json"].content)
+	manifest := decode[imageManifest](t, blob(t, image, index.Manifests[0]))
+	return index.Manifests[0], manifest, decode[imageConfig](t, blob(t, image, manifest.Config))
+}
+
 // blob gives what a descriptor stands for, once digest and size are right.
 func blob(t *testing.T, archive map[string]entry, about descriptor) []byte {
 	t.Helper()
@@ -64,7 +92,8 @@ func decode[T any](t *testing.T, content []byte) (value T) {
 	return value
 }
 
-// program gives a real one that is linked dynamically: the archive is about what surrounds the operator's binary, not about the binary.
+// program gives a real one that is linked dynamically: the archive is about what surrounds the
+// operator's binary, not about the binary.
 func program(t *testing.T) string {
 	t.Helper()
 	source, built := filepath.Join(t.TempDir(), "main.c"), filepath.Join(t.TempDir(), "fdi-operator")
@@ -93,27 +122,12 @@ func TestTheImageArchiveIsWhatTheRuntimeAndTheRestrictedLevelExpect(t *testing.T
 	if layout := string(image["oci-layout"].content); layout != `{"imageLayoutVersion":"1.0.0"}` {
 		t.Errorf("oci-layout: %s", layout)
 	}
-	index := decode[struct{ Manifests []descriptor }](t, image["index.json"].content)
-	if name := index.Manifests[0].Annotations["io.containerd.image.name"]; name != "example.com/fdi-operator:v1" {
+	about, manifest, config := unpack(t, image)
+	if name := about.Annotations["io.containerd.image.name"]; name != "example.com/fdi-operator:v1" {
 		t.Errorf("containerd would call it %q", name)
 	}
-	manifest := decode[struct {
-		Config descriptor
-		Layers []descriptor
-	}](t, blob(t, image, index.Manifests[0]))
-	config := decode[struct {
-		Architecture, OS string
-		Config           struct {
-			User       string
-			Entrypoint []string
-			Labels     map[string]string
-		}
-		RootFS struct {
-			DiffIDs []string `json:"diff_ids"`
-		}
-	}](t, blob(t, image, manifest.Config))
-	if config.OS != "linux" || config.Architecture != index.Manifests[0].Platform.Architecture {
-		t.Errorf("platform %s/%s, the index says %+v", config.OS, config.Architecture, index.Manifests[0].Platform)
+	if config.OS != "linux" || config.Architecture != about.Platform.Architecture {
+		t.Errorf("platform %s/%s, the index says %+v", config.OS, config.Architecture, about.Platform)
 	}
 	// A number, or the kubelet cannot tell that runAsNonRoot holds.
 	if config.Config.User != "65532:65532" {
@@ -167,6 +181,49 @@ func TestTheImageArchiveIsWhatTheRuntimeAndTheRestrictedLevelExpect(t *testing.T
 	}
 }
 
+// archiveLayer gives the files of an archive that is made with these options.
+func archiveLayer(t *testing.T, options ...string) []byte {
+	t.Helper()
+	image := untar(t, bytes.NewReader(archive(t, program(t), filepath.Join(t.TempDir(), "image.tar"), options...)))
+	_, manifest, _ := unpack(t, image)
+	unpacked, err := gzip.NewReader(bytes.NewReader(blob(t, image, manifest.Layers[0])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer, err := io.ReadAll(unpacked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layer
+}
+
+// docker load reads manifest.json, and old versions read nothing else.
+func TestDockerFindsNameConfigurationAndLayersOfTheArchive(t *testing.T) {
+	image := untar(t, bytes.NewReader(archive(t, program(t), filepath.Join(t.TempDir(), "image.tar"))))
+	content, there := image["manifest.json"]
+	if !there {
+		t.Fatal("there is no manifest.json")
+	}
+	listed := decode[[]struct {
+		Config   string
+		RepoTags []string
+		Layers   []string
+	}](t, content.content)
+	if len(listed) != 1 {
+		t.Fatalf("%d images", len(listed))
+	}
+	same(t, "name", "example.com/fdi-operator:v1", strings.Join(listed[0].RepoTags, " "))
+	_, manifest, _ := unpack(t, image)
+	file := func(about descriptor) string { return "blobs/sha256/" + strings.TrimPrefix(about.Digest, "sha256:") }
+	same(t, "configuration", file(manifest.Config), listed[0].Config)
+	if len(listed[0].Layers) != len(manifest.Layers) {
+		t.Fatalf("%d layers for Docker, %d for the others", len(listed[0].Layers), len(manifest.Layers))
+	}
+	for index, layer := range manifest.Layers {
+		same(t, "layer", file(layer), listed[0].Layers[index])
+	}
+}
+
 func TestTheSameInputsGiveTheSameImage(t *testing.T) {
 	built, folder := program(t), t.TempDir()
 	one := archive(t, built, filepath.Join(folder, "one.tar"))
@@ -182,6 +239,7 @@ func TestTheArchiveSaysWhatIsWrong(t *testing.T) {
 	for _, arguments := range [][]string{
 		{"--binary", "/nonexistent", "--name", "n", "--output", "o"},
 		{"--binary", "/bin/true", "--name", "n", "--output", "o", "--label", "nothing"},
+		{"--binary", "/bin/true", "--name", "n", "--output", "o", "--licences", "/nonexistent"},
 	} {
 		_, err := try("python3", append([]string{path("deploy/image/archive.py")}, arguments...)...)
 		if err == nil || strings.Contains(err.Error(), "Traceback") {

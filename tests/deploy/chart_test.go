@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +14,8 @@ import (
 // What Helm's conventions add to every object; kustomize has no counterpart of it.
 var helmOnly = []string{"app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version", "helm.sh/chart"}
 
-// plain gives the chart's objects without Helm's additions, and kustomize's without the namespace, which Helm leaves to its user.
+// plain gives the chart's objects without Helm's additions, and kustomize's without the namespace,
+// which Helm leaves to its user.
 func plain(all []Object) []Object {
 	for _, object := range all {
 		metadata := as[Object](object["metadata"])
@@ -27,7 +29,8 @@ func plain(all []Object) []Object {
 			}
 		}
 		if object["kind"] == "CustomResourceDefinition" {
-			// Helm's convention wants the labels on every object; the definitions of kustomize are the plain generated ones.
+			// Helm's convention wants the labels on every object; the definitions of kustomize are
+			// the plain generated ones.
 			delete(metadata, "labels")
 		}
 	}
@@ -50,7 +53,7 @@ func TestTheChartPassesHelmsStrictLint(t *testing.T) {
 	tool(t, "helm", "lint", "--strict", path("deploy/helm/fdi-operator"))
 }
 
-func TestTheDefinitionsStayWhenTheReleaseIsRemovedAndCanBeLeftOut(t *testing.T) {
+func TestTheCRDsStayWhenTheReleaseIsRemovedAndCanBeLeftOut(t *testing.T) {
 	definitions := having(template(t), ofKind("CustomResourceDefinition"))
 	if len(definitions) != 2 {
 		t.Fatalf("%d definitions", len(definitions))
@@ -144,15 +147,13 @@ func TestEveryPartCanBeLeftOut(t *testing.T) {
 	}
 }
 
-func TestNonsenseIsRefusedBeforeAnythingIsInstalled(t *testing.T) {
-	for _, nonsense := range []string{
-		"replica=2", "replicas=two", "logFormat=xml", "watchNamespaces={Orders}", "allowedEndpoints={roma.example.com}", "image.digest=latest",
-		"networkPolicy.egressPorts={}", "crds.keep=true", "resources.memory=1Gi", "replicas=2,leaderElection.enabled=false",
-		"metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true",
+func TestUnknownAndMistypedValuesAreRefusedBeforeAnythingIsInstalled(t *testing.T) {
+	for _, mistake := range []string{
+		"replica=2", "replicas=two", "logFormat=xml", "crds.keep=true", "resources.memory=1Gi",
 	} {
-		_, err := try("go", "tool", "helm", "template", path("deploy/helm/fdi-operator"), "--set", nonsense)
+		_, err := try("go", "tool", "helm", "template", path("deploy/helm/fdi-operator"), "--set", mistake)
 		if err == nil || !strings.Contains(err.Error(), "values don't meet the specifications") {
-			t.Errorf("%s: %v", nonsense, err)
+			t.Errorf("%s: %v", mistake, err)
 		}
 	}
 }
@@ -196,5 +197,41 @@ func TestTheChartHasTheVersionOfTheOperator(t *testing.T) {
 	container := as[[]any](field(image, "spec", "template", "spec", "containers"))[0]
 	if name := as[string](field(container, "image")); !strings.HasSuffix(name, ":v"+version) {
 		t.Errorf("kustomize installs %s", name)
+	}
+}
+
+// Artifact Hub shows them beside the chart.
+func TestTheExamplesAndChangesOfTheChartAreValid(t *testing.T) {
+	var chart struct {
+		Annotations map[string]string
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "deploy/helm/fdi-operator/Chart.yaml")), &chart); err != nil {
+		t.Fatal(err)
+	}
+	var examples []Object
+	if err := yaml.UnmarshalStrict([]byte(chart.Annotations["artifacthub.io/crdsExamples"]), &examples); err != nil {
+		t.Fatal(err)
+	}
+	folder, kinds := schemas(t), map[any]bool{}
+	for _, example := range examples {
+		kinds[example["kind"]] = true
+		if out, err := conform(folder, write(t, example)); err != nil {
+			t.Errorf("%v%s", err, out)
+		}
+	}
+	if !kinds["FdiInstance"] || !kinds["FdiTaskGroup"] {
+		t.Errorf("there are examples of %v", kinds)
+	}
+	var changes []struct{ Kind, Description string }
+	if err := yaml.UnmarshalStrict([]byte(chart.Annotations["artifacthub.io/changes"]), &changes); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range changes {
+		if !slices.Contains([]string{"added", "changed", "deprecated", "removed", "fixed", "security"}, change.Kind) || change.Description == "" {
+			t.Errorf("Artifact Hub does not know the change %+v", change)
+		}
+	}
+	if len(changes) == 0 {
+		t.Error("the chart lists no changes")
 	}
 }

@@ -1,4 +1,5 @@
-// Package deploy_test checks what is shipped: manifests, chart, image archive, and the rights that they give.
+// Package deploy_test checks what is shipped: manifests, chart, image archive, and the permissions
+// that they grant.
 package deploy_test
 
 import (

@@ -2,8 +2,8 @@ package gitops
 
 import "testing"
 
-// What a GitOps tool compares: the manifest against the live object, as the API server would merge them. No rule that ignores
-// differences is needed, whatever the operator wrote in between.
+// What a GitOps tool compares: the manifest against the live object, as the API server would merge
+// them. No rule that ignores differences is needed, whatever the operator wrote in between.
 func TestAppliedManifestsShowNoDifferenceWhileTheOperatorRuns(t *testing.T) {
 	p := newPlace(t, "diff", 3)
 	manifests := map[string]string{
@@ -20,7 +20,7 @@ func TestAppliedManifestsShowNoDifferenceWhileTheOperatorRuns(t *testing.T) {
 	p.apply(manifests["a Secret"], manifests["an instance"], manifests["a group"], manifests["a group that says the defaults"],
 		manifests["a group with a finalizer"])
 	p.ready("fditaskgroup/plain", "fditaskgroup/spoken", "fditaskgroup/stop", "fdiinstance/roma")
-	// Somebody asks for a look: an annotation and a status field that no manifest has.
+	// Somebody requests a reconcile: an annotation and a status field that no manifest has.
 	p.kubectl("", "annotate", "fditaskgroup/plain", "reconcile.fluxcd.io/requestedAt=now")
 	for what, manifest := range manifests {
 		t.Run(what, func(t *testing.T) {

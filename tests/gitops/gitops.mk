@@ -1,5 +1,5 @@
-# How Flux and Argo CD judge our objects. The programs are those of `cargo build --workspace`; FDI_OPERATOR_BIN,
-# FDI_SIMULATOR_BIN and CONTROLPLANE_BIN name others.
+# How Flux and Argo CD judge our objects. The tests use the programs of `cargo build --workspace`;
+# FDI_OPERATOR_BIN, FDI_SIMULATOR_BIN and CONTROLPLANE_BIN select others.
 test-gitops: ## Flux, Argo CD and kstatus against the real API server (70 s)
 	cd tests/gitops && go vet ./... && go test -count=1 ./...
 

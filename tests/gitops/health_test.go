@@ -21,7 +21,8 @@ type health struct {
 	Message string `json:"message"`
 }
 
-// The cases are in Argo CD's own format, so that the two folders can be offered to its repository as they are.
+// The cases are in Argo CD's own format, so that the two folders can be offered to its repository
+// as they are.
 func TestTheHealthScriptsJudgeEveryCaseAsWritten(t *testing.T) {
 	for _, kind := range kinds {
 		folder := filepath.Join(argo, "resource_customizations", "fdi.romaconnect.dev", kind)
@@ -56,7 +57,8 @@ func TestTheHealthScriptsJudgeEveryCaseAsWritten(t *testing.T) {
 	}
 }
 
-// Objects that no operator writes must not break the script either: Argo CD shows an application as Unknown then.
+// Objects that no operator writes must not break the script either: Argo CD shows an application as
+// Unknown then.
 func TestTheHealthScriptsSurviveOddObjects(t *testing.T) {
 	odd := []string{
 		`{metadata: {}}`,

@@ -9,7 +9,8 @@ import (
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 
-// table is what each reason of the Ready condition of a group has to mean to kstatus (Flux, kpt, Helm) and to Argo CD.
+// table is what each reason of the Ready condition of a group has to mean to kstatus (Flux, kpt,
+// Helm) and to Argo CD.
 var table = map[string]struct {
 	kstatus status.Status
 	argo    string
@@ -20,7 +21,7 @@ var table = map[string]struct {
 	"SecretInvalid":       {status.InProgressStatus, "Progressing"},
 	"NotObserved":         {status.InProgressStatus, "Progressing"},
 	"ObservationStale":    {status.InProgressStatus, "Progressing"},
-	"Suspended":           {status.InProgressStatus, "Suspended"},
+	"Suspended":           {status.InProgressStatus, "Healthy"},
 	"Progressing":         {status.InProgressStatus, "Progressing"},
 	"TasksConflict":       {status.FailedStatus, "Degraded"},
 	"TasksContested":      {status.FailedStatus, "Degraded"},
@@ -42,13 +43,14 @@ func meant(object *unstructured.Unstructured) (status.Status, string, error) {
 	case observed(object) != object.GetGeneration():
 		row = table[""]
 	}
-	if suspend, _, _ := unstructured.NestedBool(object.Object, "spec", "suspend"); suspend {
-		return row.kstatus, "Suspended", nil
+	if suspend, _, _ := unstructured.NestedBool(object.Object, "spec", "suspend"); suspend && observed(object) == object.GetGeneration() {
+		return row.kstatus, "Healthy", nil
 	}
 	return row.kstatus, row.argo, nil
 }
 
-// One group lives through everything that a GitOps tool meets; every revision that a watcher sees is judged.
+// One group lives through everything that a GitOps tool meets; every revision that a watcher sees
+// is judged.
 func TestEveryRevisionOfAConvergenceIsJudgedAsTheTableSays(t *testing.T) {
 	p := newPlace(t, "kstatus", 12)
 	p.simulator("PATCH", p.path("/policies"), map[string]any{"settle_ms": 700})
@@ -57,7 +59,8 @@ func TestEveryRevisionOfAConvergenceIsJudgedAsTheTableSays(t *testing.T) {
 		p.apply(p.group("orders", desired, p.tasks, more))
 	}
 
-	// The group first, then its instance, then the Secret: the order in which nothing can be right yet.
+	// The group first, then its instance, then the Secret: the order in which nothing can be right
+	// yet.
 	group("Running", "")
 	seen.says(p, "orders", "InstanceNotFound")
 	p.apply(p.fdiInstance())
@@ -80,14 +83,14 @@ func TestEveryRevisionOfAConvergenceIsJudgedAsTheTableSays(t *testing.T) {
 	group("Running", "")
 	seen.says(p, "orders", "TasksFailed")
 	p.simulator("PATCH", p.path("/tasks/"+p.tasks[3]), map[string]any{"manners": []any{}})
-	p.look("fditaskgroup/orders")
+	p.requestReconcile("fditaskgroup/orders")
 	seen.says(p, "orders", "TasksInDesiredState")
 
 	// Suspended as it is; switched over by somebody; let go again: drift is corrected.
 	group("Running", "  suspend: true\n")
 	seen.says(p, "orders", "TasksInDesiredState")
 	p.simulator("PATCH", p.path("/tasks/"+p.tasks[0]), map[string]any{"running": false})
-	p.look("fditaskgroup/orders")
+	p.requestReconcile("fditaskgroup/orders")
 	seen.says(p, "orders", "Suspended")
 	group("Running", "")
 	seen.says(p, "orders", "TasksInDesiredState")
@@ -144,8 +147,9 @@ func TestEveryRevisionOfAConvergenceIsJudgedAsTheTableSays(t *testing.T) {
 	}
 }
 
-// current demands of a revision that is said to be Current that the newest list showed every task as wanted, and that this
-// list was asked for after the last call had ended: an accepted call alone makes nothing right.
+// current demands of a revision that is said to be Current that the newest list showed every task
+// as wanted, and that this list was asked for after the last call had ended: an accepted call alone
+// makes nothing right.
 func current(t *testing.T, where string, p *place, revision revision) {
 	t.Helper()
 	desired, _, _ := unstructured.NestedString(revision.object.Object, "spec", "desiredState")

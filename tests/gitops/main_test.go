@@ -1,4 +1,5 @@
-// Package gitops tests how Flux and Argo CD judge our objects, against the real API server and the programs themselves.
+// Package gitops tests how Flux and Argo CD judge our objects, against the real API server and the
+// programs themselves.
 package gitops
 
 import (
@@ -48,7 +49,8 @@ type place struct {
 	tasks                        []string
 }
 
-// newPlace makes the namespace, the simulator's instance with `tasks` stopped tasks, and a Secret with a token for it.
+// newPlace makes the namespace, the simulator's instance with `tasks` stopped tasks, and a Secret
+// with a token for it.
 func newPlace(t *testing.T, namespace string, tasks int) *place {
 	t.Helper()
 	p := &place{World: live(t), t: t, namespace: namespace, project: "project-" + namespace, instance: "instance-" + namespace}
@@ -128,8 +130,9 @@ func (p *place) ready(names ...string) {
 	}
 }
 
-// look asks for a look now, as `flux reconcile` does. A list younger than two seconds would be taken for new enough.
-func (p *place) look(name string) {
+// requestReconcile is what `flux reconcile` does. The operator reuses a list that is younger than
+// two seconds.
+func (p *place) requestReconcile(name string) {
 	p.t.Helper()
 	eventually(p.t, "the newest list is two seconds old", 5*time.Second, func() bool {
 		return time.Since(p.Proxy.Seen(p.project).ListAsked) > 2100*time.Millisecond

@@ -15,6 +15,7 @@ import (
 	"github.com/fluxcd/pkg/runtime/cel"
 	"github.com/fluxcd/pkg/ssa"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -36,8 +37,15 @@ var sampleTasks = map[string][]string{
 
 // fluxKustomizations are the samples, read strictly as Flux's own types: an unknown field fails.
 func fluxKustomizations(t *testing.T) map[string]kustomizev1.Kustomization {
+	found, _ := fluxSamples(t)
+	return found
+}
+
+// fluxSamples also gives the namespaces that the samples create.
+func fluxSamples(t *testing.T) (map[string]kustomizev1.Kustomization, []corev1.Namespace) {
 	t.Helper()
 	found := map[string]kustomizev1.Kustomization{}
+	var namespaces []corev1.Namespace
 	files, err := filepath.Glob(filepath.Join(samples, "flux", "*.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no Flux samples: %v", err)
@@ -56,6 +64,12 @@ func fluxKustomizations(t *testing.T) map[string]kustomizev1.Kustomization {
 				if err := yaml.UnmarshalStrict([]byte(document), &source); err != nil {
 					t.Errorf("%s: %v", file, err)
 				}
+			case "Namespace":
+				var namespace corev1.Namespace
+				if err := yaml.UnmarshalStrict([]byte(document), &namespace); err != nil {
+					t.Errorf("%s: %v", file, err)
+				}
+				namespaces = append(namespaces, namespace)
 			case "Kustomization":
 				var one kustomizev1.Kustomization
 				if err := yaml.UnmarshalStrict([]byte(document), &one); err != nil {
@@ -67,7 +81,24 @@ func fluxKustomizations(t *testing.T) map[string]kustomizev1.Kustomization {
 			}
 		}
 	}
-	return found
+	return found, namespaces
+}
+
+// Flux creates no namespace for targetNamespace: applying the objects fails until somebody does.
+func TestTheFluxSampleCreatesTheNamespacesThatItUses(t *testing.T) {
+	all, namespaces := fluxSamples(t)
+	created := map[string]bool{}
+	for _, namespace := range namespaces {
+		created[namespace.Name] = true
+		if namespace.Annotations["kustomize.toolkit.fluxcd.io/prune"] != "disabled" {
+			t.Errorf("the namespace %s is pruned, and everything in it at once", namespace.Name)
+		}
+	}
+	for name, one := range all {
+		if target := one.Spec.TargetNamespace; target != "" && !created[target] {
+			t.Errorf("nobody creates the namespace %s of %s", target, name)
+		}
+	}
 }
 
 func TestTheFluxSampleIsInOrderAndPointsAtWhatIsThere(t *testing.T) {
@@ -117,7 +148,8 @@ func (p *place) flux(checks []kustomize.CustomHealthCheck) *ssa.ResourceManager 
 	return ssa.NewResourceManager(direct, poller, ssa.Owner{Field: "kustomize-controller", Group: "kustomize.toolkit.fluxcd.io"})
 }
 
-// render is what the tools build from a folder of the samples, pointed at the simulator instead of the cloud.
+// render is what the tools build from a folder of the samples, pointed at the simulator instead of
+// the cloud.
 func (p *place) render(folder string) []*unstructured.Unstructured {
 	p.t.Helper()
 	text := p.kubectl("", "kustomize", filepath.Join(samples, folder))
@@ -221,7 +253,8 @@ func TestTheFluxSampleConvergesWithFluxsOwnEngine(t *testing.T) {
 	p.unchanged(plain, connection)
 	p.unchanged(checked, groups)
 
-	// Without the expressions a group that is suspended on purpose is waited for: the reason why they are in the sample.
+	// Without the expressions a group that is suspended on purpose is waited for: the reason why
+	// they are in the sample.
 	suspended, err := p.Client.Resource(world.Groups).Namespace(p.namespace).Get(context.Background(), "month-end", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +263,7 @@ func TestTheFluxSampleConvergesWithFluxsOwnEngine(t *testing.T) {
 		t.Errorf("kstatus alone says of the suspended group: %s", said)
 	}
 
-	// A failure is told at once, not at the timeout.
+	// A failure is reported at once, not at the timeout.
 	p.simulator("PATCH", p.path("/tasks/"+sampleTasks["legacy-feed"][0]), map[string]any{
 		"manners": []any{map[string]any{"kind": "no-schedule-plan"}}})
 	for _, object := range groups {
@@ -248,7 +281,49 @@ func TestTheFluxSampleConvergesWithFluxsOwnEngine(t *testing.T) {
 	}
 }
 
-// The order of the documentation: the groups go first, their deletion is waited for, then what they needed.
+// A sync wave and a Kustomization that waits end only when every object is healthy. Whatever is
+// suspended on purpose must not hang them: the commit that ends the suspension would never be
+// applied.
+func TestNothingThatIsSuspendedHangsASync(t *testing.T) {
+	all := fluxKustomizations(t)
+	p := newSamplePlace(t, "suspended")
+	connection, groups := p.render("orders/connection"), p.render("orders/groups")
+	for _, object := range connection {
+		if object.GetKind() == "FdiInstance" {
+			if err := unstructured.SetNestedField(object.Object, true, "spec", "suspend"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	plain, checked := p.flux(nil), p.flux(all["orders-groups"].Spec.HealthCheckExprs)
+	p.applyWith(plain, connection)
+	if err := plain.Wait(connection, waitOptions(20*time.Second)); err != nil {
+		t.Errorf("the suspended instance hangs Flux: %v", err)
+	}
+	p.applyWith(checked, groups)
+	if err := checked.Wait(groups, waitOptions(20*time.Second)); err != nil {
+		t.Errorf("the groups of the suspended instance hang Flux: %v", err)
+	}
+	for _, object := range append(connection, groups...) {
+		if object.GetKind() == "Secret" {
+			continue
+		}
+		kind, name := strings.ToLower(object.GetKind()), object.GetName()
+		eventually(t, "Argo CD goes on after "+name, 20*time.Second, func() bool {
+			var live unstructured.Unstructured
+			if err := yaml.Unmarshal([]byte(p.kubectl("", "get", kind, name, "-o", "yaml")), &live.Object); err != nil {
+				t.Fatal(err)
+			}
+			return judgeLive(t, &live).Status == "Healthy"
+		})
+	}
+	if n := p.running("nightly-orders"); n != 0 {
+		t.Errorf("%d tasks run, so the instance was not suspended: this test finds nothing", n)
+	}
+}
+
+// The order of the documentation: the groups go first, their deletion is waited for, then what they
+// needed.
 func TestPruningTheGroupsBeforeTheirConnectionStopsTheirTasks(t *testing.T) {
 	p := newSamplePlace(t, "prune")
 	p.simulator("PATCH", p.path("/policies"), map[string]any{"settle_ms": 500})
@@ -269,7 +344,8 @@ func TestPruningTheGroupsBeforeTheirConnectionStopsTheirTasks(t *testing.T) {
 	}
 }
 
-// Everything in one run, as when a whole folder is removed: nothing may stay stuck, whatever becomes of the tasks.
+// Everything in one run, as when a whole folder is removed: nothing may stay stuck, whatever
+// becomes of the tasks.
 func TestPruningEverythingAtOnceNeverLeavesAnythingStuck(t *testing.T) {
 	p := newSamplePlace(t, "at-once")
 	p.simulator("PATCH", p.path("/policies"), map[string]any{"settle_ms": 500})
@@ -296,7 +372,8 @@ func TestPruningEverythingAtOnceNeverLeavesAnythingStuck(t *testing.T) {
 	t.Log(p.kubectl("", "get", "events", "-o", "jsonpath={range .items[*]}{.reason}: {.note}{.message}{\"\\n\"}{end}"))
 }
 
-// application is what the sample uses of Argo CD's kind; anything else fails, since its definition is not at hand.
+// application is what the sample uses of Argo CD's kind; anything else fails, since its definition
+// is not at hand.
 type application struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -311,8 +388,12 @@ type application struct {
 		} `json:"source"`
 		Destination struct{ Server, Namespace string } `json:"destination"`
 		SyncPolicy  struct {
-			Automated   struct{ Prune, SelfHeal bool } `json:"automated"`
-			SyncOptions []string                       `json:"syncOptions"`
+			Automated struct{ Prune, SelfHeal bool } `json:"automated"`
+			Retry     struct {
+				Limit   int
+				Refresh bool
+			} `json:"retry"`
+			SyncOptions []string `json:"syncOptions"`
 		} `json:"syncPolicy"`
 	} `json:"spec"`
 }
@@ -329,6 +410,12 @@ func TestTheArgoSampleOrdersByWaves(t *testing.T) {
 		}
 		apps[app.Metadata.Name] = app
 	}
+	for name, app := range apps {
+		// A wrong key in a commit must not hold back the commit that corrects it.
+		if retry := app.Spec.SyncPolicy.Retry; retry.Limit < 1 || !retry.Refresh {
+			t.Errorf("%s tries again with the old commit: %+v", name, retry)
+		}
+	}
 	if apps["fdi-operator"].Spec.SyncPolicy.Automated.Prune {
 		t.Error("the operator must not be pruned under its finalizers")
 	}
@@ -343,7 +430,8 @@ func TestTheArgoSampleOrdersByWaves(t *testing.T) {
 		}
 	}
 
-	// Wave by wave, each healthy by the scripts before the next; then all of it shows no difference.
+	// Wave by wave, each healthy by the scripts before the next; then all of it shows no
+	// difference.
 	healthy := func(kind, name string, wanted string) {
 		t.Helper()
 		eventually(t, name+" is "+wanted, 20*time.Second, func() bool {
@@ -375,7 +463,7 @@ func TestTheArgoSampleOrdersByWaves(t *testing.T) {
 	apply(groups)
 	healthy("fditaskgroup", "nightly-orders", "Healthy")
 	healthy("fditaskgroup", "legacy-feed", "Healthy")
-	healthy("fditaskgroup", "month-end", "Suspended")
+	healthy("fditaskgroup", "month-end", "Healthy")
 	for _, text := range []string{connection, groups} {
 		if diff := p.kubectl(text, "diff", "--server-side", "--field-manager=argocd-controller", "-f", "-"); diff != "" {
 			t.Errorf("out of sync:\n%s", diff)

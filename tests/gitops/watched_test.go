@@ -17,7 +17,8 @@ import (
 	"fdi-operator.test/gitops/world"
 )
 
-// revision is one state of an object as every watcher sees it, with what could be known of FDI when it arrived.
+// revision is one state of an object as every watcher sees it, with what could be known of FDI when
+// it arrived.
 type revision struct {
 	object *unstructured.Unstructured
 	seen   world.Seen
@@ -72,7 +73,8 @@ func (r *recorder) of(name string) []revision {
 	return found
 }
 
-// says waits until the operator gives this reason for the object as it is now, and answered the last request for a look.
+// says waits until the operator gives this reason for the object as it is now, and has handled the
+// last requested reconcile.
 func (r *recorder) says(p *place, name, reason string) {
 	p.t.Helper()
 	kind := world.Groups

@@ -21,11 +21,12 @@ const LAYERS: [&[&str]; 10] = [
 ];
 
 /// Files and folders that decide and do no I/O.
-const PURE: [&str; 12] = [
+const PURE: [&str; 14] = [
     "reconcile/desired",
     "reconcile/instance_state",
     "reconcile/ledger",
-    "reconcile/mutation_cache",
+    "k8s/status_writer/queue",
+    "k8s/status_writer/update",
     "reconcile/observation",
     "reconcile/outcome",
     "reconcile/plan",
@@ -33,6 +34,7 @@ const PURE: [&str; 12] = [
     "reconcile/status",
     "reconcile/timings",
     "k8s/leader_election/record",
+    "k8s/quota",
     "time/backoff",
 ];
 

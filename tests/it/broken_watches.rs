@@ -14,17 +14,17 @@ const ALONE: &str = "--leader-election=false";
 /// More than one page of a list.
 const MANY: usize = 60;
 
-struct Fixture {
+pub struct Fixture {
     _sim: Simulator,
-    service: InstanceHandle,
+    pub service: InstanceHandle,
     server: FakeApiServer,
-    ids: Vec<String>,
+    pub ids: Vec<String>,
     process: Option<Process>,
 }
 
 impl Fixture {
     /// With the groups `g00`, `g01` …, each with one task that is to run. No operator yet.
-    async fn without_operator(groups: usize) -> Self {
+    pub async fn without_operator(groups: usize) -> Self {
         let sim = Simulator::start(Options::default()).await.unwrap();
         sim.set_token(TOKEN, Some(PROJECT), Duration::from_secs(24 * 3600));
         let service = sim.instance(PROJECT, INSTANCE);
@@ -37,19 +37,19 @@ impl Fixture {
     }
 
     /// The same with an operator that has converged and watches.
-    async fn running(groups: usize, flags: &[&str]) -> Self {
+    pub async fn running(groups: usize, flags: &[&str]) -> Self {
         let mut fixture = Self::without_operator(groups).await;
         fixture.start_operator(flags);
         fixture.wait_all_ready().await;
         fixture
     }
 
-    fn start_operator(&mut self, flags: &[&str]) {
+    pub fn start_operator(&mut self, flags: &[&str]) {
         let flags = [&[ALONE], flags].concat();
         self.process = Some(Process::with_kubeconfig(&self.server.kubeconfig(), &flags));
     }
 
-    fn api(&self) -> &FakeApi {
+    pub fn api(&self) -> &FakeApi {
         &self.server.api
     }
 
@@ -57,7 +57,7 @@ impl Fixture {
         self.process.as_ref().unwrap().log()
     }
 
-    async fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
+    pub async fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
         let fulfilled = async {
             while !condition() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -70,19 +70,19 @@ impl Fixture {
         );
     }
 
-    async fn wait_all_ready(&self) {
+    pub async fn wait_all_ready(&self) {
         self.wait_until("all ready", || (0..self.ids.len()).all(|n| self.api().is_ready(&name(n)))).await;
         let watched = |kind| self.api().request_count(kind, RequestKind::Watch) > 0;
         self.wait_until("watches", || watched(GROUPS) && watched(INSTANCES)).await;
     }
 
     /// Edits a group to stop its task.
-    fn stop(&self, n: usize) {
+    pub fn stop(&self, n: usize) {
         self.api().group(&name(n), "Stopped", &self.ids[n..=n]);
     }
 
     /// Waits until the task is stopped and the status reports it. Returns how long that took.
-    async fn wait_stopped(&self, n: usize) -> Duration {
+    pub async fn wait_stopped(&self, n: usize) -> Duration {
         let began = Instant::now();
         let done = || !self.service.running().contains(&self.ids[n]) && self.api().is_ready(&name(n));
         self.wait_until("the edit carried out", done).await;
@@ -199,6 +199,22 @@ async fn a_malformed_object_does_not_interrupt_the_watch_of_the_others() {
     assert_eq!((fixture.lists(), fixture.watches()), (lists, watches), "the same watch goes on");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_spec_becomes_unreadable_keeps_its_tasks_and_nobody_switches_them() {
+    let fixture = Fixture::running(2, &[]).await;
+    fixture.api().put(GROUPS, "g00", json!({"spec": {"desiredState": "Paused"}}));
+    let invalid = || fixture.api().ready_reason("g00").as_deref() == Some("SpecInvalid");
+    fixture.wait_until("SpecInvalid", invalid).await;
+    fixture.api().group("younger", "Stopped", &fixture.ids[..1]);
+    fixture.wait_until("a conflict", || fixture.api().conflicting("younger") == Some(1)).await;
+    // More than one reconcile has ended since.
+    fixture.stop(1);
+    fixture.wait_stopped(1).await;
+    assert_eq!((fixture.calls_for(0), fixture.service.running().len()), (1, 1));
+    fixture.api().group("g00", "Stopped", &fixture.ids[..1]);
+    fixture.wait_stopped(0).await;
+}
+
 /// The operator notices a dead watch within seconds.
 const SHORT: &str = "--watch-timeout=2s";
 
@@ -241,7 +257,7 @@ async fn an_idle_watch_resumes_after_each_timeout_without_a_list_even_if_the_ser
         assert!((2..=5).contains(&restarts), "{restarts} watches in 9 s, ended by the server: {ended}");
         assert_eq!(fixture.lists(), lists);
         let metrics = fixture.process.as_ref().unwrap().get("/metrics").await.1;
-        let age = r#"fdi_operator_watch_age_seconds{kind="FdiTaskGroup"} "#;
+        let age = r#"fdi_operator_watch_age_seconds{kind="FdiTaskGroup",scope="all"} "#;
         let age: f64 = metrics.lines().find_map(|line| line.strip_prefix(age)).unwrap().parse().unwrap();
         assert!(age < 5.0, "{age} s since the last event of a live watch");
 

@@ -122,38 +122,3 @@ async fn in_a_terminating_namespace_the_group_does_not_stay() {
     env.wait_gone("orders").await;
     assert!(env.service.running().is_empty());
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_an_operator_the_cleanup_command_removes_the_finalizers() {
-    let (env, ids) = TestEnv::new(1).await;
-    let operator = Operator::start(&env).await;
-    ready_with_stop(&env, "orders", &ids).await;
-    operator.end().await;
-    env.delete_group("orders").await;
-    assert!(env.groups().get_opt("orders").await.unwrap().is_some());
-    let kubeconfig = crate::harness::kubeconfig().await;
-    let cleanup = |flags: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fdi-operator"));
-        command
-            .arg("cleanup")
-            .arg(format!("--namespaces={}", env.namespace))
-            .args(flags)
-            .env("KUBECONFIG", &kubeconfig);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let output = cleanup(&["--dry-run"]);
-    assert!(
-        output.contains("orders") && env.groups().get_opt("orders").await.unwrap().is_some(),
-        "{output
-}"
-    );
-    let output = cleanup(&[]);
-    assert!(
-        output.contains("orders"),
-        "{output
-}"
-    );
-    env.wait_gone("orders").await;
-}

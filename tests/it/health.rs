@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use fdi_operator::config::flags::Flags;
-use fdi_operator::testing::{KubeClients, Runtime, run};
+use fdi_operator::testing::{KubeClients, Listeners, Runtime, run};
 use fdi_simulator::{Effect, Operation, Trigger};
 use rustix::process::Signal;
 use tokio::net::TcpListener;
@@ -93,6 +93,7 @@ async fn livez_fails_when_one_of_our_own_tasks_is_unresponsive_and_names_it() {
     let clients = KubeClients::new(&kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/livez", listener.local_addr().unwrap());
+    let listeners = Listeners { health: listener, metrics: None };
     let (hang, hangs) = tokio::sync::oneshot::channel::<()>();
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     // Ticks its heartbeat until the test stops it, and then hangs.
@@ -114,7 +115,7 @@ async fn livez_fails_when_one_of_our_own_tasks_is_unresponsive_and_names_it() {
     let shutdown_signal = async {
         let _ = ended.await;
     };
-    let running = tokio::spawn(run(config, clients, listener, shutdown_signal, work));
+    let running = tokio::spawn(run(config, clients, listeners, shutdown_signal, work));
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let live = async || {
         let response = http.get(&url).send().await.unwrap();

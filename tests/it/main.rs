@@ -5,17 +5,25 @@
 
 mod architecture;
 mod broken_watches;
+mod bulkheads;
+mod cleanup;
 mod clock_steps;
 mod convergence;
 mod deletion;
+mod flood;
 mod harness;
 mod health;
+mod identity;
 mod instances;
 mod leadership;
 mod lost_answers;
 mod ownership;
 mod poison;
+mod quotas;
 mod rbac;
+mod resources;
+mod restore;
+mod scopes;
 mod settling;
 mod sign_in;
 mod timelines;

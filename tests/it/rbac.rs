@@ -88,7 +88,7 @@ async fn every_shipped_permission_is_used_and_none_is_missing() {
     for _ in 0..2 {
         let mut process = Process::of(&cluster, &[&scope]);
         process.wait_leading().await;
-        process.logged("the definition is served as").await;
+        process.logged("the CRD matches this operator").await;
         env.group_with("orders", "Running", &ids, json!({"deletionPolicy": "Stop"})).await;
         env.wait_ready("orders").await;
         // An event that is published twice is one Event, patched.

@@ -37,7 +37,7 @@ async fn a_missing_reference_is_reported_at_once() {
     env.secret("roma-credentials", &[("password", "x")]).await;
     let group = env.wait_reason("orders", reasons::SECRET_INVALID).await;
     let message = &crate::harness::condition(&group, "Ready").unwrap().message;
-    assert!(message.contains("the key token of the Secret roma-credentials is missing"), "{message}");
+    assert!(message.contains(r#"the key "token" of the Secret "roma-credentials" is missing"#), "{message}");
     env.secret("roma-credentials", &[("token", TOKEN)]).await;
     env.wait_ready("orders").await;
 }

@@ -73,6 +73,16 @@ async fn invalid_input_is_rejected_with_a_message_that_names_the_field_and_the_l
             with(instance(), "pollIntervalSeconds", json!(5)),
             "spec.pollIntervalSeconds in body should be greater than or equal to 10",
         ),
+        (
+            "FdiTaskGroup",
+            with(group(&json!(["a"])), "instanceRef", json!({"name": "?watch=1"})),
+            "spec.instanceRef.name in body should match",
+        ),
+        (
+            "FdiInstance",
+            with(instance(), "auth", json!({"token": {"secretRef": {"name": "../x"}}})),
+            "spec.auth.token.secretRef.name in body should match",
+        ),
     ];
     let mut wrong = String::new();
     for (kind, spec, words) in cases {

@@ -158,13 +158,13 @@ async fn crds_changed_deleted_and_restored(cluster: &Cluster, fixture: &mut Fixt
     let groups = "fditaskgroups.fdi.romaconnect.dev";
     kubectl(cluster, &["patch", "crd", groups, "--type=json", "-p", &older.to_string()]).await;
     let late = Process::start(&fixture.env, &[ALONE, "--namespaces=nowhere"]);
-    let line = late.logged("serves another definition").await.to_string();
+    let line = late.logged("the installed CRD differs").await.to_string();
     assert!(line.contains("properties.spec.properties.suspend") && line.contains("WARN"), "{line}");
     drop(late);
 
     kubectl(cluster, &["delete", "crd", groups]).await;
     let waiting = Process::start(&fixture.env, &[ALONE, "--namespaces=nowhere"]);
-    waiting.logged("has no such definition").await;
+    waiting.logged("the CRD is not installed").await;
     assert_eq!(waiting.get("/livez").await.0, 200);
     assert_eq!(waiting.get("/readyz").await.0, 503);
     fixture.assert_alive_during_outage().await;

@@ -1,4 +1,5 @@
-// Package monitoring holds the alert rules and the dashboard to the documented metrics, and the metrics to promtool.
+// Package monitoring holds the alert rules and the dashboard to the documented metrics, and the
+// metrics to promtool.
 package monitoring
 
 import (

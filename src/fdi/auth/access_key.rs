@@ -1,6 +1,6 @@
-//! `SDK-HMAC-SHA256`: the cloud's signature over a request (developer guide "API signing"; test vectors of the official SDK).
-//!
-//! Unlike AWS' scheme the key is used as it is: no derivation, no date or region scope.
+//! `SDK-HMAC-SHA256`, the cloud's signature over a request (developer guide "API signing"; test
+//! vectors of the official SDK). Unlike AWS' scheme it uses the key directly, without date or
+//! region scope.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -12,11 +12,11 @@ use ring::digest::{SHA256, digest};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Name of the scheme, first word of the `Authorization` header.
-pub const ALGORITHM: &str = "SDK-HMAC-SHA256";
+/// Name of the scheme, the first word of the `Authorization` header.
+const ALGORITHM: &str = "SDK-HMAC-SHA256";
 
 /// What is percent-encoded in paths and queries: everything but `A-Z a-z 0-9 - _ . ~`.
-pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A request as the signature sees it.
 #[derive(Debug, Clone, Copy)]
@@ -26,13 +26,14 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// Query as it goes over the wire, percent-encoded, without `?`.
     pub query: &'a str,
-    /// Every header that is to be signed, `Host` and `X-Sdk-Date` among them. Names with `_` are left out, as the SDK does.
+    /// Every header to be signed, `Host` and `X-Sdk-Date` included. Names with `_` are left out, as
+    /// the SDK does.
     pub headers: &'a [(&'a str, &'a str)],
     pub body: &'a [u8],
 }
 
 impl Request<'_> {
-    /// The request in its canonical form, six lines and more.
+    /// The request in its canonical form.
     pub fn canonical(&self) -> String {
         let headers = self.signed_headers();
         let mut lines = String::new();
@@ -86,8 +87,8 @@ pub fn sdk_date(now: Timestamp) -> String {
     now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// Decoded, split at `/`, each segment encoded again, and closed by a `/` that the wire's path does not have.
-/// An encoded `/` becomes a separator: a quirk of the official SDK that the service shares.
+/// Decoded, split at `/`, each segment encoded again, and closed with a `/` that is not on the
+/// wire. An encoded `/` becomes a separator: a quirk of the official SDK that the service shares.
 fn canonical_path(path: &str) -> String {
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let mut canonical = decoded.split('/').map(encoded).collect::<Vec<_>>().join("/");
@@ -117,7 +118,7 @@ fn names(headers: &[(String, &str)]) -> String {
 }
 
 /// `text` with everything but `A-Z a-z 0-9 - _ . ~` percent-encoded.
-pub(crate) fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
@@ -128,21 +129,21 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A request as this client makes it, before it is signed.
-pub(crate) struct Parts<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) host: &'a str,
-    pub(crate) path: &'a str,
-    pub(crate) query: &'a str,
-    pub(crate) content_type: &'a str,
-    pub(crate) project_id: &'a str,
-    pub(crate) body: &'a [u8],
+/// A request of this client before it is signed.
+pub struct Parts<'a> {
+    pub method: &'a str,
+    pub host: &'a str,
+    pub path: &'a str,
+    pub query: &'a str,
+    pub content_type: &'a str,
+    pub project_id: &'a str,
+    pub body: &'a [u8],
 }
 
 impl Parts<'_> {
-    /// The headers to add to the request: those signed beside its `Content-Type`, and the signature itself. `Host` is signed
-    /// and not among them; the HTTP client sends it.
-    pub(crate) fn sign(
+    /// The headers to add to the request: the signature, and the signed ones besides `Content-Type`
+    /// and `Host`, which the HTTP client sends.
+    pub fn sign(
         &self,
         access_key: &SecretString,
         secret_key: &SecretString,

@@ -1,236 +1,369 @@
-//! What is known about each breaker, for all instances of the process together.
+//! Circuit breakers for a credential, because refusals lock: six wrong signatures in a row lock an
+//! access key for all its users, and wrong passwords lock a user.
 //!
-//! Six wrong signatures in a row lock an access key for all its users, and wrong passwords lock a user. So a credential that
-//! is refused is not tried again by everybody who has it: at most [`REFUSALS_MAX`] refusals in [`WINDOW`], whoever asks.
-//! A credential that was never accepted, or was just refused, is tried by one request at a time; a closed one runs freely.
-//! Changed Secret data are another breaker, which starts anew.
+//! A credential has a circuit for each target (an FDI instance, or IAM), which opens when that
+//! target refuses it. What one instance refuses for reasons of its own does not take the credential
+//! away from the others: while somebody has been accepted since, they use it freely. After a
+//! refusal requests go one at a time until one is accepted; after [`REFUSALS_MAX`] refusals in a
+//! row within [`WINDOW`] all circuits are open. A credential that was never accepted is probed by
+//! one request at a time. Changed Secret data is another credential.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::fdi::auth::{Fingerprint, TokenCache};
+use crate::fdi::auth::lockout::{Principal, Reservation, WINDOW};
 use crate::fdi::error::{CallError, Cause, Class};
+use crate::fdi::error_codes::{Meaning, meaning};
+use crate::time::backoff::Backoff;
 
-pub(crate) const REFUSALS_MAX: usize = 3;
-pub(crate) const WINDOW: Duration = Duration::from_mins(5);
+pub const REFUSALS_MAX: usize = 3;
 
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_mins(10);
+const BACKOFF: Backoff = Backoff { base: Duration::from_secs(5), max: Duration::from_mins(10) };
 
-/// A trial that hangs must not hold up the other instances that share the breaker: after this long the next one may
-/// go beside it, as long as all of them refused would still be at most [`REFUSALS_MAX`].
+/// A probe that hangs must not block the other instances: after this long the next one may start
+/// beside it, as long as [`REFUSALS_MAX`] holds even if all of them are refused.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often one who must wait although no trial is in slot looks again.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Longest wait for the probes of others.
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Entries are forgotten when unused for this long.
+/// A circuit that was not used for this long is forgotten.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
 
-/// Which breaker: where it is context for, and the hash of who it is with all secret data.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct CircuitKey {
-    pub(crate) site: String,
-    pub(crate) fingerprint: Fingerprint,
-}
-
-/// All credentials of the process.
-#[derive(Default)]
-pub(crate) struct CircuitBreakers {
-    known: Mutex<HashMap<CircuitKey, Arc<CircuitBreaker>>>,
-}
-
-impl CircuitBreakers {
-    /// The entry for `key`, shared by all who have the same.
-    pub(crate) fn get(&self, key: CircuitKey) -> Arc<CircuitBreaker> {
-        let mut known = self.known.lock();
-        known.retain(|_, breaker| Arc::strong_count(breaker) > 1 || breaker.idle() < FORGET_AFTER);
-        let breaker = known.entry(key).or_default();
-        breaker.state().last_used = Instant::now();
-        Arc::clone(breaker)
-    }
-}
-
-impl fmt::Debug for CircuitBreakers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CircuitBreakers")
-    }
-}
-
-/// What is known about one breaker.
-pub(crate) struct CircuitBreaker {
+/// What is known about one credential.
+#[derive(Debug, Default)]
+pub struct CircuitBreaker {
     state: Mutex<State>,
-    trial: Arc<Semaphore>,
-    /// The tokens that a password gave, by project.
-    tokens: Mutex<HashMap<String, Arc<TokenCache>>>,
+    /// Whose values these are, where refusals can lock somebody.
+    principal: Option<Arc<Principal>>,
+    /// Those who want to probe take turns, first come, first served.
+    queue: tokio::sync::Mutex<()>,
+    /// Signals that a request ended.
+    changed: Notify,
 }
 
+#[derive(Debug, Default)]
 struct State {
+    /// The credential was accepted at least once.
+    ever_accepted: bool,
+    /// Some instance accepts the credential, as far as is known.
+    proven: bool,
+    circuits: HashMap<Arc<str>, Status>,
+    /// Of all targets since the last acceptance.
+    refusals: Refusals,
+    /// Probes in flight, and when the latest one started.
+    probes: usize,
+    last_probe: Option<Instant>,
+}
+
+/// The circuit of one target.
+#[derive(Debug)]
+struct Status {
     closed: bool,
-    /// When it was refused, within the last [`WINDOW`].
-    refusals: VecDeque<Instant>,
-    /// Refusals since it was last accepted; makes the waits grow.
-    streak: u32,
-    open_until: Option<(Instant, CallError)>,
-    /// Requests under way that try an unproven breaker.
-    trials: usize,
+    refusals: Refusals,
     last_used: Instant,
 }
 
-impl Default for CircuitBreaker {
-    fn default() -> Self {
-        Self {
-            state: Mutex::new(State {
-                closed: false,
-                refusals: VecDeque::new(),
-                streak: 0,
-                open_until: None,
-                trials: 0,
-                last_used: Instant::now(),
-            }),
-            trial: Arc::new(Semaphore::new(1)),
-            tokens: Mutex::default(),
-        }
-    }
+/// Refusals in a row, and what follows from them.
+#[derive(Debug, Default)]
+struct Refusals {
+    /// Within the last [`WINDOW`].
+    recent: VecDeque<Instant>,
+    /// How many in a row; the waits grow with it. Requests that were in flight together are one.
+    streak: u32,
+    last: Option<(Instant, CallError)>,
+    open_until: Option<Instant>,
+}
+
+/// One credential at one target.
+#[derive(Debug, Clone)]
+pub struct Circuit {
+    breaker: Arc<CircuitBreaker>,
+    target: Arc<str>,
+}
+
+/// Whether a request may be sent now.
+enum Entry {
+    Admitted(Admission),
+    Wait(Wait),
+}
+
+/// For what a request waits.
+enum Wait {
+    /// The end of another one.
+    Another,
+    /// The same, but not beyond this time.
+    Until(Instant),
 }
 
 impl CircuitBreaker {
-    /// Slot to send one request with this breaker. Waits while another request tries it.
+    pub fn new(principal: Option<Arc<Principal>>) -> Self {
+        Self { principal, ..Self::default() }
+    }
+
+    pub fn circuit(self: &Arc<Self>, target: &str) -> Circuit {
+        let mut state = self.state.lock();
+        let target = if let Some((target, _)) = state.circuits.get_key_value(target) {
+            Arc::clone(target)
+        } else {
+            state.circuits.retain(|_, status| status.last_used.elapsed() < FORGET_AFTER);
+            Arc::from(target)
+        };
+        state.status(&target).last_used = Instant::now();
+        Circuit { breaker: Arc::clone(self), target }
+    }
+}
+
+impl Circuit {
+    /// # Errors
+    /// While the circuit is open: the last refusal, with the time until the next attempt.
+    pub fn check(&self) -> Result<(), CallError> {
+        self.breaker.state.lock().check(&self.target)
+    }
+
+    /// Admits one request. Waits a bounded time while others probe the credential.
     ///
     /// # Errors
-    /// At once, with the last refusal and the time until the next try, while the credential is open_until.
-    pub(crate) async fn admit(self: &Arc<Self>) -> Result<Admission, CallError> {
+    /// While the circuit is open: the last refusal, with the time until the next attempt. Class
+    /// `Unavailable` when those before it get no response.
+    pub async fn admit(&self) -> Result<Admission, CallError> {
+        timeout(ADMISSION_TIMEOUT, self.wait()).await.unwrap_or_else(|_| {
+            Err(CallError::unavailable(
+                "SignInPending",
+                "Another FdiInstance signs in with the same values and has no response yet. The operator tries again.",
+            ))
+        })
+    }
+
+    async fn wait(&self) -> Result<Admission, CallError> {
+        if let Entry::Admitted(admission) = self.enter(false)? {
+            return Ok(admission);
+        }
+        let _turn = self.breaker.queue.lock().await;
         loop {
-            if let Some(admission) = self.enter(None)? {
-                return Ok(admission);
+            let changed = self.breaker.changed.notified();
+            match self.enter(true)? {
+                Entry::Admitted(admission) => return Ok(admission),
+                Entry::Wait(Wait::Another) => changed.await,
+                Entry::Wait(Wait::Until(time)) => {
+                    tokio::select! {
+                        () = changed => {}
+                        () = sleep_until(time) => {}
+                    }
+                }
             }
-            let slot = tokio::time::timeout(PATIENCE, Arc::clone(&self.trial).acquire_owned()).await;
-            let trial = Probe { _turn: slot.ok().and_then(Result::ok) };
-            if let Some(admission) = self.enter(Some(trial))? {
-                return Ok(admission);
-            }
-            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
-    /// Lets a closed credential through, and an unproven one as `trial` while there is room for one.
-    fn enter(self: &Arc<Self>, trial: Option<Probe>) -> Result<Option<Admission>, CallError> {
-        let mut state = self.state();
-        let now = Instant::now();
-        state.last_used = now;
-        if let Some((until, error)) = &state.open_until
-            && *until > now
-        {
-            return Err(CallError { retry_after: Some(*until - now), ..error.clone() });
+    /// Admits any request to a target that is free, and others where it is their turn to probe.
+    fn enter(&self, turn: bool) -> Result<Entry, CallError> {
+        let mut state = self.breaker.state.lock();
+        state.check(&self.target)?;
+        let status = state.status(&self.target);
+        status.last_used = Instant::now();
+        let (closed, refused_here) = (status.closed, status.refusals.streak > 0);
+        if state.proven && state.refusals.streak == 0 && !refused_here {
+            return Ok(Entry::Admitted(self.admission(false, false)));
         }
-        let trial = trial.filter(|_| !state.closed);
-        if trial.is_some() && state.room_for_a_trial() {
-            state.trials += 1;
-        } else if !state.closed {
-            return Ok(None);
+        if !turn {
+            return Ok(Entry::Wait(Wait::Another));
         }
-        Ok(Some(Admission { breaker: Arc::clone(self), since: now, trial }))
+        if let Some(wait) = state.wait_for_a_probe(closed)? {
+            return Ok(Entry::Wait(wait));
+        }
+        let principal = self.breaker.principal.as_ref().filter(|_| !state.ever_accepted);
+        match principal.map(|principal| principal.reserve(state.refusals.streak > 0)) {
+            Some(Reservation::Exhausted(wait)) => return Err(held_back(&state.refusals, wait)),
+            Some(Reservation::Busy) => return Ok(Entry::Wait(Wait::Until(Instant::now() + PATIENCE))),
+            Some(Reservation::Granted) | None => {}
+        }
+        let reserved = principal.is_some();
+        state.probes += 1;
+        state.last_probe = Some(Instant::now());
+        Ok(Entry::Admitted(self.admission(true, reserved)))
     }
 
-    /// The token for `project_id`, for all who have this password.
-    pub(crate) fn password_sign_in(&self, project_id: &str) -> Arc<TokenCache> {
-        let mut tokens = self.tokens.lock();
-        Arc::clone(tokens.entry(project_id.to_owned()).or_default())
+    fn admission(&self, probe: bool, reserved: bool) -> Admission {
+        Admission { circuit: self.clone(), since: Instant::now(), probe, reserved, refused: false }
     }
+}
 
-    fn idle(&self) -> Duration {
-        self.state().last_used.elapsed()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
+/// The error for a value that was never accepted while its principal has no budget left.
+fn held_back(refusals: &Refusals, wait: Duration) -> CallError {
+    let error = match &refusals.last {
+        Some((_, error)) => error.clone(),
+        None => CallError::new(
+            Class::SignIn,
+            Cause::SignInRefused,
+            "SignInHeldBack",
+            "The service has just refused other values for this user or access key. More refusals would lock it, so the operator tries this Secret within five minutes.",
+        ),
+    };
+    CallError { retry_after: Some(wait), ..error }
 }
 
 impl State {
-    fn forget_old_refusals(&mut self) {
-        while self.refusals.front().is_some_and(|refusal| refusal.elapsed() >= WINDOW) {
-            self.refusals.pop_front();
+    fn status(&mut self, target: &Arc<str>) -> &mut Status {
+        let new = || Status { closed: false, refusals: Refusals::default(), last_used: Instant::now() };
+        self.circuits.entry(Arc::clone(target)).or_insert_with(new)
+    }
+
+    /// Whether nothing is known to speak against a request to `target` now.
+    fn check(&mut self, target: &Arc<str>) -> Result<(), CallError> {
+        let here = self.status(target).refusals.open();
+        let everywhere = self.refusals.open().filter(|_| !self.proven);
+        here.into_iter().chain(everywhere).max_by_key(|error| error.retry_after).map_or(Ok(()), Err)
+    }
+
+    /// `None` when a probe may start.
+    ///
+    /// # Errors
+    /// The last refusal, when the credential was refused too often of late.
+    fn wait_for_a_probe(&mut self, closed: bool) -> Result<Option<Wait>, CallError> {
+        self.refusals.forget_old();
+        // The last one belongs to targets that accept the credential, as far as is known.
+        let max = if closed || !self.proven { REFUSALS_MAX } else { REFUSALS_MAX - 1 };
+        if self.probes + self.refusals.recent.len() < max {
+            let next = self.last_probe.filter(|_| self.probes > 0).map(|started| started + PATIENCE);
+            return Ok(next.filter(|next| *next > Instant::now()).map(Wait::Until));
+        }
+        match (&self.refusals.last, self.probes) {
+            (Some((_, error)), 0) => Err(CallError { retry_after: Some(BACKOFF.base), ..error.clone() }),
+            _ => Ok(Some(Wait::Another)),
         }
     }
 
-    fn room_for_a_trial(&mut self) -> bool {
-        self.forget_old_refusals();
-        self.trials + self.refusals.len() < REFUSALS_MAX
+    /// Takes in a refusal of `target`. Returns for how long its circuit is open.
+    fn refused(&mut self, target: &Arc<str>, since: Instant, error: &CallError) -> Duration {
+        let status = self.status(target);
+        status.closed = false;
+        let until = status.refusals.add(since, error);
+        // A proven credential that many requests used at the same time was refused once.
+        if !self.proven || self.refusals.before(since) {
+            self.refusals.add(since, error);
+        }
+        let accepted_elsewhere = self.circuits.values().any(|status| status.closed);
+        self.proven &= accepted_elsewhere && self.refusals.recent.len() < REFUSALS_MAX;
+        let all_until = self.refusals.open_until.filter(|_| !self.proven);
+        all_until.map_or(until, |all| all.max(until)) - Instant::now()
     }
 
-    /// Bars the credential; for how long.
-    fn refused(&mut self, since: Instant, error: &CallError) -> Duration {
+    fn accepted(&mut self, target: &Arc<str>, since: Instant) {
+        self.ever_accepted = true;
+        let status = self.status(target);
+        // A refusal that came after this request was sent is more recent.
+        if status.refusals.before(since) {
+            status.closed = true;
+            status.refusals = Refusals::default();
+        }
+        if self.refusals.before(since) {
+            self.proven = true;
+            self.refusals = Refusals::default();
+        }
+    }
+}
+
+impl Refusals {
+    /// Whether the last refusal came before `time`.
+    fn before(&self, time: Instant) -> bool {
+        self.last.as_ref().is_none_or(|(last, _)| *last <= time)
+    }
+
+    fn forget_old(&mut self) {
+        while self.recent.front().is_some_and(|refusal| refusal.elapsed() >= WINDOW) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// While the circuit is open: the last refusal, with the time until the next attempt.
+    fn open(&self) -> Option<CallError> {
+        let wait = self.open_until?.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())?;
+        self.last.as_ref().map(|(_, error)| CallError { retry_after: Some(wait), ..error.clone() })
+    }
+
+    /// One more refusal, of a request that was sent at `since`. Returns until when to wait.
+    fn add(&mut self, since: Instant, error: &CallError) -> Instant {
         let now = Instant::now();
-        // Requests that were under way together are one mistake, not several; they count all the same for the bound.
-        if self.refusals.back().is_none_or(|last| since >= *last) {
+        if self.before(since) {
             self.streak = self.streak.saturating_add(1);
         }
-        self.closed = false;
-        self.refusals.push_back(now);
-        self.forget_old_refusals();
-        let growth = 1_u32.checked_shl(self.streak.saturating_sub(1)).unwrap_or(u32::MAX);
-        let wait = FIRST_WAIT.saturating_mul(growth).min(LONGEST_WAIT);
-        // Up to a tenth more, so that operators that share a key do not try it at the same moment.
-        let mut until = now + wait.mul_f64(1.0 + rand::random::<f64>() / 10.0);
-        if let Some(leaves_room) = self.refusals.len().checked_sub(REFUSALS_MAX) {
-            until = until.max(self.refusals[leaves_room] + WINDOW);
+        self.last = Some((now, error.clone()));
+        self.recent.push_back(now);
+        self.forget_old();
+        // Up to a tenth more, so that operators that share a key do not retry at the same moment.
+        let mut until = now + BACKOFF.exponential(self.streak).mul_f64(1.0 + rand::random::<f64>() / 10.0);
+        if let Some(leaves_room) = self.recent.len().checked_sub(REFUSALS_MAX) {
+            until = until.max(self.recent[leaves_room] + WINDOW);
         }
-        self.open_until = Some((until, error.clone()));
-        until - now
+        let until = until.max(now + error.retry_after.unwrap_or_default());
+        self.open_until = Some(until);
+        until
     }
 }
 
-/// The slot of one request to try an unproven credential; without a permit when it lost its patience.
-struct Probe {
-    _turn: Option<OwnedSemaphorePermit>,
-}
-
-/// Slot for one request. Dropped without a is_consistent (no answer, or one that says nothing about the sign-in) nothing is learnt.
-pub(crate) struct Admission {
-    breaker: Arc<CircuitBreaker>,
+/// Permission for one request. Dropping it without a verdict (no response, or one that says nothing
+/// about the sign-in) teaches nothing.
+#[derive(Debug)]
+pub struct Admission {
+    circuit: Circuit,
     since: Instant,
-    trial: Option<Probe>,
+    probe: bool,
+    /// It uses the budget of the principal.
+    reserved: bool,
+    refused: bool,
 }
 
 impl Admission {
-    /// The service let the request in.
-    pub(crate) fn accepted(self) {
-        let mut state = self.breaker.state();
-        // A refusal that came after this request was sent knows better.
-        if state.refusals.back().is_none_or(|last| self.since >= *last) {
-            state.closed = true;
-            state.streak = 0;
-            state.open_until = None;
+    /// The target accepted the credential.
+    pub fn accepted(self) {
+        self.circuit.breaker.state.lock().accepted(&self.circuit.target, self.since);
+    }
+
+    /// IAM accepted the password. Whether FDI accepts the token is another question.
+    pub fn issued_token(self) {
+        let mut state = self.circuit.breaker.state.lock();
+        state.ever_accepted = true;
+        let status = state.status(&self.circuit.target);
+        if status.refusals.before(self.since) {
+            status.refusals = Refusals::default();
         }
     }
 
-    /// The service refused the sign-in, with `error`, which then says when the credential may be tried again.
-    pub(crate) fn refused(self, error: &mut CallError) {
-        error.retry_after = Some(self.breaker.state().refused(self.since, error));
+    /// The target refused the credential with `error`, which then says when the next attempt is
+    /// due.
+    pub fn refused(mut self, error: &mut CallError) {
+        self.refused = true;
+        let wait = self.circuit.breaker.state.lock().refused(&self.circuit.target, self.since, error);
+        error.retry_after = Some(error.retry_after.map_or(wait, |named| named.max(wait)));
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if self.trial.is_some() {
-            let mut state = self.breaker.state();
-            state.trials = state.trials.saturating_sub(1);
+        let breaker = &self.circuit.breaker;
+        if self.probe {
+            let mut state = breaker.state.lock();
+            state.probes = state.probes.saturating_sub(1);
         }
+        if let Some(principal) = breaker.principal.as_ref().filter(|_| self.reserved) {
+            principal.release(self.refused);
+        }
+        breaker.changed.notify_waiters();
     }
 }
 
-/// Whether `outcome` shows that the service knew the breaker, whatever else it said.
-pub(crate) fn authenticates<T>(outcome: &Result<T, CallError>) -> bool {
+/// Whether `outcome` shows that the service accepted the credential, whatever else it said.
+pub fn authenticates<T>(outcome: &Result<T, CallError>) -> bool {
     match outcome {
         Ok(_) => true,
-        Err(error) => matches!(error.class, Class::Split | Class::SplitOnce) || error.cause == Cause::Forbidden,
+        Err(error) => {
+            matches!(meaning(&error.code), Meaning::SomeTask | Meaning::Fdi) || error.cause == Cause::Forbidden
+        }
     }
 }
 

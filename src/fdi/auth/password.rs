@@ -1,95 +1,97 @@
-//! Sign-in with an IAM user's password: a token scoped to the project, kept in memory and renewed before it ends.
+//! Signs in with an IAM user's password: a token scoped to the project, cached and renewed before
+//! it ends.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HeaderName;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::fdi::auth::circuit_breaker::CircuitBreaker;
+use crate::fdi::auth::circuit_breaker::Circuit;
 use crate::fdi::error::{CallError, Class};
 use crate::fdi::transport::HttpResponse;
 
 const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
-/// A token is renewed this long before its end, or in the last tenth of a shorter life.
+/// A token is renewed this long before its end, or in the last tenth of its life if that is
+/// shorter.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
 
-/// What a token is good for when IAM does not say.
+/// How long a token is valid if IAM does not say.
 const ASSUMED_LIFE: Duration = Duration::from_hours(1);
 const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 
-/// After IAM gave no new token the one at hand is used for this long before IAM is context again.
+/// After a failed renewal the valid token is used for this long before the next request to IAM.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
 
-/// Path and query of the request for a token. The catalogue of all services is not wanted.
-pub(crate) const TOKENS: (&str, &str) = ("/v3/auth/tokens", "nocatalog=true");
+/// Path and query of the request for a token. `nocatalog` leaves out the list of all services.
+pub const TOKENS: (&str, &str) = ("/v3/auth/tokens", "nocatalog=true");
 
 /// The token of one user for one project.
-#[derive(Default)]
-pub(crate) struct TokenCache {
-    state: tokio::sync::Mutex<State>,
+#[derive(Debug, Default)]
+pub struct TokenCache {
+    state: Mutex<State>,
+    /// Held while IAM is asked.
+    renewal: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     token: Option<Token>,
-    /// Latest failure to get one, shared with all who were waiting for the same.
+    /// The latest failed request, shared with all who waited for it.
     failure: Option<(Instant, CallError)>,
 }
 
-/// A token that is good until `ends`.
-#[derive(Clone)]
-pub(crate) struct Token {
-    pub(crate) value: SecretString,
-    /// When we got it; tells one token from the next.
+/// A token that is valid until `ends`.
+#[derive(Debug, Clone)]
+pub struct Token {
+    pub value: SecretString,
+    /// Distinguishes one token from the next.
     obtained: Instant,
     renew: Instant,
     ends: Instant,
 }
 
-/// A token, and whether it was obtained for this very request.
-pub(crate) struct CachedToken {
-    pub(crate) token: Token,
-    pub(crate) newly_issued: bool,
+/// A token, and whether IAM issued it just now.
+#[derive(Debug)]
+pub struct CachedToken {
+    pub token: Token,
+    pub newly_issued: bool,
 }
 
 impl TokenCache {
-    /// The token at hand, or a new one from `request`, which is a use of `credential`. Whoever asks while one is being got waits
-    /// for that one.
-    pub(crate) async fn token<F>(
-        &self,
-        breaker: &Arc<CircuitBreaker>,
-        request: impl FnOnce() -> F,
-    ) -> Result<CachedToken, CallError>
+    /// The valid token, or a new one from `request`, which `circuit` must admit. Concurrent callers
+    /// share one request.
+    pub async fn token<F>(&self, circuit: &Circuit, request: impl FnOnce() -> F) -> Result<CachedToken, CallError>
     where
         F: Future<Output = Result<Token, CallError>>,
     {
-        let context = Instant::now();
-        let mut state = self.state.lock().await;
-        let now = Instant::now();
-        let paused = |state: &State| state.failure.as_ref().is_some_and(|(at, _)| now < *at + PAUSE_AFTER_FAILURE);
-        let at_hand = state.token.clone().filter(|token| now < token.ends);
-        if let Some(token) = &at_hand
-            && (now < token.renew || paused(&state))
-        {
-            return Ok(CachedToken { token: token.clone(), newly_issued: false });
+        let asked = Instant::now();
+        let renewal = self.renewal.try_lock();
+        // One renews the token; the others go on with it while it is valid.
+        if let Some(token) = self.valid(renewal.is_err()) {
+            return Ok(token);
         }
-        if let Some((at, error)) = &state.failure
-            && *at > context
-        {
+        let _renewal = match renewal {
+            Ok(renewal) => renewal,
+            Err(_) => self.renewal.lock().await,
+        };
+        if let Some(token) = self.valid(false) {
+            return Ok(token);
+        }
+        if let Some((_, error)) = self.state.lock().failure.as_ref().filter(|(at, _)| *at > asked) {
             return Err(error.clone());
         }
-        let admission = breaker.admit().await?;
-        let answer = request().await;
-        match answer {
+        let admission = circuit.admit().await?;
+        let issued = request().await;
+        let mut state = self.state.lock();
+        match issued {
             Ok(token) => {
-                // Not yet closed: only FDI says whether it takes the token.
-                drop(admission);
+                admission.issued_token();
                 *state = State { token: Some(token.clone()), failure: None };
                 Ok(CachedToken { token, newly_issued: true })
             }
@@ -97,29 +99,44 @@ impl TokenCache {
                 let refused = error.class == Class::SignIn;
                 if refused {
                     admission.refused(&mut error);
-                } else {
-                    drop(admission);
                 }
                 state.failure = Some((Instant::now(), error.clone()));
-                match at_hand {
-                    Some(token) if !refused => Ok(CachedToken { token, newly_issued: false }),
-                    _ => Err(error),
-                }
+                state.valid(true).filter(|_| !refused).ok_or(error)
             }
         }
     }
 
-    /// Forgets `token`, which was refused, unless another has taken its location.
-    pub(crate) async fn forget(&self, token: &Token) {
-        let mut state = self.state.lock().await;
+    fn valid(&self, due: bool) -> Option<CachedToken> {
+        self.state.lock().valid(due)
+    }
+
+    /// Forgets `token`, which was refused, unless it has been replaced already.
+    pub fn forget(&self, token: &Token) {
+        let mut state = self.state.lock();
         if state.token.as_ref().is_some_and(|known| known.obtained == token.obtained) {
             state.token = None;
         }
     }
 }
 
-/// The body that asks IAM for a token for the project.
-pub(crate) fn request_body(domain: &str, user: &str, password: &SecretString, project_id: &str) -> Vec<u8> {
+impl State {
+    /// The token, unless it has ended; one that is due for renewal only if `due` ones will do.
+    fn valid(&self, due: bool) -> Option<CachedToken> {
+        let now = Instant::now();
+        let paused = self.failure.as_ref().is_some_and(|(at, _)| now < *at + PAUSE_AFTER_FAILURE);
+        let token = self.token.clone().filter(|token| token.is_valid() && (due || paused || now < token.renew))?;
+        Some(CachedToken { token, newly_issued: false })
+    }
+}
+
+impl Token {
+    pub fn is_valid(&self) -> bool {
+        Instant::now() < self.ends
+    }
+}
+
+/// The body that requests a token for the project.
+pub fn request_body(domain: &str, user: &str, password: &SecretString, project_id: &str) -> Vec<u8> {
     json!({"auth": {
         "identity": {"methods": ["password"], "password": {"user": {
             "domain": {"name": domain}, "name": user, "password": password.expose_secret()
@@ -132,7 +149,7 @@ pub(crate) fn request_body(domain: &str, user: &str, password: &SecretString, pr
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct TokenAnswer {
+struct TokenBody {
     token: Times,
 }
 
@@ -143,11 +160,11 @@ struct Times {
     expires_at: Option<String>,
 }
 
-/// The token in IAM's answer; `None` when there is none.
-pub(crate) fn token_in(response: &HttpResponse) -> Option<Token> {
+/// The token in IAM's response; `None` when there is none.
+pub fn token_in(response: &HttpResponse) -> Option<Token> {
     let value = response.headers.get(SUBJECT_TOKEN)?.to_str().ok().filter(|value| !value.is_empty())?;
-    let answer: TokenAnswer = serde_json::from_slice(&response.body).unwrap_or_default();
-    let life = life(&answer.token, response.received);
+    let body: TokenBody = serde_json::from_slice(&response.body).unwrap_or_default();
+    let life = life(&body.token, response.received);
     let obtained = Instant::now();
     Some(Token {
         value: value.into(),
@@ -157,7 +174,7 @@ pub(crate) fn token_in(response: &HttpResponse) -> Option<Token> {
     })
 }
 
-/// From IAM's own two times, so that a wrong clock on our side does not matter.
+/// From IAM's own two times, so that a wrong clock of the operator does not matter.
 fn life(times: &Times, received: Timestamp) -> Duration {
     let time = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
     let Some(expires) = time(&times.expires_at) else { return ASSUMED_LIFE };

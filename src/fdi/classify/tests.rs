@@ -14,7 +14,7 @@ fn response(status: u16, headers: &[(&'static str, &str)], body: &str) -> HttpRe
 
 fn classified(operation: Operation, method: Method, response: &HttpResponse) -> CallError {
     let redactor = Redactor::new(vec!["s3cr3t-value".into()]);
-    classify(&RequestContext { operation, method, redactor: &redactor }, response)
+    classify(&RequestContext { operation, method, redactor: &redactor, tasks: 10 }, response)
 }
 
 fn flat(code: &str) -> String {
@@ -25,10 +25,10 @@ fn wrapped(code: &str) -> String {
     format!(r#"{{"code":400,"reason":{{"error_code":"{code}","error_msg":"Words of the service."}}}}"#)
 }
 
-/// The whole table: operation, HTTP status, body → class, cause, code.
+/// The whole table: operation, HTTP status and body give class, cause and code.
 #[test]
 #[allow(clippy::too_many_lines)]
-fn every_answer_has_its_class() {
+fn every_error_response_has_its_class() {
     use Operation::{List, SignIn as Iam, Start, Stop};
     let html = "<html><body>502 Bad Gateway</body></html>".to_owned();
     let rows: Vec<(Operation, u16, String, Class, Cause, &str)> = vec![
@@ -49,6 +49,18 @@ fn every_answer_has_its_class() {
         (Start, 400, flat("FDI.3150"), SplitOnce, C::BatchRefused, "FDI.3150"),
         (Start, 400, wrapped("FDI.3149"), SplitOnce, C::BatchRefused, "FDI.3149"),
         (Start, 200, flat("FDI.4711"), SplitOnce, C::BatchRefused, "FDI.4711"),
+        // So does whatever else is wrong with a batch, for the list of the same instance works.
+        (Start, 400, flat("ROMA.13000"), SplitOnce, C::BatchRefused, "ROMA.13000"),
+        (Start, 404, flat("ROMA.00110002"), SplitOnce, C::BatchRefused, "ROMA.00110002"),
+        (Stop, 422, flat("NEW.1"), SplitOnce, C::BatchRefused, "NEW.1"),
+        (Start, 400, r#"{"error_code":1234,"error_msg":"x"}"#.into(), SplitOnce, C::BatchRefused, "1234"),
+        (Start, 200, r#"{"error_code":400,"error_msg":"x"}"#.into(), SplitOnce, C::BatchRefused, "400"),
+        (Start, 404, html.clone(), SplitOnce, C::BatchRefused, "HTTP 404"),
+        (Start, 404, String::new(), SplitOnce, C::BatchRefused, "HTTP 404"),
+        (Start, 400, r#"{"error_code":"FDI.30"#.into(), SplitOnce, C::BatchRefused, "HTTP 400"),
+        // But not what the gateway refuses.
+        (Start, 404, flat("APIGW.0101"), Config, C::RequestRejected, "APIGW.0101"),
+        (Start, 405, flat("APIG.0501"), Config, C::RequestRejected, "APIG.0501"),
         // A list never splits.
         (List, 404, flat("FDI.3083"), Config, C::RequestRejected, "FDI.3083"),
         (List, 400, flat("FDI.3002"), Config, C::RequestRejected, "FDI.3002"),
@@ -102,19 +114,19 @@ fn every_answer_has_its_class() {
         (Start, 403, flat("FDI.4711"), Config, C::Forbidden, "FDI.4711"),
         (List, 404, flat("APIGW.0101"), Config, C::RequestRejected, "APIGW.0101"),
         (List, 405, flat("APIGW.0501"), Config, C::RequestRejected, "APIGW.0501"),
-        (Start, 404, html.clone(), Config, C::RequestRejected, "HTTP 404"),
-        (Start, 404, String::new(), Config, C::RequestRejected, "HTTP 404"),
-        (Start, 400, r#"{"error_code":"FDI.30"#.into(), Config, C::RequestRejected, "HTTP 400"),
+        (List, 404, html.clone(), Config, C::RequestRejected, "HTTP 404"),
+        (List, 400, r#"{"error_code":"FDI.30"#.into(), Config, C::RequestRejected, "HTTP 400"),
+        (List, 400, flat("ROMA.13000"), Config, C::RequestRejected, "ROMA.13000"),
         (Start, 413, flat("APIGW.0201"), Config, C::RequestRejected, "APIGW.0201"),
         (Start, 302, String::new(), Config, C::RequestRejected, "HTTP 302"),
-        // Too fast.
+        // Throttled.
         (List, 429, flat("APIGW.0308"), Throttled, C::Throttled, "APIGW.0308"),
         (Start, 429, html.clone(), Throttled, C::Throttled, "HTTP 429"),
         (Start, 429, flat("FDI.3083"), Throttled, C::Throttled, "FDI.3083"),
         (Start, 200, flat("APIGW.0308"), Throttled, C::Throttled, "APIGW.0308"),
         (Iam, 429, flat("IAM.0012"), Throttled, C::Throttled, "IAM.0012"),
         (Iam, 400, flat("IAM.0012"), Throttled, C::Throttled, "IAM.0012"),
-        // No answer.
+        // No usable response.
         (Start, 500, flat("FDI.9999"), Unavailable, C::Unavailable, "FDI.9999"),
         (Start, 200, flat("FDI.9999"), Unavailable, C::Unavailable, "FDI.9999"),
         (Start, 502, html.clone(), Unavailable, C::Unavailable, "HTTP 502"),
@@ -150,7 +162,32 @@ fn a_message_says_what_happened_and_what_to_do() {
 }
 
 #[test]
-fn each_refused_sign_in_has_its_sentence() {
+fn a_batch_of_one_task_is_about_this_task() {
+    let redactor = Redactor::new(Vec::new());
+    let context =
+        |tasks| RequestContext { operation: Operation::Stop, method: Method::Token, redactor: &redactor, tasks };
+    let message = |tasks, code: &str| classify(&context(tasks), &response(400, &[], &flat(code))).message;
+    assert!(message(1, "FDI.3026").starts_with("FDI refused to stop this task: "));
+    assert!(message(1, "ROMA.13000").starts_with("The service refused to stop this task: "));
+    assert!(message(2, "ROMA.13000").contains("a whole call to stop tasks"));
+    assert!(message(2, "ROMA.13000").contains("open a ticket"), "and says what to do");
+}
+
+#[test]
+fn a_response_that_is_no_json_is_named_by_its_type() {
+    let redactor = Redactor::new(Vec::new());
+    let context = RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor, tasks: 0 };
+    let message =
+        |name, value| malformed_response(&context, &response(200, &[(name, value)], ""), "it is no list").message;
+    let compressed = message("content-encoding", "gzip");
+    assert!(compressed.contains(r#"it is no list. It is compressed (content encoding "gzip")"#), "{compressed}");
+    let page = message("content-type", "text/html; charset=utf-8");
+    assert!(page.contains(r#"Its content type is "text/html; charset=utf-8""#), "{page}");
+    assert!(message("content-type", "application/json;charset=utf-8").ends_with("it is no list."));
+}
+
+#[test]
+fn each_refused_sign_in_has_its_message() {
     let iam = |words: &str| response(401, &[], &format!(r#"{{"error":{{"code":401,"message":"{words}"}}}}"#));
     let gateway = |words: &str| response(401, &[], &format!(r#"{{"error_code":"APIGW.0301","error_msg":"{words}"}}"#));
     for (method, response, expected) in [
@@ -200,7 +237,7 @@ fn retry_after_is_read_as_seconds_and_as_date_and_is_bounded() {
 }
 
 #[test]
-fn a_redirect_says_that_it_was_not_followed() {
+fn the_message_of_a_redirect_says_that_it_was_not_followed() {
     let error = classified(Operation::List, Method::Token, &response(302, &[("location", "https://evil.example")], ""));
     assert!(error.message.contains("redirects are not followed") && !error.message.contains("evil"));
 }

@@ -27,6 +27,75 @@ fn regions_lead_to_the_documented_endpoints() {
     }
 }
 
+/// `roma.obs.myhuaweicloud.com` is the bucket "roma" of the object storage, which anybody may own.
+#[test]
+fn a_region_has_the_form_of_a_region_and_nothing_else_stands_for_one() {
+    let list = list(&[], false).unwrap();
+    for region in [
+        "cn-north-4",
+        "cn-southwest-2",
+        "eu-west-101",
+        "ap-southeast-3",
+        "la-north-2",
+        "na-mexico-1",
+        "sa-brazil-1",
+        "af-south-1",
+        "tr-west-1",
+        "me-east-1",
+        "ru-northwest-2",
+        "my-kualalumpur-1",
+    ] {
+        assert!(list.roma(&Location::Region(region.to_owned())).is_ok(), "{region}");
+        assert!(endpoint(&list, &format!("https://roma.{region}.myhuaweicloud.com")).is_ok(), "{region}");
+        assert!(endpoint(&list, &format!("https://iam.{region}.myhuaweicloud.com")).is_ok(), "{region}");
+    }
+    for other in [
+        "obs",
+        "obs-website",
+        "cdn",
+        "oss",
+        "apig",
+        "cn-north-4-bucket",
+        "x-cn-north-4",
+        "cn-north",
+        "cn--4",
+        "cnn-north-4",
+        "cn-north-4444",
+        "cn-nor7h-4",
+        "cn-north-4a",
+        "-north-4",
+        "cn-north-",
+    ] {
+        assert!(list.roma(&Location::Region(other.to_owned())).is_err(), "{other}");
+        for service in ["roma", "iam"] {
+            let text = format!("https://{service}.{other}.myhuaweicloud.com");
+            assert!(endpoint(&list, &text).is_err(), "{text}");
+            let iam = list.iam(&Location::Region("cn-north-4".into()), Some(&text));
+            assert!(iam.is_err(), "{text}");
+        }
+    }
+    assert!(
+        super::AllowList::new(&["https://roma.*.corp.example".to_owned()], false)
+            .unwrap()
+            .roma(&Location::Endpoint("https://roma.obs.corp.example".into()))
+            .is_ok(),
+        "in a pattern of the administrator a star is any label"
+    );
+}
+
+#[test]
+fn private_addresses_are_for_endpoints_that_the_configuration_names() {
+    let extra = ["https://*.corp.example:8443", "https://roma.cn-north-9.myhuaweicloud.com"];
+    let list = list(&extra, true).unwrap();
+    for host in ["roma.corp.example", "ROMA.corp.example.", "roma.cn-north-9.myhuaweicloud.com", "localhost"] {
+        assert!(list.may_be_private(host), "{host}");
+    }
+    for host in ["roma.cn-north-4.myhuaweicloud.com", "iam.myhuaweicloud.com", "a.b.corp.example", "corp.example"] {
+        assert!(!list.may_be_private(host), "{host}");
+    }
+    assert!(!super::AllowList::new(&[], false).unwrap().may_be_private("localhost"));
+}
+
 #[test]
 fn spellings_of_one_endpoint_are_the_same_endpoint() {
     let list = list(&["https://roma.example.com:8443", "https://[2001:db8::1]:8443"], false).unwrap();
@@ -66,7 +135,7 @@ fn a_star_is_exactly_one_label() {
 }
 
 #[test]
-fn plain_http_and_the_own_machine_need_the_flag() {
+fn plain_http_and_loopback_need_the_flag() {
     let extra = ["http://fdi-simulator.fdi.svc:8080"];
     let open = list(&extra, true).unwrap();
     let closed = list(&[], false).unwrap();

@@ -1,4 +1,4 @@
-//! A server that misbehaves as told, on a single_line socket: what the simulator cannot do without knowing HTTP.
+//! A server on a plain socket that misbehaves by script, in ways that break HTTP itself.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,30 +8,32 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What the server does with a request.
-pub(crate) enum Does {
+pub enum Does {
     /// Sends this and waits for the next request.
     Answer(String),
+    /// Sends this after a while.
+    Slow { wait: Duration, text: String },
     /// Sends this and closes the connection.
     Cut(String),
     /// Sends this, then nothing more.
     Hang(String),
-    /// Sends this, then a byte now and then, for ever.
+    /// Sends this, then a byte now and then, forever.
     Drip(String),
-    /// Sends this, then as much as is taken.
+    /// Sends this, then as much as the client takes.
     Flood(String),
 }
 
-/// A server that answers by a script and remembers what it was context.
-pub(crate) struct Server {
-    pub(crate) address: String,
-    pub(crate) requests: Arc<Mutex<Vec<String>>>,
-    /// Bytes that a flood got rid of.
-    pub(crate) flooded: Arc<AtomicUsize>,
+/// A server that answers by script and remembers the requests.
+pub struct Server {
+    pub address: String,
+    pub requests: Arc<Mutex<Vec<String>>>,
+    /// Bytes that floods have sent.
+    pub flooded: Arc<AtomicUsize>,
 }
 
 impl Server {
-    /// `script` is given the number of the request, from 0, and its text.
-    pub(crate) async fn start(script: impl Fn(usize, &str) -> Does + Send + Sync + 'static) -> Self {
+    /// `script` gets the number of the request, from 0, and its text.
+    pub async fn start(script: impl Fn(usize, &str) -> Does + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             address: format!("http://{}", listener.local_addr().unwrap()),
@@ -48,7 +50,7 @@ impl Server {
         server
     }
 
-    pub(crate) fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -68,6 +70,10 @@ async fn converse(
         };
         match script(number, &request) {
             Does::Answer(text) => stream.write_all(text.as_bytes()).await.ok()?,
+            Does::Slow { wait, text } => {
+                tokio::time::sleep(wait).await;
+                stream.write_all(text.as_bytes()).await.ok()?;
+            }
             Does::Cut(text) => return stream.write_all(text.as_bytes()).await.ok(),
             Does::Hang(text) => {
                 stream.write_all(text.as_bytes()).await.ok()?;
@@ -107,7 +113,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-/// An answer as text.
-pub(crate) fn http(status: &str, headers: &str, body: &str) -> String {
+/// A response as text.
+pub fn http(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }

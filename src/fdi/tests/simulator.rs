@@ -1,4 +1,4 @@
-//! The client against the live service double, which checks signatures and tokens for real.
+//! The client against the simulator, which verifies signatures and tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use fdi_simulator::{AccessKey, Certificate, Filter, Options, Simulator, User, UserState};
 
 use crate::fdi::api::{FdiApi, Outcome};
-use crate::fdi::auth::SignIn;
+use crate::fdi::auth::sign_in::SignIn;
 use crate::fdi::batch::Batch;
 use crate::fdi::connect::{Connection, Fdi, FdiConfig};
 use crate::fdi::endpoint::Location;
@@ -78,7 +78,7 @@ async fn every_way_to_sign_in_lists_and_starts_tasks_over_tls_with_a_private_aut
         assert_eq!(tasks.len(), 12, "{way}");
         let ids: Vec<TaskId> = tasks.into_iter().take(10).map(|task| task.id).collect();
         let batch = Batch::new(Action::Start, ids).unwrap();
-        let answer = api.start_or_stop(api.acquire().await, &batch).await.unwrap();
+        let answer = api.start_or_stop(api.acquire().await.unwrap(), &batch).await.unwrap();
         assert!(answer.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Accepted), "{way}: {answer:?}");
         assert_eq!(instance.batch_calls().len(), 1);
     }

@@ -1,4 +1,4 @@
-//! The loop of one candidate: look, decide, write, wait.
+//! The loop of one candidate: read the Lease, decide, write, sleep.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::time::Duration;
@@ -15,17 +15,20 @@ use tracing::{debug, info, warn};
 
 use super::permit::LeadershipSender;
 use super::record::{LeaseRecord, NextStep};
+use crate::k8s::clients::FIELD_MANAGER;
 use crate::k8s::error::describe;
 use crate::time::clock::Clock;
+use crate::time::moment::Moment;
 
-/// Attempts to give the Lease back are over after this: what remains of the shutdown limit when calls took all of theirs.
-const RELEASE_LIMIT: Duration = Duration::from_millis(1_500);
+/// Time for releasing the Lease: what remains of the shutdown timeout when in-flight calls used up
+/// theirs.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// The Lease and its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Params {
     pub name: String,
-    /// `None`: the namespace of the Kubernetes client's configuration, in a pod the pod's.
+    /// `None`: the namespace of the Kubernetes client's configuration; in a pod, the pod's.
     pub namespace: Option<String>,
     /// Unique for each process.
     pub identity: String,
@@ -37,9 +40,9 @@ pub struct Params {
 /// How an election ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ElectionResult {
-    /// As asked; a Lease that was held has been given back if the API server could be reached.
+    /// As requested. A Lease that was held is released if the API server could be reached.
     Released,
-    /// The leadership is lost and the process must end: others may be acting already.
+    /// The leadership is lost and the process must end: another one may act already.
     Lost(Lost),
 }
 
@@ -52,10 +55,10 @@ pub enum Lost {
     Taken { holder: String },
 }
 
-/// Takes part in the election until `release` is cancelled or the leadership is lost. Permits are granted through `sender` and are
-/// over when this returns.
+/// Campaigns until `release` is cancelled or the leadership is lost. Permits are granted through
+/// `sender` and end when this returns.
 ///
-/// Cancel `release` only when nothing is in flight any more: it lets the next leader begin at once.
+/// Cancel `release` only when nothing is in flight any more: the next leader starts at once.
 pub async fn elect(
     leases: Api<Lease>,
     params: &Params,
@@ -69,10 +72,10 @@ pub async fn elect(
         params,
         clock,
         sender,
-        view: LeaseRecord::new(params.identity.clone(), params.lease_duration),
+        record: LeaseRecord::new(params.identity.clone(), params.lease_duration),
         jitter: StdRng::seed_from_u64(seed),
-        look_first: true,
-        wrote: false,
+        must_read: true,
+        may_hold: false,
         last_error: None,
     };
     let lost = tokio::select! {
@@ -93,14 +96,15 @@ struct Candidate<'a> {
     params: &'a Params,
     clock: Clock,
     sender: LeadershipSender,
-    view: LeaseRecord,
+    record: LeaseRecord,
     /// Seeded by the identity: differs between processes, repeats in tests.
     jitter: StdRng,
-    /// The Lease may have changed since the last look: a write was refused, or its answer did not arrive.
-    look_first: bool,
-    /// A write was sent at some time, so the Lease may be ours even if no answer said so.
-    wrote: bool,
-    /// Set while attempts fail, so that an outage is one log line.
+    /// The Lease may have changed since it was read: a write was refused, or its response did not
+    /// arrive.
+    must_read: bool,
+    /// A write was sent, so the Lease may be ours even if no response said so.
+    may_hold: bool,
+    /// Set while attempts fail: an outage is logged once.
     last_error: Option<String>,
 }
 
@@ -110,22 +114,24 @@ impl Candidate<'_> {
         loop {
             let began = Instant::now();
             let deadline = self.sender.deadline();
-            if deadline.is_some_and(|deadline| began >= deadline) {
-                // Also after the process was stopped and resumed: not even a renewal is sent any more.
-                let last_error = self.last_error.take().unwrap_or_else(|| "this process was held up".to_owned());
+            if self.sender.has_expired() {
+                // Also after the process was stopped and resumed: not even a renewal is sent any
+                // more.
+                let last_error = self.last_error.take().unwrap_or_else(|| "this process was paused".to_owned());
                 return Lost::NotRenewed { last_error };
             }
-            // A third of the deadline for one attempt: a connection that died is replaced twice before the leader must give up.
+            // A third of the deadline for each attempt leaves time for two reconnects before it.
             let limit = began + self.params.renew_deadline / 3;
             let attempt = timeout_at(deadline.map_or(limit, |deadline| deadline.min(limit)), self.attempt());
-            let wake = match attempt.await.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+            let wake = match attempt.await.unwrap_or_else(|_| Err("no response in time".to_owned())) {
                 Ok(wake) => {
                     self.last_error = None;
                     wake
                 }
                 Err(error) => {
+                    self.record.interrupt();
                     if self.last_error.is_none() {
-                        warn!(lease = self.params.name, error, "the Lease cannot be reached; trying again");
+                        warn!(lease = self.params.name, error, "cannot read or write the Lease; retrying");
                     }
                     self.last_error = Some(error);
                     None
@@ -134,8 +140,8 @@ impl Candidate<'_> {
             let next = began + self.params.retry_period.mul_f64(1.0 + self.jitter.random_range(0.0..0.25));
             let next = wake.map_or(next, |wake| next.min(wake));
             match deadline.and(self.sender.deadline()) {
-                Some(_) if self.view.holder() != self.view.identity => {
-                    return Lost::Taken { holder: self.view.holder().to_owned() };
+                Some(_) if self.record.holder() != self.record.identity => {
+                    return Lost::Taken { holder: self.record.holder().to_owned() };
                 }
                 Some(deadline) => sleep_until(next.min(deadline)).await,
                 None => sleep_until(next).await,
@@ -143,44 +149,44 @@ impl Candidate<'_> {
         }
     }
 
-    /// One look and at most one write. `Some`: the moment at which the holder's time is up.
+    /// One read and at most one write. `Some`: the moment at which the holder's Lease expires.
     async fn attempt(&mut self) -> Result<Option<Instant>, String> {
-        if self.look_first || self.sender.deadline().is_none() {
-            let before = self.view.holder().to_owned();
+        if self.must_read || self.sender.deadline().is_none() {
+            let before = self.record.holder().to_owned();
             let lease = self.leases.get_opt(&self.params.name).await.map_err(|error| describe(&error))?;
-            self.view.observe(lease, Instant::now());
-            let holder = self.view.holder();
-            if holder != before && !holder.is_empty() && holder != self.view.identity {
+            self.record.observe(lease, Instant::now());
+            let holder = self.record.holder();
+            if holder != before && !holder.is_empty() && holder != self.record.identity {
                 info!(lease = self.params.name, holder, "another process is the leader");
             }
         }
-        let sent = Instant::now();
-        let step = self.view.decide(sent);
+        let sent = Moment::now();
+        let step = self.record.decide(sent.monotonic(), self.sender.deadline().is_some());
         if let NextStep::WaitUntil(expires) = step {
             return Ok(Some(expires));
         }
-        // Until an answer says otherwise: a write that is dropped half-way may still arrive.
-        self.look_first = true;
-        self.wrote = true;
+        // Until a response says otherwise: a request that is dropped half-way may still arrive.
+        self.must_read = true;
+        self.may_hold = true;
         let written = match step {
             NextStep::WaitUntil(_) => return Ok(None),
-            NextStep::Create => self.leases.create(&PostParams::default(), &self.created()).await,
+            NextStep::Create => self.leases.create(&post_params(), &self.created()).await,
             NextStep::TakeOver(lease) => self.replace(self.taken_over(*lease)).await,
             NextStep::Renew(lease) => self.replace(self.renewed(*lease)).await,
         };
         match written {
             Ok(lease) => {
-                self.view.observe(Some(lease), Instant::now());
-                self.look_first = false;
+                self.record.observe(Some(lease), Instant::now());
+                self.must_read = false;
                 let first = self.sender.deadline().is_none();
                 if self.sender.renew(sent, self.params.renew_deadline) && first {
-                    info!(lease = self.params.name, identity = self.view.identity, "this process is the leader");
+                    info!(lease = self.params.name, identity = self.record.identity, "this process is the leader");
                 }
                 Ok(None)
             }
-            // Somebody was quicker: no failure, the next look tells who.
+            // Another candidate was faster: no failure, the next read shows which.
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                debug!(lease = self.params.name, "the Lease changed under us");
+                debug!(lease = self.params.name, "lease update conflict; retrying");
                 Ok(None)
             }
             Err(error) => Err(describe(&error)),
@@ -188,35 +194,35 @@ impl Candidate<'_> {
     }
 
     async fn replace(&self, lease: Lease) -> kube::Result<Lease> {
-        self.leases.replace(&self.params.name, &PostParams::default(), &lease).await
+        self.leases.replace(&self.params.name, &post_params(), &lease).await
     }
 
-    /// Gives the Lease back, if it is or may be ours, so that the next leader need not wait.
+    /// Releases the Lease, if it is or may be ours, so that the next leader starts at once.
     async fn release(&mut self) {
-        if !self.wrote {
+        if !self.may_hold {
             return;
         }
-        match timeout(RELEASE_LIMIT, self.try_release()).await {
+        match timeout(RELEASE_TIMEOUT, self.try_release()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                warn!(lease = self.params.name, error, "the Lease was not given back; it runs out by itself");
+                warn!(lease = self.params.name, error, "the Lease was not released; it expires by itself");
             }
-            Err(_) => warn!(lease = self.params.name, "the Lease was not given back in time; it runs out by itself"),
+            Err(_) => warn!(lease = self.params.name, "the Lease was not released in time; it expires by itself"),
         }
     }
 
     async fn try_release(&mut self) -> Result<(), String> {
         loop {
-            // Look first: a renewal that was dropped in flight may have arrived after all.
+            // Read first: a renewal that was dropped in flight may have arrived after all.
             let Some(lease) = self.leases.get_opt(&self.params.name).await.map_err(|error| describe(&error))? else {
                 return Ok(());
             };
-            if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) != Some(&self.view.identity) {
+            if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) != Some(&self.record.identity) {
                 return Ok(());
             }
             match self.replace(self.released(lease)).await {
                 Ok(_) => {
-                    info!(lease = self.params.name, "the Lease is given back");
+                    info!(lease = self.params.name, "the Lease is released");
                     return Ok(());
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
@@ -230,7 +236,7 @@ impl Candidate<'_> {
         Lease {
             metadata: ObjectMeta { name: Some(self.params.name.clone()), ..ObjectMeta::default() },
             spec: Some(LeaseSpec {
-                holder_identity: Some(self.view.identity.clone()),
+                holder_identity: Some(self.record.identity.clone()),
                 lease_duration_seconds: Some(seconds(self.params.lease_duration)),
                 acquire_time: Some(now.clone()),
                 renew_time: Some(now),
@@ -250,13 +256,13 @@ impl Candidate<'_> {
     fn taken_over(&self, lease: Lease) -> Lease {
         let mut lease = self.renewed(lease);
         let spec = lease.spec.get_or_insert_default();
-        spec.holder_identity = Some(self.view.identity.clone());
+        spec.holder_identity = Some(self.record.identity.clone());
         spec.acquire_time = spec.renew_time.clone();
         spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
         lease
     }
 
-    /// As client-go does it: nobody holds it, and even one who does not know that waits for a second only.
+    /// As client-go does: no holder, and a duration of one second for candidates that ignore that.
     fn released(&self, lease: Lease) -> Lease {
         let mut lease = self.renewed(lease);
         let spec = lease.spec.get_or_insert_default();
@@ -264,6 +270,10 @@ impl Candidate<'_> {
         spec.lease_duration_seconds = Some(1);
         lease
     }
+}
+
+fn post_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 fn seconds(duration: Duration) -> i32 {

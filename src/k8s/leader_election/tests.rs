@@ -1,8 +1,10 @@
-//! The election against a simulated API server on a paused clock: delays, lost requests, lost answers, partitions, ends.
+//! The election against a simulated API server on a paused clock: delays, lost requests, lost
+//! answers, partitions, ends.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use http::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -21,11 +23,20 @@ use crate::time::clock::Clock;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The one Lease, as the API server keeps it.
-#[derive(Debug, Default)]
+/// The one Lease, as the API server keeps it: at first one that nobody holds.
+#[derive(Debug)]
 struct Server {
     lease: Mutex<Option<Lease>>,
     version: Mutex<u64>,
+    created: Mutex<Instant>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        let mut lease = Lease::default();
+        lease.metadata.resource_version = Some("0".to_owned());
+        Self { lease: Mutex::new(Some(lease)), version: Mutex::default(), created: Mutex::new(Instant::now()) }
+    }
 }
 
 impl Server {
@@ -47,6 +58,9 @@ impl Server {
         };
         let mut version = self.version.lock().unwrap();
         *version += 1;
+        if stored.is_none() {
+            *self.created.lock().unwrap() = Instant::now();
+        }
         next.metadata.resource_version = Some(version.to_string());
         *stored = Some(next);
         (StatusCode::OK, serde_json::to_value(stored.as_ref()).unwrap())
@@ -62,7 +76,8 @@ impl Server {
 struct Path {
     /// Longest delay in each direction, in milliseconds.
     delay: u64,
-    /// Of 100 requests this many do not arrive, and of 100 answers as many are lost after the server acted.
+    /// Of 100 requests this many do not arrive, and of 100 answers as many are lost after the
+    /// server acted.
     loss: u32,
     /// Nothing gets through, and nobody says so.
     cut: bool,
@@ -154,7 +169,7 @@ impl Candidate {
     }
 
     fn leads(&self) -> bool {
-        self.leadership.current().is_some()
+        self.leadership.acquired().now_or_never().is_some()
     }
 
     async fn wins_within(&self, limit: Duration) -> Duration {
@@ -171,18 +186,37 @@ impl Candidate {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_candidate_leads_at_once_and_keeps_the_lease() {
-    let server = Arc::default();
+async fn the_first_candidate_of_all_leads_once_nobody_can_act_and_keeps_the_lease() {
+    let server: Arc<Server> = Arc::default();
+    *server.lease.lock().unwrap() = None;
     let link = Link::new(&server);
     let candidate = Candidate::start("a", &link, 1);
-    candidate.wins_within(SECOND).await;
-    let permit = candidate.leadership.current().unwrap();
+    assert!(candidate.wins_within(SECOND * 16).await >= SECOND * 15);
+    let reads = link.requests();
+    let permit = candidate.leadership.acquired().now_or_never().unwrap();
     assert!(timeout(SECOND * 3600, permit.expired()).await.is_err(), "renewed for an hour");
     assert_eq!(server.spec(|spec| spec.lease_transitions), Some(0));
     assert_eq!(server.spec(|spec| spec.lease_duration_seconds), Some(15));
     assert_eq!(server.spec(|spec| spec.holder_identity.clone()).as_deref(), Some("a_1"));
-    let per_hour = link.requests();
+    let per_hour = link.requests() - reads;
     assert!((1_400..=1_810).contains(&per_hour), "one PUT each 2 to 2.5 s, no reads between: {per_hour}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_deleted_before_a_candidate_started_makes_no_second_leader() {
+    for seed in 0..20 {
+        let server: Arc<Server> = Arc::default();
+        let (link, other) = (Link::new(&server), Link::new(&server));
+        let leader = Candidate::start("a", &link, seed);
+        leader.wins_within(SECOND).await;
+        // It cannot notice, and acts until its deadline.
+        link.set(Path { cut: true, ..Path::default() });
+        let permit = leader.leadership.acquired().now_or_never().unwrap();
+        *server.lease.lock().unwrap() = None;
+        let candidate = Candidate::start("b", &other, seed + 100);
+        candidate.wins_within(SECOND * 20).await;
+        assert!(permit.check().is_err(), "two leaders, seed {seed}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +231,7 @@ async fn a_killed_leader_is_followed_within_20_seconds_and_not_before_its_permit
         leader.kill().await;
         let took = follower.wins_within(SECOND * 20).await;
         assert!(took > SECOND * 10, "{took:?}");
-        assert_eq!(server.spec(|spec| spec.lease_transitions), Some(1));
+        assert_eq!(server.spec(|spec| spec.lease_transitions), Some(2));
     }
 }
 
@@ -210,7 +244,7 @@ async fn a_released_lease_is_taken_within_3_seconds() {
         leader.wins_within(SECOND).await;
         let follower = Candidate::start("b", &other, seed + 100);
         sleep(SECOND * 30 + Duration::from_millis(seed * 137)).await;
-        let permit = leader.leadership.current().unwrap();
+        let permit = leader.leadership.acquired().now_or_never().unwrap();
         leader.release.cancel();
         assert_eq!(leader.ended.await.unwrap(), ElectionResult::Released);
         assert!(permit.check().is_err());
@@ -253,7 +287,7 @@ async fn when_the_api_server_goes_away_the_permit_ends_ten_seconds_after_the_las
         sleep(SECOND * 20 + Duration::from_millis(seed * 137)).await;
         link.set(Path { cut: true, ..Path::default() });
         let (renewed, _) = link.requests.lock().unwrap().last().unwrap().clone();
-        let permit = leader.leadership.current().unwrap();
+        let permit = leader.leadership.acquired().now_or_never().unwrap();
         permit.expired().await;
         assert_eq!(Instant::now(), renewed + SECOND * 10);
         assert!(matches!(leader.ended.await.unwrap(), ElectionResult::Lost(Lost::NotRenewed { .. })));
@@ -335,7 +369,8 @@ async fn a_lease_taken_by_force_ends_the_leader_at_its_next_renewal() {
     assert_eq!(ended, ElectionResult::Lost(Lost::Taken { holder: "thief".to_owned() }));
 }
 
-/// Three processes for three minutes, each behind a link that changes at random; processes die, end cleanly and come back.
+/// Three processes for three minutes, each behind a link that changes at random; processes die, end
+/// cleanly and come back, and the Lease is deleted.
 async fn chaos(seed: u64) {
     let mut dice = StdRng::seed_from_u64(seed);
     let server: Arc<Server> = Arc::default();
@@ -359,6 +394,8 @@ async fn chaos(seed: u64) {
             }
             12..24 => links[n].set(Path::default()),
             24..26 => processes[n].release.cancel(),
+            // A Lease that comes and goes between two reads is seen by nobody.
+            30..40 if server.created.lock().unwrap().elapsed() > SECOND * 10 => *server.lease.lock().unwrap() = None,
             _ => {}
         }
         if event == 26 || processes[n].ended.is_finished() {

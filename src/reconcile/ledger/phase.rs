@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::fdi::{RunState, TaskId};
-use crate::reconcile::ledger::task::{Failure, FailureCode, Missing, TaskRecord, UnsettledCall};
+use crate::reconcile::ledger::task::{CallState, Failure, FailureCode, Missing, TaskRecord, UnsettledCall};
 use crate::reconcile::observation::TaskList;
 use crate::reconcile::timings::Timings;
 use crate::time::backoff::add;
@@ -15,9 +15,17 @@ use crate::time::backoff::add;
 pub struct Assessment {
     pub phase: Phase,
     /// A call for it is due now.
-    pub due: Option<Priority>,
+    pub due: Option<Due>,
     /// When it is to be listed again, beside the regular poll.
     pub check_at: Option<Timestamp>,
+}
+
+/// A call that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    Now(Priority),
+    /// Only together with another: it is soon enough.
+    WithOthers,
 }
 
 /// The count of `status.tasks` that an owned task belongs to.
@@ -31,10 +39,12 @@ pub enum Phase {
 /// What a pending task needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingReason {
-    /// The first observation.
+    /// The first observation, or one that is newer than its last call.
     Observation,
     /// Its call.
     Call,
+    /// A list that shows what became of its call, whose response was lost.
+    Confirmation,
     /// The effect of its call.
     Settling,
     /// The end of the time in which a call in the opposite direction may still act.
@@ -43,6 +53,8 @@ pub enum PendingReason {
     Retry,
     /// Its appearance in the list.
     Listing,
+    /// A status that the operator knows.
+    UnknownState,
 }
 
 /// Why a task counts as failed.
@@ -78,25 +90,25 @@ pub(super) struct Basis<'a> {
     pub desired: RunState,
     /// Its group has an edit that has not converged.
     pub edited: bool,
+    /// Its group is being deleted.
+    pub deleting: bool,
+    pub missing: Option<Missing>,
     pub list: Option<&'a TaskList>,
     pub now: Timestamp,
 }
 
 impl TaskRecord {
     pub(super) fn assess(&self, basis: Basis<'_>, timings: &Timings) -> Assessment {
-        let Basis { id, desired, edited, list, now } = basis;
+        let Basis { id, desired, edited, list, now, .. } = basis;
         let Some(list) = list else { return Assessment::settled(Phase::Pending(PendingReason::Observation)) };
-        let Some(task) = list.task(id) else { return self.absent(now, timings) };
-        if let Some(call) = &self.call {
-            let phase = match &self.failure {
-                _ if call.action.target() != desired => Phase::Pending(PendingReason::OpposingCall),
-                // The slow retry of a failed task changes nothing until it is accepted.
-                Some(failure) if !call.accepted => failure.phase(timings),
-                _ => Phase::Pending(PendingReason::Settling),
-            };
+        let Some(task) = list.task(id) else { return absent(basis, list, timings) };
+        let Some(state) = task.state else { return Assessment::settled(Phase::Pending(PendingReason::UnknownState)) };
+        if let Some(call) = &self.call
+            && let Some(phase) = self.unsettled_phase(call, (state, desired), list.requested_at, timings)
+        {
             return Assessment::until(phase, next_check(call, list.requested_at, timings));
         }
-        if task.state == desired {
+        if state == desired {
             return Assessment::settled(Phase::Ready);
         }
         match &self.failure {
@@ -106,26 +118,60 @@ impl TaskRecord {
                     (true, _) => Priority::Edit,
                     (false, false) => Priority::Retry,
                 };
-                Assessment { phase: Phase::Pending(PendingReason::Call), due: Some(priority), check_at: None }
+                let phase = Phase::Pending(PendingReason::Call);
+                Assessment { phase, due: Some(Due::Now(priority)), check_at: None }
             }
-            Some(failure) => Assessment {
-                phase: failure.phase(timings),
-                due: (now >= failure.next_attempt).then_some(Priority::Retry),
-                check_at: Some(failure.next_attempt).filter(|&next| next > now),
-            },
+            Some(failure) => {
+                let due = if now >= failure.next_attempt {
+                    Some(Due::Now(Priority::Retry))
+                } else {
+                    (add(now, failure.slack) >= failure.next_attempt).then_some(Due::WithOthers)
+                };
+                let check_at = Some(failure.next_attempt).filter(|&next| next > now);
+                Assessment { phase: failure.phase(timings), due, check_at }
+            }
         }
     }
 
-    fn absent(&self, now: Timestamp, timings: &Timings) -> Assessment {
-        let Some(Missing { since, lists, .. }) = &self.missing else {
-            return Assessment::settled(Phase::Pending(PendingReason::Listing));
-        };
-        let grace_ends = add(*since, timings.missing_grace);
-        match (*lists >= 2, now >= grace_ends) {
-            (true, true) => Assessment::settled(Phase::Failed(FailedReason::NotFound)),
-            (false, true) => Assessment::until(Phase::Pending(PendingReason::Listing), now),
-            (_, false) => Assessment::until(Phase::Pending(PendingReason::Listing), grace_ends),
+    /// The phase while the effect of the last call is not known; `None` where that call does not matter.
+    fn unsettled_phase(
+        &self,
+        call: &UnsettledCall,
+        (listed, desired): (RunState, RunState),
+        listed_at: Timestamp,
+        timings: &Timings,
+    ) -> Option<Phase> {
+        let observed = listed_at >= call.ended;
+        Some(match call.state {
+            // Repeating it is safe; but what an older list shows as desired may no longer be so.
+            CallState::Answered if observed || listed != desired => return None,
+            CallState::Answered => Phase::Pending(PendingReason::Observation),
+            _ if call.action.target() != desired => Phase::Pending(PendingReason::OpposingCall),
+            // The slow retry of a failed task changes nothing until it is accepted.
+            CallState::Lost => {
+                let failure = self.failure.as_ref().map(|failure| failure.phase(timings));
+                failure.unwrap_or(Phase::Pending(PendingReason::Confirmation))
+            }
+            CallState::Accepted => Phase::Pending(PendingReason::Settling),
+        })
+    }
+}
+
+/// A task that the list does not show.
+fn absent(basis: Basis<'_>, list: &TaskList, timings: &Timings) -> Assessment {
+    let Some(Missing { since, lists, .. }) = basis.missing else {
+        return Assessment::settled(Phase::Pending(PendingReason::Listing));
+    };
+    // Nobody hurries an alarm; a deletion hurries.
+    let grace = if basis.deleting { Duration::ZERO } else { timings.missing_grace };
+    let grace_ends = add(since, grace);
+    match (lists >= 2, basis.now >= grace_ends) {
+        (true, true) => Assessment::settled(Phase::Failed(FailedReason::NotFound)),
+        (false, true) => {
+            let second = add(list.requested_at, timings.confirm_missing);
+            Assessment::until(Phase::Pending(PendingReason::Listing), second)
         }
+        (_, false) => Assessment::until(Phase::Pending(PendingReason::Listing), grace_ends),
     }
 }
 
@@ -139,11 +185,11 @@ impl Failure {
     }
 }
 
-/// When to list for the effect of a call: at once when its response was lost, else 1, 2, 4, 8, 8 …
-/// seconds after it (the first of these that the list at hand is older than), at the latest when the
-/// settle window ends.
+/// When to list for the effect of a call: as soon as it has ended, then after 0.1, 0.25, 0.5, 1, 2, 4, 8,
+/// 8 … seconds more (the first of these moments that the list at hand is older than), at the latest when
+/// the settle window ends.
 fn next_check(call: &UnsettledCall, listed_at: Timestamp, timings: &Timings) -> Timestamp {
-    if !call.accepted && listed_at < call.ended {
+    if listed_at < call.ended {
         return call.ended;
     }
     let end = add(call.ended, timings.settle_window);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::crd::{TaskFailure, failure_codes};
 use crate::fdi::{Action, RunState, Task};
 use crate::reconcile::timings::Timings;
-use crate::time::backoff::{add, jittered};
+use crate::time::backoff::add;
 
 /// With which tasks a task may share a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,6 +75,8 @@ pub struct Failure {
     /// Since when it fails: the longest comes first in the status.
     pub since: Timestamp,
     pub next_attempt: Timestamp,
+    /// The next attempt may come this much sooner, so that it shares calls and lists with others.
+    pub slack: Duration,
     pub permanent: bool,
 }
 
@@ -86,8 +88,9 @@ impl Failure {
 
     /// One more failed attempt. Once the task counts as failed the same failure changes nothing but
     /// the next attempt, so that slow retries write no status.
-    fn after(previous: Option<Self>, attempt: FailedAttempt, timings: &Timings) -> Self {
+    fn after(previous: Option<Self>, attempt: FailedAttempt, pace: Pace<'_>) -> Self {
         let FailedAttempt { action, code, message, permanent, at } = attempt;
+        let timings = pace.timings;
         let exhausted = previous
             .as_ref()
             .filter(|before| before.code == code && before.action == action && before.is_exhausted(timings));
@@ -97,7 +100,7 @@ impl Failure {
             (None, None) => 1,
         };
         let slow = permanent || attempts >= timings.max_attempts;
-        let wait = if slow { timings.slow_retry } else { timings.backoff.exponential(attempts) };
+        let wait = pace.jittered(if slow { timings.slow_retry } else { timings.backoff.exponential(attempts) });
         Self {
             message: exhausted.map_or(message, |same| same.message.clone()),
             since: previous.as_ref().map_or(at, |before| before.since),
@@ -105,10 +108,39 @@ impl Failure {
             action,
             code,
             attempts,
-            next_attempt: add(at, jittered(wait)),
+            next_attempt: add(at, wait),
+            slack: wait / SLACK_PART,
             permanent,
         }
     }
+}
+
+/// An attempt may come sooner by this part of its wait.
+const SLACK_PART: u32 = 10;
+
+/// How long waits are. The jitter is one for all tasks of an instance, so that what failed together is
+/// tried again together; it differs between instances.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace<'a> {
+    pub timings: &'a Timings,
+    pub jitter: f64,
+}
+
+impl Pace<'_> {
+    fn jittered(&self, wait: Duration) -> Duration {
+        wait.mul_f64(self.jitter)
+    }
+}
+
+/// What is known of a call whose effect has not been observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallState {
+    /// The service accepted it: it may act until the settle window ends.
+    Accepted,
+    /// Its response was lost: it may act until the settle window ends, if it acts at all.
+    Lost,
+    /// The service answered with an error: whatever it did is done, and the next list shows it.
+    Answered,
 }
 
 /// The last call that named the task, while its effect has not been observed.
@@ -116,31 +148,27 @@ impl Failure {
 pub struct UnsettledCall {
     pub action: Action,
     pub ended: Timestamp,
-    /// The service accepted it; otherwise its outcome is unknown.
-    pub accepted: bool,
+    pub state: CallState,
 }
 
 impl UnsettledCall {
-    pub fn accepted(action: Action, ended: Timestamp) -> Self {
-        Self { action, ended, accepted: true }
-    }
-
-    pub fn unknown(action: Action, ended: Timestamp) -> Self {
-        Self { action, ended, accepted: false }
+    /// Whether it may act after `now`.
+    fn may_still_act(&self, now: Timestamp, window: Duration) -> bool {
+        self.state != CallState::Answered && now < add(self.ended, window)
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing {
     pub since: Timestamp,
     pub lists: u32,
-    last: Option<Timestamp>,
+    last: Timestamp,
 }
 
 /// What a list shows of a task, and what is wanted of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Sighting<'a> {
-    pub task: Option<&'a Task>,
+    pub task: &'a Task,
     /// When the list was requested.
     pub requested_at: Timestamp,
     pub desired: RunState,
@@ -155,12 +183,24 @@ pub struct TaskRecord {
     /// Last observed in this state as desired, with no call unsettled: leaving it again is drift.
     pub settled: Option<RunState>,
     pub failure: Option<Failure>,
-    pub missing: Option<Missing>,
     /// When it was found to have been switched by somebody else, within the contest window.
     drifts: Vec<Timestamp>,
     pub drifting: bool,
     pub isolation: Isolation,
+    /// Calls with this task in a row whose response was lost.
+    pub lost_calls: u32,
     pub due_since: Option<Timestamp>,
+}
+
+impl Missing {
+    /// A list that was requested at `requested_at` does not show the task.
+    pub fn after(previous: Option<Self>, requested_at: Timestamp, now: Timestamp) -> Self {
+        match previous {
+            Some(missing) if missing.last == requested_at => missing,
+            Some(missing) => Self { lists: missing.lists.saturating_add(1), last: requested_at, ..missing },
+            None => Self { since: now, lists: 1, last: requested_at },
+        }
+    }
 }
 
 impl TaskRecord {
@@ -174,23 +214,24 @@ impl TaskRecord {
     pub fn clear_backoff(&mut self) {
         self.failure = None;
         self.drifts.clear();
-        self.missing = None;
         self.isolation = Isolation::None;
+        self.lost_calls = 0;
         self.due_since = None;
     }
 
-    /// After a restart: a call against the desired state may have been in flight.
-    pub fn assume_lost_call(&mut self, desired: RunState, now: Timestamp) {
-        self.call = Some(UnsettledCall::unknown(desired.opposite().action(), now));
+    /// A call that this process knows only by what is stored, or that a predecessor may have sent.
+    pub fn assume_call(&mut self, action: Action, ended: Timestamp) {
+        self.call = Some(UnsettledCall { action, ended, state: CallState::Lost });
     }
 
     /// Takes over what a status stores about a failure. A task that was missing is counted anew.
-    pub fn restore_failure(&mut self, stored: &TaskFailure, now: Timestamp, timings: &Timings) {
+    pub fn restore_failure(&mut self, stored: &TaskFailure, now: Timestamp, pace: Pace<'_>) {
         if stored.code == failure_codes::TASK_NOT_FOUND {
             return;
         }
         let Some(action) = Action::parse(&stored.action) else { return };
-        let next_attempt = stored.next_attempt_time.as_ref().map(|time| time.0);
+        let stored_next = stored.next_attempt_time.as_ref().map(|time| time.0);
+        let slow = pace.jittered(pace.timings.slow_retry);
         self.failure = Some(Failure {
             name: stored.task_name.clone(),
             action,
@@ -198,62 +239,57 @@ impl TaskRecord {
             message: stored.message.clone(),
             attempts: u32::try_from(stored.attempts).unwrap_or(0),
             since: now,
-            next_attempt: next_attempt.unwrap_or_else(|| add(now, jittered(timings.slow_retry))),
-            permanent: next_attempt.is_none(),
+            next_attempt: stored_next.unwrap_or_else(|| add(now, slow)),
+            slack: if stored_next.is_some() { pace.timings.backoff.base } else { slow } / SLACK_PART,
+            permanent: stored_next.is_none(),
         });
     }
 
     /// Takes in what a list shows of the task.
-    pub fn observe(&mut self, sighting: Sighting<'_>, timings: &Timings) {
+    pub fn observe(&mut self, sighting: Sighting<'_>, pace: Pace<'_>) {
         let Sighting { task, requested_at, desired, suspended, now } = sighting;
-        let Some(task) = task else {
-            self.settled = None;
-            let missing = self.missing.get_or_insert(Missing { since: now, lists: 0, last: None });
-            if missing.last != Some(requested_at) {
-                missing.lists += 1;
-                missing.last = Some(requested_at);
-            }
-            return;
-        };
-        self.missing = None;
         if self.call.as_ref().is_some_and(|call| requested_at < call.ended) {
             return;
         }
-        self.resolve_call(task.state, desired, now, timings);
+        // A state that is not known shows neither what a call did nor a drift.
+        let Some(state) = task.state else { return };
+        self.resolve_call(state, desired, now, pace);
         if suspended {
             // People may switch the task while nothing is sent: that is no drift, and no contest.
             self.settled = None;
         }
         if self.call.is_none() {
-            self.compare(task.state, desired, now, timings);
+            self.compare(state, desired, now, pace);
         }
     }
 
     /// Whether a call may still act.
     pub fn may_still_act(&self, now: Timestamp, window: Duration) -> bool {
-        self.call.as_ref().is_some_and(|call| now < add(call.ended, window))
+        self.call.as_ref().is_some_and(|call| call.may_still_act(now, window))
     }
 
     /// What an observation that was requested after the last call says about that call.
-    fn resolve_call(&mut self, state: RunState, desired: RunState, now: Timestamp, timings: &Timings) {
+    fn resolve_call(&mut self, state: RunState, desired: RunState, now: Timestamp, pace: Pace<'_>) {
         let Some(call) = &self.call else { return };
         if call.action.target() == state {
             self.call = None;
+            self.lost_calls = 0;
             return;
         }
-        let expired = now >= add(call.ended, timings.settle_window);
+        let timings = pace.timings;
         let opposing = call.action.target() != desired;
-        if expired && call.accepted && !opposing {
+        let expired = !call.may_still_act(now, timings.settle_window);
+        if expired && call.state == CallState::Accepted && !opposing {
             let action = call.action;
             self.call = None;
             let message = format!(
-                "the service accepted the {action} but the task did not become {} within {} s; see its runs in ROMA Connect",
+                "the service accepted the {action} but the task did not become {} within {} s: see its runs in ROMA Connect",
                 action.target(),
                 timings.settle_window.as_secs()
             );
             let code = FailureCode::NotSettled;
-            self.record_failure(FailedAttempt { action, code, message, permanent: false, at: now }, timings);
-        } else if expired || (!call.accepted && !opposing) {
+            self.record_failure(FailedAttempt { action, code, message, permanent: false, at: now }, pace);
+        } else if expired || (call.state == CallState::Lost && !opposing) {
             // A lost call in the desired direction may be repeated: starting twice is starting once. A
             // lost or accepted call in the opposite direction may still act, so nothing is sent against
             // it before its window has ended.
@@ -262,14 +298,16 @@ impl TaskRecord {
     }
 
     /// Compares the observed state with the desired one when no call is unsettled.
-    fn compare(&mut self, state: RunState, desired: RunState, now: Timestamp, timings: &Timings) {
+    fn compare(&mut self, state: RunState, desired: RunState, now: Timestamp, pace: Pace<'_>) {
         if state == desired {
             self.settled = Some(desired);
             self.failure = None;
             self.drifting = false;
+            self.lost_calls = 0;
             self.due_since = None;
             return;
         }
+        let timings = pace.timings;
         if self.settled.take() == Some(desired) {
             self.drifting = true;
             self.drifts.retain(|&drift| now < add(drift, timings.contest_window));
@@ -282,7 +320,7 @@ impl TaskRecord {
                     timings.contest_window.as_secs() / 60
                 );
                 let (action, code) = (desired.action(), FailureCode::Contested);
-                self.record_failure(FailedAttempt { action, code, message, permanent: true, at: now }, timings);
+                self.record_failure(FailedAttempt { action, code, message, permanent: true, at: now }, pace);
                 // The count in the message stays the same while the contest goes on.
                 self.drifts.truncate(contested);
             }
@@ -291,7 +329,7 @@ impl TaskRecord {
     }
 
     /// One more failed attempt.
-    pub fn record_failure(&mut self, attempt: FailedAttempt, timings: &Timings) {
-        self.failure = Some(Failure::after(self.failure.take(), attempt, timings));
+    pub fn record_failure(&mut self, attempt: FailedAttempt, pace: Pace<'_>) {
+        self.failure = Some(Failure::after(self.failure.take(), attempt, pace));
     }
 }

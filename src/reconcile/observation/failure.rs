@@ -19,8 +19,10 @@ pub enum InstanceError {
     SecretInvalid(String),
     /// The API server did not return the Secret (forbidden, or unavailable).
     SecretUnreadable(String),
-    /// Another, older `FdiInstance` serves the same ROMA instance.
+    /// Another `FdiInstance` serves the same ROMA instance.
     Duplicate(String),
+    /// Signing in and listing took too long together.
+    TimedOut,
     Call(CallError),
 }
 
@@ -45,11 +47,13 @@ impl InstanceError {
             Self::SecretInvalid(_) => reasons::SECRET_INVALID,
             Self::SecretUnreadable(_) => reasons::SECRET_UNREADABLE,
             Self::Duplicate(_) => reasons::DUPLICATE_INSTANCE,
+            Self::TimedOut => reasons::UNAVAILABLE,
             Self::Call(error) => match error.cause {
                 Cause::BatchRefused => reasons::BATCH_REFUSED,
                 Cause::SignInRefused => reasons::SIGN_IN_REFUSED,
                 Cause::Forbidden => reasons::FORBIDDEN,
                 Cause::RequestRejected => reasons::REQUEST_REJECTED,
+                Cause::ListTooLarge => reasons::LIST_TOO_LARGE,
                 Cause::EndpointNotAllowed => reasons::ENDPOINT_NOT_ALLOWED,
                 Cause::TlsFailed => reasons::TLS_FAILED,
                 Cause::Throttled => reasons::THROTTLED,
@@ -60,6 +64,7 @@ impl InstanceError {
 
     pub fn message(&self) -> &str {
         match self {
+            Self::TimedOut => "signing in and listing the tasks took too long; the operator tries again",
             Self::InstanceNotFound => "this namespace has no such FdiInstance: create it, or correct the name",
             Self::SpecInvalid(message)
             | Self::SecretNotFound(message)
@@ -74,7 +79,7 @@ impl InstanceError {
         match self {
             Self::InstanceNotFound | Self::SecretNotFound(_) | Self::SecretInvalid(_) => Severity::MissingReference,
             Self::SpecInvalid(_) | Self::Duplicate(_) => Severity::Rejected,
-            Self::SecretUnreadable(_) => Severity::Transient,
+            Self::SecretUnreadable(_) | Self::TimedOut => Severity::Transient,
             Self::Call(error) => match error.class {
                 Class::SignIn | Class::Config | Class::Split | Class::SplitOnce => Severity::Rejected,
                 Class::Throttled | Class::Unavailable => Severity::Transient,
@@ -114,7 +119,7 @@ impl FailureStreak {
                 let failures = same_reason.map_or(1, |streak| streak.count + 1);
                 call_wait(error, failures, timings.backoff.proportional(started, now), timings)
             }
-            InstanceError::SecretUnreadable(_) => timings.backoff.proportional(started, now),
+            InstanceError::SecretUnreadable(_) | InstanceError::TimedOut => timings.backoff.proportional(started, now),
             // Nothing is asked of the service: only the cluster is read again, a little more often than promised.
             _ => timings.secret_refresh.mul_f64(0.8),
         };

@@ -1,4 +1,4 @@
-//! What every plan must be, whatever the desired_of and the observed states.
+//! What every plan must be, whatever desired and observed states.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::crd::{
     DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, InstanceRef,
 };
 use crate::fdi::{LastRun, RunState, Task};
-use crate::reconcile::desired::{Snapshot, resolve};
+use crate::reconcile::desired::{Snapshot, StoredGroup, resolve};
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::timings::Timings;
 
@@ -42,7 +42,7 @@ fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
-/// The desired_of, acknowledged long ago so that no batch is held back.
+/// Groups that were acknowledged long ago, so that no batch is held back.
 fn desired_of(groups: &[Group]) -> Desired {
     let groups = groups.iter().enumerate().map(|(n, group)| {
         let state = if group.running { DesiredState::Running } else { DesiredState::Stopped };
@@ -57,7 +57,7 @@ fn desired_of(groups: &[Group]) -> Desired {
         object.metadata.uid = Some(format!("uid-{n}"));
         object.metadata.generation = Some(1);
         let status = crate::crd::FdiTaskGroupStatus { observed_generation: 1, ..Default::default() };
-        (Arc::new(object), status)
+        StoredGroup { object: Arc::new(object), status, unreported_since: None, predates: false }
     });
     let instance = (Arc::new(FdiInstance::new("roma", FdiInstanceSpec::default())), FdiInstanceStatus::default());
     resolve(Snapshot { instance: Some(instance), groups: groups.collect() })
@@ -66,13 +66,13 @@ fn desired_of(groups: &[Group]) -> Desired {
 fn listed(states: &[Option<bool>]) -> Vec<Task> {
     let task = |(n, state): (usize, &Option<bool>)| {
         let state = if (*state)? { RunState::Running } else { RunState::Stopped };
-        Some(Task { id: id(n), name: "".into(), state, last_run: LastRun::Unknown })
+        Some(Task { id: id(n), name: "".into(), state: Some(state), last_run: LastRun::Unknown })
     };
     states.iter().enumerate().filter_map(task).collect()
 }
 
 fn observed_now(tasks: Vec<Task>) -> Observed {
-    Observed { credential: None, list: Some(Ok(TaskList::new(now(), tasks))) }
+    Observed { instance: Some(String::new()), credential: None, list: Some(Ok(TaskList::new(now(), tasks))) }
 }
 
 fn planned(desired: &Desired, tasks: Vec<Task>) -> Plan {
@@ -160,7 +160,7 @@ fn every_third_call_goes_to_what_has_waited_longest() {
     let later = add(now(), std::time::Duration::from_secs(1));
     let both = desired_of(&groups);
     state.sync(&both, later);
-    state.record_list(&both, Observed::default(), later);
+    state.record_list(&both, Observed { instance: Some(String::new()), ..Observed::default() }, later);
     let plan = plan(&both, &state, later);
     let position = plan.calls().iter().position(|call| call.ids().contains(&id(59)));
     assert!(position.is_some_and(|position| position <= 2), "{position:?}");

@@ -23,35 +23,58 @@ pub(super) fn release(facts: &Facts<'_, '_>) -> Option<FinalizerRelease> {
         FinalizerAction::Hold => {}
         FinalizerAction::None | FinalizerAction::Add => return None,
     }
-    let deleted_at = facts.group.deletion_timestamp?;
-    let observation = &facts.state.observation;
-    let left = facts.group.owned.len() - facts.tally.stopped_or_missing();
-    // A list from before the deletion counts too: what it shows stopped and nobody called since is stopped.
-    if facts.group.owned.is_empty() || facts.desired.instance_suspended() || (observation.list().is_some() && left == 0)
-    {
+    let seen = facts.state.ledger.deletion_seen(&facts.group.uid).unwrap_or(facts.now);
+    let timings = &facts.state.timings;
+    if facts.group.decode_error.is_some() {
+        let why = "the stored spec cannot be decoded, so its tasks are not known".to_owned();
+        return (facts.now >= add(seen, timings.deletion_orphan_timeout)).then_some(FinalizerRelease::Abandoned(why));
+    }
+    if facts.group.owned.is_empty() || facts.desired.instance_suspended() {
         return Some(FinalizerRelease::Completed);
     }
-    let abandoned = |why: &str| FinalizerRelease::Abandoned(format!("{left} tasks were not observed stopped: {why}"));
-    if let Some(failure) = missing_reference(facts) {
-        let since = failure.started.max(deleted_at);
-        if facts.now >= add(since, facts.state.timings.deletion_orphan_timeout) {
-            return Some(abandoned(failure.error.message()));
-        }
+    let left = facts.group.owned.len() - facts.tally.stopped_or_not_found();
+    // Only a list that was requested after the deletion shows that the tasks are stopped: before it,
+    // somebody else may have started them.
+    let observed = facts.state.observation.list().is_some_and(|list| list.requested_at > seen);
+    if observed && left == 0 {
+        return Some(FinalizerRelease::Completed);
     }
-    let timed_out = facts.now >= add(deleted_at, facts.state.timings.deletion_timeout);
-    (timed_out && attempted(facts)).then(|| {
+    let abandoned = |why: &str| {
+        let tasks = if left == 0 { "the tasks".to_owned() } else { format!("{left} tasks") };
+        FinalizerRelease::Abandoned(format!("{tasks} were not observed stopped: {why}"))
+    };
+    if let Some(failure) = missing_reference(facts)
+        && facts.now >= add(failure.started.max(seen), timings.deletion_orphan_timeout)
+    {
+        return Some(abandoned(failure.error.message()));
+    }
+    (facts.now >= deadline(facts, seen) && attempted(facts)).then(|| {
+        let observation = &facts.state.observation;
         let failure = observation.list_failure().or(observation.call_failure());
         abandoned(failure.map_or("they did not stop in time", |failure| failure.error.message()))
     })
 }
 
-/// When time alone changes the answer.
+/// When time alone changes the answer, or a list is due that may.
 pub(super) fn next_transition(facts: &Facts<'_, '_>) -> Option<Timestamp> {
-    let deleted_at = facts.group.deletion_timestamp.filter(|_| facts.group.finalizer == FinalizerAction::Hold)?;
+    let seen = facts.state.ledger.deletion_seen(&facts.group.uid)?;
+    if facts.group.finalizer != FinalizerAction::Hold {
+        return None;
+    }
+    let observation = &facts.state.observation;
+    let orphaned = missing_reference(facts)
+        .map(|failure| add(failure.started.max(seen), facts.state.timings.deletion_orphan_timeout));
+    let list = observation.list().filter(|list| list.requested_at <= seen && observation.list_failure().is_none());
+    let list = list.map(|_| facts.now);
+    [orphaned, list, Some(deadline(facts, seen))].into_iter().flatten().min()
+}
+
+/// When the finalizer is removed whatever the tasks do. The time that passed before a restart counts, as
+/// far as the wall clocks tell; this process tries for a while of its own in any case.
+fn deadline(facts: &Facts<'_, '_>, seen: Timestamp) -> Timestamp {
     let timings = &facts.state.timings;
-    let orphaned =
-        missing_reference(facts).map(|failure| add(failure.started.max(deleted_at), timings.deletion_orphan_timeout));
-    orphaned.into_iter().chain([add(deleted_at, timings.deletion_timeout)]).min()
+    let deleted_at = facts.group.deletion_timestamp.unwrap_or(seen).min(seen);
+    add(deleted_at, timings.deletion_timeout).max(add(seen, timings.deletion_orphan_timeout))
 }
 
 /// The instance or its Secret is gone: nothing can be stopped any more.

@@ -24,6 +24,7 @@ pub struct Tally {
     pub retrying: usize,
     pub missing: usize,
     pub unobserved: usize,
+    pub unknown_state: usize,
 }
 
 impl Tally {
@@ -31,9 +32,9 @@ impl Tally {
         self.total - self.ready - self.failed - self.conflicting
     }
 
-    /// Tasks that are stopped, or that the service does not list.
-    pub fn stopped_or_missing(&self) -> usize {
-        self.ready + self.missing + self.not_found
+    /// Tasks of a group being deleted that are observed stopped, or are not there to be stopped.
+    pub fn stopped_or_not_found(&self) -> usize {
+        self.ready + self.not_found
     }
 
     fn count(&mut self, phase: Phase) {
@@ -48,11 +49,13 @@ impl Tally {
                 }
             }
             Phase::Pending(PendingReason::Observation) => self.unobserved += 1,
-            Phase::Pending(PendingReason::Call) => self.calls_due += 1,
+            // A lost call may have to be repeated: as long as nothing else is observed it still has to be done.
+            Phase::Pending(PendingReason::Call | PendingReason::Confirmation) => self.calls_due += 1,
             Phase::Pending(PendingReason::Settling) => self.settling += 1,
             Phase::Pending(PendingReason::OpposingCall) => self.opposing += 1,
             Phase::Pending(PendingReason::Retry) => self.retrying += 1,
             Phase::Pending(PendingReason::Listing) => self.missing += 1,
+            Phase::Pending(PendingReason::UnknownState) => self.unknown_state += 1,
         }
     }
 }

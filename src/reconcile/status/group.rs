@@ -1,18 +1,23 @@
 //! The status of one group: its condition row, counts, failures, and the events that the change makes.
 
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::facts::{Facts, Tally, count};
 use super::ready::{self, Progress, Row, blocked};
 use super::report::{GroupReport, StatusEvent};
 use super::{deletion, failures};
 use crate::crd::{
     Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, condition_types, event_actions, event_reasons,
-    find_condition, reasons,
+    find_condition, reasons, whole_seconds,
 };
 use crate::fdi::text::listed;
 use crate::fdi::{Action, TaskId};
 use crate::k8s::events::EventType;
 use crate::reconcile::observation::failure::Severity;
 use crate::reconcile::outcome::Outcomes;
+use crate::time::backoff::add;
 
 /// Most tasks that an event names.
 const TASKS_NAMED: usize = 5;
@@ -21,22 +26,30 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
     let release = deletion::release(&facts);
     let group = facts.group;
     let handled = group.requested_at.clone().or_else(|| group.status.last_handled_reconcile_at.clone());
+    let urgent = !group.acknowledged() || facts.state.ledger.pending_edits(&group.uid).is_some();
+    let actions = drift_corrected(&facts, outcomes).into_iter().collect();
     let Some(row) = ready::row(&facts) else {
         let status = FdiTaskGroupStatus { last_handled_reconcile_at: handled, ..group.status.clone() };
-        return GroupReport { group, status, events: Vec::new(), release, tally: facts.tally };
+        let (events, tally) = (Vec::new(), facts.tally);
+        return GroupReport { group, status, events, actions, progress_only: false, urgent, release, tally };
     };
     let (failures, omitted) = failures::list(&facts);
+    let opposing_call = facts.state.ledger.opposing_call(group, facts.now);
     let status = FdiTaskGroupStatus {
         observed_generation: group.generation,
         conditions: conditions(&facts, &row),
         tasks: Some(counts(&facts.tally)),
         ready_tasks: Some(format!("{}/{}", facts.tally.ready, facts.tally.total)),
+        desired_state: Some(group.run_state.into()),
+        // Rounded up: it must not expire sooner for a successor than for this process.
+        opposing_call_time: opposing_call.map(|ended| Time(whole_seconds(add(ended, Duration::from_secs(1))))),
         failures,
         failures_omitted: (omitted > 0).then(|| count(omitted)),
         last_handled_reconcile_at: handled,
     };
-    let events = events(&facts, &row, outcomes);
-    GroupReport { group, status, events, release, tally: facts.tally }
+    let events = transition(&facts, &row).into_iter().collect();
+    let progress_only = matches!(row.reason, reasons::PROGRESSING | reasons::NOT_OBSERVED);
+    GroupReport { group, status, events, actions, progress_only, urgent, release, tally: facts.tally }
 }
 
 fn counts(tally: &Tally) -> TaskCounts {
@@ -81,38 +94,36 @@ fn synced(facts: &Facts<'_, '_>, row: &Row) -> Condition {
     Condition::new(condition_types::SYNCED, status, reason, message)
 }
 
-fn events(facts: &Facts<'_, '_>, row: &Row, outcomes: &Outcomes) -> Vec<StatusEvent> {
-    let mut events = Vec::new();
+/// Tasks that somebody else had switched and that this reconcile switched back.
+fn drift_corrected(facts: &Facts<'_, '_>, outcomes: &Outcomes) -> Option<StatusEvent> {
     let corrected: Vec<&str> =
         outcomes.drift_corrected().iter().filter(|id| facts.group.owned.contains(id)).map(TaskId::as_str).collect();
-    if !corrected.is_empty() {
-        let (action, done) = match facts.group.run_state.action() {
-            Action::Start => (event_actions::START, "started"),
-            Action::Stop => (event_actions::STOP, "stopped"),
-        };
-        events.push(StatusEvent {
-            kind: EventType::Normal,
-            reason: event_reasons::DRIFT_CORRECTED,
-            action,
-            message: format!("drift corrected, {done} again: {}", listed(corrected, TASKS_NAMED)),
-        });
+    if corrected.is_empty() {
+        return None;
     }
+    let (action, done) = match facts.group.run_state.action() {
+        Action::Start => (event_actions::START, "started"),
+        Action::Stop => (event_actions::STOP, "stopped"),
+    };
+    Some(StatusEvent {
+        kind: EventType::Normal,
+        reason: event_reasons::DRIFT_CORRECTED,
+        action,
+        message: format!("drift corrected, {done} again: {}", listed(corrected, TASKS_NAMED)),
+    })
+}
+
+fn transition(facts: &Facts<'_, '_>, row: &Row) -> Option<StatusEvent> {
     let before = find_condition(&facts.group.status.conditions, condition_types::READY);
     if before.is_some_and(|before| before.reason == row.reason && before.status == row.ready) {
-        return events;
+        return None;
     }
-    let transition = match row.reason {
-        reasons::TASKS_IN_DESIRED_STATE => Some((EventType::Normal, event_reasons::READY)),
-        reasons::TASKS_FAILED => Some((EventType::Warning, event_reasons::FAILED)),
-        reasons::TASKS_CONFLICT => Some((EventType::Warning, event_reasons::CONFLICT)),
-        reasons::TASKS_CONTESTED => Some((EventType::Warning, event_reasons::CONTESTED)),
-        _ => None,
+    let (kind, reason) = match row.reason {
+        reasons::TASKS_IN_DESIRED_STATE => (EventType::Normal, event_reasons::READY),
+        reasons::TASKS_FAILED => (EventType::Warning, event_reasons::FAILED),
+        reasons::TASKS_CONFLICT => (EventType::Warning, event_reasons::CONFLICT),
+        reasons::TASKS_CONTESTED => (EventType::Warning, event_reasons::CONTESTED),
+        _ => return None,
     };
-    events.extend(transition.map(|(kind, reason)| StatusEvent {
-        kind,
-        reason,
-        action: event_actions::OBSERVE,
-        message: row.message.clone(),
-    }));
-    events
+    Some(StatusEvent { kind, reason, action: event_actions::OBSERVE, message: row.message.clone() })
 }

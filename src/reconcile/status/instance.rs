@@ -33,6 +33,7 @@ pub(super) fn report(
         managed: count(managed),
     });
     let events = events(&before.conditions, &conditions[0]).into_iter().collect();
+    let progress_only = conditions[0].status == ConditionStatus::Unknown;
     let status = FdiInstanceStatus {
         observed_generation: instance.generation,
         conditions,
@@ -40,7 +41,7 @@ pub(super) fn report(
         groups: Some(count(desired.groups().len())),
         last_handled_reconcile_at: instance.requested_at.clone().or_else(|| before.last_handled_reconcile_at.clone()),
     };
-    InstanceReport { status, events }
+    InstanceReport { status, events, progress_only }
 }
 
 /// Ready first.

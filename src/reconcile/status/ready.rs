@@ -6,7 +6,8 @@ use super::facts::Facts;
 use super::{deletion, failures};
 use crate::crd::{ConditionStatus, condition_types, find_condition, reasons};
 use crate::fdi::text::listed;
-use crate::reconcile::observation::failure::{FailureStreak, Severity};
+use crate::reconcile::ledger::phase::{Assessment, PendingReason, Phase};
+use crate::reconcile::observation::failure::{FailureStreak, InstanceError, Severity};
 use crate::time::backoff::add;
 
 /// What a group reports: the Ready condition, and which of Reconciling and Stalled goes with it.
@@ -42,14 +43,16 @@ pub(super) fn row(facts: &Facts<'_, '_>) -> Option<Row> {
 pub(super) fn next_transition(facts: &Facts<'_, '_>) -> Option<Timestamp> {
     let conflict_since = facts.state.ledger.conflict_since(&facts.group.uid);
     let conflict = conflict_since.map(|since| add(since, facts.state.timings.missing_grace));
-    [conflict, deletion::next_transition(facts)].into_iter().flatten().filter(|&time| time > facts.now).min()
+    let reference = facts.state.observation.list_failure().filter(|failure| awaits_instance(facts, failure));
+    let reference = reference.map(|failure| add(failure.started, facts.state.timings.reference_grace));
+    let future = [conflict, reference].into_iter().flatten().filter(|&time| time > facts.now);
+    future.chain(deletion::next_transition(facts)).min()
 }
 
 fn deleting(facts: &Facts<'_, '_>) -> Option<Row> {
     facts.group.deletion_timestamp?;
-    let (done, all) = (facts.tally.stopped_or_missing(), facts.group.owned.len());
+    let (done, all) = (facts.tally.stopped_or_not_found(), facts.group.owned.len());
     let message = match facts.state.observation.list_failure() {
-        _ if done == all => "nothing is left to stop".to_owned(),
         Some(failure) => {
             format!("stopping the tasks before the deletion: {done} of {all} stopped; {}", failure.error.message())
         }
@@ -70,8 +73,15 @@ fn spec_invalid(facts: &Facts<'_, '_>) -> Option<Row> {
 
 fn missing_reference(facts: &Facts<'_, '_>) -> Option<Row> {
     let failure = facts.state.observation.list_failure()?;
-    (failure.error.severity() == Severity::MissingReference)
+    (failure.error.severity() == Severity::MissingReference && !awaits_instance(facts, failure))
         .then(|| unknown(failure, instance_message(facts, failure), Progress::Reconciling))
+}
+
+/// Groups and their `FdiInstance` are often applied together, and either may be seen first.
+fn awaits_instance(facts: &Facts<'_, '_>, failure: &FailureStreak) -> bool {
+    failure.error == InstanceError::InstanceNotFound
+        && !facts.state.observation.knew_instance()
+        && facts.now < add(failure.started, facts.state.timings.reference_grace)
 }
 
 fn rejected(facts: &Facts<'_, '_>) -> Option<Row> {
@@ -149,12 +159,13 @@ fn progressing(facts: &Facts<'_, '_>) -> Option<Row> {
     }
     let action = facts.group.run_state.action();
     let parts = [
-        (tally.unobserved, "not listed yet".to_owned()),
+        (tally.unobserved, "to be listed".to_owned()),
         (tally.calls_due, format!("to {action}")),
         (tally.settling, format!("{action} accepted, waiting for it to take effect")),
         (tally.opposing, "waiting for an earlier opposite call to expire".to_owned()),
         (tally.retrying, "to be tried again".to_owned()),
         (tally.missing, "not in the list of the instance".to_owned()),
+        (tally.unknown_state, format!("with a status that the operator does not know ({})", unknown_state(facts))),
         (if new_conflict { tally.conflicting } else { 0 }, "owned by another group".to_owned()),
     ];
     let parts: Vec<String> = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
@@ -163,6 +174,12 @@ fn progressing(facts: &Facts<'_, '_>) -> Option<Row> {
         message = format!("{message}; no call can be sent now: {}", failure.error.message());
     }
     Some(Row { ready: ConditionStatus::False, reason: reasons::PROGRESSING, message, progress: Progress::Reconciling })
+}
+
+/// The tasks whose status the operator does not know.
+fn unknown_state(facts: &Facts<'_, '_>) -> String {
+    let unknown = |assessment: &Assessment| assessment.phase == Phase::Pending(PendingReason::UnknownState);
+    listed(facts.assessments.iter().filter(|(_, assessment)| unknown(assessment)).map(|(id, _)| id.as_str()), 3)
 }
 
 fn conflict(facts: &Facts<'_, '_>) -> Option<Row> {

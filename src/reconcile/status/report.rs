@@ -20,7 +20,14 @@ pub struct StatusEvent {
 pub struct GroupReport<'a> {
     pub group: &'a DesiredGroup,
     pub status: FdiTaskGroupStatus,
+    /// What becomes true with this status.
     pub events: Vec<StatusEvent>,
+    /// What the operator has done, whatever is written.
+    pub actions: Vec<StatusEvent>,
+    /// Reports progress only: a verdict may follow soon.
+    pub progress_only: bool,
+    /// Somebody has just edited the group.
+    pub urgent: bool,
     /// The finalizer is to be removed, and why.
     pub release: Option<FinalizerRelease>,
     pub tally: Tally,
@@ -31,4 +38,6 @@ pub struct GroupReport<'a> {
 pub struct InstanceReport {
     pub status: FdiInstanceStatus,
     pub events: Vec<StatusEvent>,
+    /// Not listed yet: a verdict may follow soon.
+    pub progress_only: bool,
 }

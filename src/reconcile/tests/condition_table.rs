@@ -1,6 +1,7 @@
 //! The condition table in time: precedence of its rows, and what a change costs in writes.
 
-use super::simulation::{Simulation, TaskBehavior, error, id, refusing, seconds, unavailable};
+use super::service::{TaskBehavior, error, id, refusing, seconds, unavailable};
+use super::simulation::Simulation;
 use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, reasons};
 use crate::fdi::{Cause, Class, RunState};
 use crate::reconcile::observation::failure::InstanceError;

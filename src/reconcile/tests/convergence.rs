@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::simulation::{Fault, Simulation, TaskBehavior, error, id, refusing, seconds, unavailable};
+use super::service::{Fault, TaskBehavior, error, id, refusing, seconds, unavailable};
+use super::simulation::Simulation;
 use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, event_reasons, failure_codes, reasons};
 use crate::fdi::{Action, Cause, Class, RunState};
 use crate::reconcile::observation::failure::InstanceError;
@@ -52,7 +53,7 @@ fn a_new_generation_is_acknowledged_before_its_calls_are_sent() {
 }
 
 #[test]
-fn an_edit_that_the_last_list_shows_to_need_calls_is_acknowledged_and_called_for_in_one_pass() {
+fn an_edit_is_called_for_in_the_reconcile_that_sees_it_and_acknowledged_beside() {
     let mut sim = Simulation::new(10);
     sim.group("a", DesiredState::Running, 1..=10);
     sim.run_for(minutes(5));
@@ -60,7 +61,7 @@ fn an_edit_that_the_last_list_shows_to_need_calls_is_acknowledged_and_called_for
     sim.edit("a", |spec| spec.desired_state = DesiredState::Stopped);
     sim.request("a", "now");
     sim.reconcile();
-    assert_eq!((sim.service.calls.len() - calls, sim.writes - writes), (1, 2), "acknowledged, called, settling");
+    assert_eq!((sim.service.calls.len() - calls, sim.writes - writes), (1, 1), "called, and acknowledged with that");
     assert_eq!((sim.status("a").observed_generation, sim.reason("a")), (2, reasons::PROGRESSING.into()));
     assert_eq!(sim.status("a").last_handled_reconcile_at.as_deref(), Some("now"));
 }

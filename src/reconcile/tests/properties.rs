@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::simulation::{Fault, Simulation, TaskBehavior, error, id};
+use super::service::{Fault, TaskBehavior, error, id};
+use super::simulation::Simulation;
 use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, reasons};
 use crate::fdi::{Cause, Class, Outcome, Refusal, RunState};
 

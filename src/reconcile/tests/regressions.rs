@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::simulation::{Fault, Simulation, TaskBehavior, error, id, seconds};
+use super::service::{Fault, TaskBehavior, error, id, seconds};
+use super::simulation::Simulation;
 use crate::crd::{ConditionStatus, DesiredState, FdiInstance, condition_types, event_reasons, reasons};
 use crate::fdi::{Cause, Class, RunState};
 use crate::reconcile::observation::failure::InstanceError;

@@ -4,28 +4,26 @@
 //! are stored in the objects as the API server would. After every reconcile the invariants of a truthful
 //! status are checked.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::service::{Service, id};
 use crate::crd::{
     Condition, ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec, FdiTaskGroup,
     FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, condition_types, find_condition,
 };
-use crate::fdi::{
-    Action, Batch, BatchResponse, CallError, Cause, Class, LastRun, Outcome, Refusal, RunState, Task, TaskId,
-};
-use crate::reconcile::desired::{Desired, Snapshot, resolve};
+use crate::fdi::{Action, Fingerprint, RunState, SignIn, TaskId};
+use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::failure::InstanceError;
 use crate::reconcile::observation::{Observation, Observed, TaskList};
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
 use crate::reconcile::plan::{Plan, plan};
 use crate::reconcile::schedule::schedule;
-use crate::reconcile::status::acknowledgement::acknowledgements;
 use crate::reconcile::status::deletion::FinalizerRelease;
 use crate::reconcile::status::report::GroupReport;
 use crate::reconcile::status::status;
@@ -34,148 +32,8 @@ use crate::time::backoff::add;
 
 pub const START: &str = "2026-01-01T00:00:00Z";
 
-pub fn id(n: usize) -> TaskId {
-    TaskId::new(format!("task-{n:04}")).unwrap()
-}
-
-pub fn error(class: Class, cause: Cause, code: &str) -> CallError {
-    CallError {
-        class,
-        cause,
-        code: code.into(),
-        message: format!("{code} happened"),
-        request_id: None,
-        permanent: matches!(code, "FDI.3083" | "FDI.3021" | "FDI.3002"),
-        retry_after: None,
-    }
-}
-
-pub const fn seconds(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-/// A request that the service fails without acting.
-pub fn unavailable() -> Fault {
-    Fault::Fail { error: error(Class::Unavailable, Cause::Unavailable, "HTTP 500"), applied: 0 }
-}
-
-/// A task that is refused with this code.
-pub fn refusing(code: &str, permanent: bool) -> TaskBehavior {
-    let refusal = Refusal { code: code.into(), message: format!("{code}: do something"), permanent };
-    TaskBehavior { settles_after: Some(Duration::ZERO), refuses: Some(Outcome::Refused(refusal)), poison: None }
-}
-
-/// How the service treats the next request of a kind; the queue's default is to do as asked.
-#[derive(Debug, Clone)]
-pub enum Fault {
-    Do,
-    /// The request fails; for a batch, the first `applied` tasks are acted upon all the same.
-    Fail {
-        error: CallError,
-        applied: usize,
-    },
-    /// The answer leaves these places of the batch out, or refuses them.
-    Partly(Vec<(usize, Outcome)>),
-}
-
-#[derive(Debug, Clone)]
-pub struct TaskBehavior {
-    pub settles_after: Option<Duration>,
-    pub refuses: Option<Outcome>,
-    pub poison: Option<CallError>,
-}
-
-#[derive(Debug, Clone)]
-struct Switching {
-    state: RunState,
-    at: Timestamp,
-}
-
-/// The model of the service.
-#[derive(Debug, Default)]
-pub struct Service {
-    pub tasks: BTreeMap<TaskId, RunState>,
-    switching: Vec<(TaskId, Switching)>,
-    pub behaviors: BTreeMap<TaskId, TaskBehavior>,
-    pub list_faults: VecDeque<Fault>,
-    pub batch_faults: VecDeque<Fault>,
-    /// Every list answers as of this long ago.
-    pub lag: Duration,
-    history: Vec<(Timestamp, BTreeMap<TaskId, RunState>)>,
-    pub calls: Vec<(Timestamp, Action, Vec<TaskId>)>,
-    pub lists: usize,
-}
-
-impl Service {
-    pub fn advance(&mut self, now: Timestamp) {
-        let due: Vec<_> = self.switching.extract_if(.., |(_, switching)| switching.at <= now).collect();
-        for (id, switching) in due {
-            if let Some(state) = self.tasks.get_mut(&id) {
-                *state = switching.state;
-            }
-        }
-        if self.history.last().is_none_or(|(_, tasks)| *tasks != self.tasks) {
-            self.history.push((now, self.tasks.clone()));
-        }
-    }
-
-    fn list(&mut self, now: Timestamp) -> Result<Vec<Task>, CallError> {
-        self.advance(now);
-        self.lists += 1;
-        if let Some(Fault::Fail { error, .. }) = self.list_faults.pop_front() {
-            return Err(error);
-        }
-        let seen = self.history.iter().rev().find(|(at, _)| add(*at, self.lag) <= now).map_or(&self.tasks, |(_, t)| t);
-        Ok(seen
-            .iter()
-            .map(|(id, &state)| Task {
-                id: id.clone(),
-                name: format!("name of {id}").into(),
-                state,
-                last_run: LastRun::Success,
-            })
-            .collect())
-    }
-
-    fn batch(&mut self, batch: &Batch, now: Timestamp) -> Result<BatchResponse, CallError> {
-        self.calls.push((now, batch.action(), batch.ids().to_vec()));
-        let act = self.batch_faults.pop_front().unwrap_or(Fault::Do);
-        let poison = batch.ids().iter().find_map(|id| self.behaviors.get(id).and_then(|m| m.poison.clone()));
-        if let Some(error) = poison {
-            return Err(error);
-        }
-        let mut outcomes = Vec::new();
-        for (place, id) in batch.ids().iter().enumerate() {
-            let refused = self.behaviors.get(id).and_then(|m| m.refuses.clone());
-            let told = match &act {
-                Fault::Partly(places) => places.iter().find(|(p, _)| *p == place).map(|(_, o)| o.clone()),
-                _ => None,
-            };
-            let outcome = if self.tasks.contains_key(id) {
-                refused.or(told).unwrap_or(Outcome::Accepted)
-            } else {
-                Outcome::Unknown
-            };
-            let acted = match &act {
-                Fault::Fail { applied, .. } => place < *applied,
-                _ => outcome == Outcome::Accepted,
-            };
-            if acted {
-                let delay = self.behaviors.get(id).map_or(Some(Duration::ZERO), |m| m.settles_after);
-                self.switching.retain(|(other, _)| other != id);
-                if let Some(delay) = delay {
-                    self.switching
-                        .push((id.clone(), Switching { state: batch.action().target(), at: add(now, delay) }));
-                }
-            }
-            outcomes.push((id.clone(), outcome));
-        }
-        self.advance(now);
-        match act {
-            Fault::Fail { error, .. } => Err(error),
-            _ => Ok(BatchResponse { outcomes, request_id: None }),
-        }
-    }
+fn credential() -> Fingerprint {
+    SignIn::Token("token".into()).fingerprint()
 }
 
 #[derive(Debug)]
@@ -191,6 +49,13 @@ pub struct Simulation {
     pub released: Vec<(String, FinalizerRelease)>,
     /// What a look finds before it reaches the service.
     pub problem: Option<InstanceError>,
+    /// Happens once, while the next list is in flight.
+    pub during_list: Option<fn(&mut Self)>,
+    /// Since when no status of any group could be written.
+    pub unreported_since: Option<Timestamp>,
+    /// Groups existed before this process.
+    restarted: bool,
+    pub reconciles: usize,
     next_uid: usize,
 }
 
@@ -214,6 +79,10 @@ impl Simulation {
             writes: 0,
             released: Vec::new(),
             problem: None,
+            during_list: None,
+            unreported_since: None,
+            restarted: false,
+            reconciles: 0,
             next_uid: 0,
         }
     }
@@ -274,11 +143,17 @@ impl Simulation {
     /// The process is killed and started again: only what is stored is left.
     pub fn restart(&mut self) {
         self.state = InstanceState::new(Arc::new(Timings::default()));
+        self.restarted = true;
         self.next = self.now;
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let group = |g: &FdiTaskGroup| (Arc::new(g.clone()), g.status.clone().unwrap_or_default());
+        let group = |g: &FdiTaskGroup| StoredGroup {
+            object: Arc::new(g.clone()),
+            status: g.status.clone().unwrap_or_default(),
+            unreported_since: self.unreported_since,
+            predates: self.restarted,
+        };
         Snapshot {
             instance: self.instance.clone().map(|i| (Arc::new(i.clone()), i.status.unwrap_or_default())),
             groups: self.groups.iter().map(group).collect(),
@@ -287,19 +162,22 @@ impl Simulation {
 
     /// One reconcile at the present moment.
     pub fn reconcile(&mut self) {
-        let mut desired = resolve(self.snapshot());
+        let desired = resolve(self.snapshot());
         self.state.sync(&desired, self.now);
-        let edits = check(&self.state.observation, &acknowledgements(&desired, &self.state, self.now));
-        let acknowledged = edits.iter().map(|edit| (edit.uid.clone(), edit.status.clone())).collect();
-        self.store(edits);
-        desired.acknowledge(acknowledged);
         let observed = self.observe();
+        // What happens while the list is in flight.
+        if let Some(meanwhile) = self.during_list.take() {
+            meanwhile(self);
+        }
+        let desired = resolve(self.snapshot());
+        self.state.sync(&desired, self.now);
         self.state.record_list(&desired, observed, self.now);
         let plan = plan(&desired, &self.state, self.now);
         let outcomes = self.execute(&desired, &plan);
         let outcomes = self.state.record_calls(outcomes);
         let statuses = status(&desired, &self.state, &outcomes, self.now);
-        self.next = schedule(&desired, &plan, &outcomes, &statuses, &self.state);
+        self.next = schedule(&desired, &plan, &outcomes, &statuses, &mut self.state);
+        self.reconciles += 1;
         let stored = check(&self.state.observation, statuses.groups());
         if let (Some(instance), Some(report)) = (&mut self.instance, statuses.instance())
             && instance.status.as_ref() != Some(&report.status)
@@ -312,19 +190,18 @@ impl Simulation {
 
     fn observe(&mut self) -> Observed {
         let observation = &self.state.observation;
+        let instance = self.instance.as_ref().map(|instance| instance.metadata.uid.clone().unwrap_or_default());
         let list = if self.instance.is_none() {
             Some(Err(InstanceError::InstanceNotFound))
         } else if let Some(problem) = self.problem.clone() {
             Some(Err(problem))
-        } else if observation.is_fresh(self.now)
-            || observation.list_failure().is_some_and(|failure| self.now < failure.retry_at)
-        {
+        } else if observation.is_fresh(self.now) || !observation.may_list(credential(), self.now) {
             None
         } else {
             let tasks = self.service.list(self.now);
             Some(tasks.map(|tasks| TaskList::new(self.now, tasks)).map_err(InstanceError::Call))
         };
-        Observed { credential: None, list }
+        Observed { instance, credential: Some(credential()), list }
     }
 
     /// As `execute` does, one call after the other, each taking a millisecond.
@@ -334,7 +211,7 @@ impl Simulation {
             for id in batch.ids() {
                 let owner = desired.owner(id).expect("only owned tasks are in calls");
                 assert_eq!(owner.run_state.action(), batch.action(), "{id} gets the opposite of what is desired");
-                assert!(!owner.suspended && owner.acknowledged());
+                assert!(!owner.holds_calls());
             }
             let began = self.now;
             self.now = add(self.now, Duration::from_millis(1));
@@ -434,14 +311,19 @@ fn check(observation: &Observation, reports: &[GroupReport<'_>]) -> Vec<Stored> 
         if let (true, Some(list)) = (ready && status.observed_generation == report.group.generation, observation.list())
         {
             for id in &report.group.owned {
-                assert_eq!(list.task(id).map(|t| t.state), Some(report.group.run_state), "Ready, but {id} is not");
+                assert_eq!(list.task(id).and_then(|t| t.state), Some(report.group.run_state), "Ready, but {id} is not");
             }
             assert!(report.group.conflicts.is_empty());
         }
         stored.push(Stored {
             uid: report.group.uid.clone(),
             status: status.clone(),
-            events: report.events.iter().map(|event| (event.reason.to_owned(), event.message.clone())).collect(),
+            events: report
+                .events
+                .iter()
+                .chain(&report.actions)
+                .map(|event| (event.reason.to_owned(), event.message.clone()))
+                .collect(),
             release: report.release.clone(),
         });
     }

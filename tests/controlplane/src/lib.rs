@@ -16,6 +16,7 @@
 //! | `binaries` | where the programs are: `KUBEBUILDER_ASSETS`, the cache folder, or built into it by `build` |
 //! | `server` | one server process that ends with its holder, however the holder ends |
 //! | `node` | a real node that runs pods, in namespaces that `enclosure` creates and removes |
+//! | `backup` | the data of etcd, copied and restored, as an administrator restores a cluster |
 //! | `plane` | the control plane: start, readiness, faults, stop |
 //! | `certificates`, `kubeconfig`, `ports`, `kubectl`, `error` | what their names say |
 //!
@@ -24,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod binaries;
 mod build;
 mod certificates;

@@ -36,7 +36,8 @@ pub struct ControlPlane {
     serves: Serves,
     // Before the folder, so that they end before the folder is removed.
     apiserver: Mutex<Option<Server>>,
-    etcd: Server,
+    /// The last one runs; [`restore`](Self::restore) replaced those before it.
+    pub(crate) etcd: Mutex<Vec<Server>>,
     folder: TempDir,
 }
 
@@ -109,18 +110,11 @@ impl ControlPlane {
             ports,
             serves,
             apiserver: Mutex::new(None),
-            etcd: Server::start(Start {
-                program: "etcd",
-                path: &binaries.path(Program::Etcd),
-                args: etcd_args(folder.path(), ports),
-                log: folder.path().join("etcd.log"),
-                // If this process is killed, etcd's supervisor removes the folder: etcd is the last
-                // to write to it.
-                remove: Some(folder.path()),
-            })?,
+            etcd: Mutex::default(),
             folder,
             binaries: binaries.clone(),
         };
+        plane.etcd = Mutex::new(vec![plane.spawn_etcd()?]);
         let apiserver = plane.spawn_apiserver()?;
         match plane.wait_ready(&apiserver).await {
             Ok(()) => {
@@ -129,7 +123,7 @@ impl ControlPlane {
             }
             Err(fault) => {
                 apiserver.kill().await;
-                plane.etcd.kill().await;
+                kill_all(plane.etcd.into_inner()).await;
                 Err(fault)
             }
         }
@@ -243,7 +237,7 @@ impl ControlPlane {
         if let Some(apiserver) = apiserver.into_inner() {
             apiserver.kill().await;
         }
-        etcd.kill().await;
+        kill_all(etcd.into_inner()).await;
         match std::fs::remove_dir_all(folder.path()) {
             // etcd's supervisor has removed it already.
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -251,6 +245,18 @@ impl ControlPlane {
             }
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn spawn_etcd(&self) -> Result<Server, Error> {
+        Server::start(Start {
+            program: "etcd",
+            path: &self.binaries.path(Program::Etcd),
+            args: etcd_args(self.folder.path(), self.ports),
+            log: self.folder.path().join("etcd.log"),
+            // If this process is killed, etcd's supervisor removes the folder: etcd is the last to write
+            // to it.
+            remove: Some(self.folder.path()),
+        })
     }
 
     fn spawn_apiserver(&self) -> Result<Server, Error> {
@@ -277,7 +283,10 @@ impl ControlPlane {
                 Err(error) if error.is_timeout() => "it accepts connections and does not answer".to_owned(),
                 Err(error) => error.to_string(),
             };
-            for (program, server) in [("etcd", &self.etcd), ("kube-apiserver", apiserver)] {
+            let etcd = self.etcd.lock().await;
+            for (program, server) in
+                etcd.last().map(|etcd| ("etcd", etcd)).into_iter().chain([("kube-apiserver", apiserver)])
+            {
                 if server.has_ended() {
                     let ended = Error::Ended { program, log: server.log_tail() };
                     return Err(if server.port_was_taken() { Fault::PortTaken(ended) } else { Fault::Final(ended) });
@@ -285,11 +294,18 @@ impl ControlPlane {
             }
             let waited = started.elapsed();
             if waited > READY_WITHIN {
-                let (log, etcd_log) = (apiserver.log_tail(), self.etcd.log_tail());
+                let (log, etcd_log) = (apiserver.log_tail(), etcd.last().map(Server::log_tail).unwrap_or_default());
                 return Err(Error::NotReady { url: self.server_url.clone(), waited, answer, log, etcd_log }.into());
             }
+            drop(etcd);
             tokio::time::sleep(POLL_INTERVAL).await;
         }
+    }
+}
+
+async fn kill_all(servers: Vec<Server>) {
+    for server in servers {
+        server.kill().await;
     }
 }
 

@@ -116,12 +116,17 @@ impl Server {
         if answer.trim_end() == signal { Ok(()) } else { Err(Error::Supervisor { program: self.program }) }
     }
 
+    /// Returns when the server has ended.
+    pub(crate) async fn ended(&mut self) {
+        // An error means that the thread which reports the end is gone, so there is nothing to wait
+        // for.
+        let _ = self.life.wait_for(|life| *life != Life::Running).await;
+    }
+
     /// Kills the server and returns when it has ended.
     pub(crate) async fn kill(self) {
         let Self { orders, mut life, .. } = self;
         drop(orders);
-        // An error means that the thread which reports the end is gone, so there is nothing to wait
-        // for.
         let _ = life.wait_for(|life| *life == Life::Gone).await;
     }
 

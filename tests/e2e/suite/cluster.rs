@@ -9,7 +9,8 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// How long anything may take that is not about time. A pod of a busy machine with two cores is the slowest.
+/// How long anything may take that is not about time. A pod of a busy machine with two cores is the
+/// slowest.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 

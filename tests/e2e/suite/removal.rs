@@ -20,7 +20,8 @@ async fn a_namespace_whose_groups_stop_their_tasks_ends() {
     orders.group_with("nightly", spec).await.wait_ready().await;
     kubectl("delete namespace ending --wait=false").await;
     wait_gone("namespace/ending").await;
-    // Kubernetes deletes all objects of a namespace at once: without instance or Secret nobody can stop tasks, so the group lets go of them.
+    // Kubernetes deletes all objects of a namespace at once: without instance or Secret nobody can
+    // stop tasks, so the group lets go of them.
 }
 
 #[tokio::test]

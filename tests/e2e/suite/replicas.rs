@@ -29,7 +29,8 @@ async fn a_correction_is_made(orders: &Orders) {
     orders.simulator.wait_running("what was stopped runs again", orders.tasks.len()).await;
 }
 
-/// The pod is gone from the API server at once. kubelet still lets the process end by itself for about two seconds.
+/// The pod is gone from the API server at once. kubelet still lets the process end by itself for
+/// about two seconds.
 async fn kill(pod: &str) {
     kubectl(&format!("delete pod/{pod} --namespace=fdi-system --grace-period=0 --force --wait=false")).await;
 }

@@ -1,6 +1,7 @@
 //! The simulator's pod, and one instance in it. It is asked through `kubectl proxy`.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
 
 use reqwest::Method;
@@ -27,7 +28,8 @@ pub async fn endpoint() -> String {
     kubectl(&format!("apply --server-side --filename={}", file("tests/e2e/manifests/simulator.yaml").display())).await;
     let pod = "pod/simulator --namespace=fdi-simulator";
     kubectl(&format!("wait {pod} --for=condition=Ready --timeout={}s", PATIENCE.as_secs())).await;
-    format!("http://{}:6443", get(pod).await["status"]["podIP"].as_str().unwrap())
+    let address: IpAddr = get(pod).await["status"]["podIP"].as_str().unwrap().parse().unwrap();
+    format!("http://{}", SocketAddr::from((address, 6443)))
 }
 
 impl Simulator {
@@ -35,7 +37,8 @@ impl Simulator {
         let endpoint = endpoint().await;
         let (proxy, port) = proxy().await;
         let control = format!("{port}/api/v1/namespaces/fdi-simulator/pods/simulator:6443/proxy/_sim");
-        // reqwest wants to know whose cryptography it is to use, even for plain HTTP. Another test may have said so already.
+        // reqwest wants to know whose cryptography it is to use, even for plain HTTP. Another test
+        // may have said so already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let simulator = Self { name: name.to_owned(), endpoint, control, client, _proxy: proxy };

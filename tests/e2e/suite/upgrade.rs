@@ -15,7 +15,8 @@ async fn apply_definitions(path: &str) {
         .await;
 }
 
-/// Waits until the instance's `status.tasks.managed` is this: a field that the previous definitions lack, and to be changed with them.
+/// Waits until the instance's `status.tasks.managed` is this: a field that the previous definitions
+/// lack, and to be changed with them.
 async fn wait_managed(wanted: &Value) {
     let instance = "fdiinstance/roma --namespace=upgrade";
     let managed = async || get(instance).await["status"]["tasks"]["managed"].clone();

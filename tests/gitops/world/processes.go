@@ -1,5 +1,5 @@
-// Package world starts what the tests of this folder look at: the real control plane, the simulator and the operator, as
-// programs, with a recording proxy between the last two.
+// Package world starts what these tests use: the real control plane, the simulator and the
+// operator, as programs, with a recording proxy between the last two.
 package world
 
 import (
@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// Program is the path of one of our binaries: an environment variable, or where `cargo build` puts it.
+// Program is the path of one of our binaries: an environment variable, or where `cargo build` puts
+// it.
 func Program(name string) (string, error) {
 	variable := strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "_BIN"
 	path := os.Getenv(variable)
@@ -71,7 +72,8 @@ func start(dir, name string, env []string, args ...string) (*process, error) {
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	// A pipe that closes with us: the control plane ends at the end of its input and takes its children along.
+	// A pipe that closes with us: the control plane ends at the end of its input and takes its
+	// children along.
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

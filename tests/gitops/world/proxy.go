@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Proxy passes the operator's requests on to the simulator and remembers, for each project, what the newest list showed and
-// when it was asked for, and when the last batch call ended.
+// Proxy passes the operator's requests on to the simulator and remembers, for each project, what
+// the newest list showed and when it was asked for, and when the last batch call ended.
 type Proxy struct {
 	URL    string
 	server *httptest.Server
@@ -27,7 +27,8 @@ type Proxy struct {
 type Seen struct {
 	// Running tasks and stopped ones in the newest list.
 	Tasks map[string]bool
-	// ListAsked is when that list was asked for, CallEnded when the last start or stop was answered.
+	// ListAsked is when that list was asked for, CallEnded when the last start or stop was
+	// answered.
 	ListAsked, CallEnded time.Time
 }
 

@@ -24,7 +24,8 @@ var (
 	Instances = schema.GroupVersionResource{Group: "fdi.romaconnect.dev", Version: "v1alpha1", Resource: "fdiinstances"}
 )
 
-// World is a control plane with our definitions, the simulator, and the operator that works between them.
+// World is a control plane with our definitions, the simulator, and the operator that works between
+// them.
 type World struct {
 	Client dynamic.Interface
 	// Config is the administrator's way to the API server.
@@ -105,7 +106,8 @@ func (w *World) startPlane() error {
 	if w.Config, err = clientcmd.BuildConfigFromFlags("", w.kubeconfig); err != nil {
 		return err
 	}
-	// No limit of our own: a poll that waits for its turn would look like an object that is not ready.
+	// No limit of our own: a poll that waits for its turn would look like an object that is not
+	// ready.
 	w.Config.QPS = -1
 	w.Client, err = dynamic.NewForConfig(w.Config)
 	return err

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use controlplane::{ControlPlane, Output};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ObjectMeta, PostParams};
@@ -105,7 +106,13 @@ impl Cluster {
         let role = Role { metadata: metadata(), ..role };
         let binding = RoleBinding { metadata: metadata(), ..binding };
         Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &role).await.unwrap();
-        Api::namespaced(client, namespace).create(&PostParams::default(), &binding).await.unwrap();
+        Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &binding).await.unwrap();
+        // A released Lease: without one, the first leader of all stays idle for a whole lease
+        // duration, because somebody may have deleted the Lease of a live leader.
+        let name = ObjectMeta { name: Some("fdi-operator".into()), ..Default::default() };
+        let spec = LeaseSpec { lease_transitions: Some(0), ..Default::default() };
+        let lease = Lease { metadata: name, spec: Some(spec) };
+        Api::namespaced(client, namespace).create(&PostParams::default(), &lease).await.unwrap();
     }
 
     /// Runs real kubectl as the administrator, with `input` on its standard input.

@@ -26,10 +26,13 @@ use super::{INSTANCE, PROJECT, TOKEN, merge};
 pub const GROUPS: &str = "fditaskgroups";
 pub const INSTANCES: &str = "fdiinstances";
 
-/// What a client requested: a page of a list (from 1), or a watch.
+/// What a client requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind {
+    /// The first page of a list (1), or a later one (2).
     Page(usize),
+    /// A list of one object, for the version that it bears.
+    Version,
     Watch,
 }
 
@@ -53,19 +56,33 @@ pub enum Corruption {
 
 type Line = Result<String, std::convert::Infallible>;
 
+/// What the server stores, to be restored later.
+pub struct Backup {
+    version: u64,
+    objects: BTreeMap<(String, String), Value>,
+}
+
+/// An open watch.
+struct OpenWatch {
+    kind: String,
+    number: u64,
+    /// Nothing up to this version is sent.
+    from: u64,
+    to: UnboundedSender<Line>,
+}
+
 #[derive(Default)]
 struct ServerState {
     version: u64,
     objects: BTreeMap<(String, String), Value>,
     /// Version, kind and line of every event so far.
     history: Vec<(u64, String, String)>,
-    /// Kind, number and connection of the open watches.
-    watches: Vec<(String, u64, UnboundedSender<Line>)>,
+    watches: Vec<OpenWatch>,
     watches_started: u64,
     /// Watches do not end at their timeout.
     never_ends_watches: bool,
     /// Connections that stay open and carry nothing any more.
-    silenced: Vec<(String, u64, UnboundedSender<Line>)>,
+    silenced: Vec<OpenWatch>,
     faults: Vec<(&'static str, RequestKind, Fault)>,
     /// Every watch of this kind ends as soon as it starts.
     ending: Option<&'static str>,
@@ -154,6 +171,28 @@ impl FakeApi {
             && group["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(ready))
     }
 
+    /// Reason of the group's Ready condition, if its status is of the newest generation.
+    pub fn ready_reason(&self, name: &str) -> Option<String> {
+        let state = self.state();
+        let group = state.objects.get(&(GROUPS.to_owned(), name.to_owned()))?;
+        let status = &group["status"];
+        let conditions = status["conditions"].as_array()?;
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
+        let newest = status["observedGeneration"] == group["metadata"]["generation"];
+        newest.then(|| ready["reason"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The number of tasks of the group that an older one owns.
+    pub fn conflicting(&self, name: &str) -> Option<u64> {
+        self.state().objects.get(&(GROUPS.to_owned(), name.to_owned()))?["status"]["tasks"]["conflicting"].as_u64()
+    }
+
+    /// Whether the object has a status.
+    pub fn has_status(&self, kind: &str, name: &str) -> bool {
+        let state = self.state();
+        state.objects.get(&(kind.to_owned(), name.to_owned())).is_some_and(|object| object["status"].is_object())
+    }
+
     /// The number of groups in the status of `roma`.
     pub fn reported_groups(&self) -> Option<u64> {
         self.state().objects[&(INSTANCES.to_owned(), "roma".to_owned())]["status"]["groups"].as_u64()
@@ -167,8 +206,8 @@ impl FakeApi {
     /// Ends every watch of the kind, silenced ones too.
     pub fn end(&self, kind: &str) {
         let mut state = self.state();
-        state.watches.retain(|(k, ..)| k != kind);
-        state.silenced.retain(|(k, ..)| k != kind);
+        state.watches.retain(|watch| watch.kind != kind);
+        state.silenced.retain(|watch| watch.kind != kind);
     }
 
     /// From now on every watch of this kind ends as soon as it starts; `None` stops that.
@@ -187,7 +226,7 @@ impl FakeApi {
     /// Sends nothing more over the open watches of the kind, and keeps them open.
     pub fn silence(&self, kind: &str) {
         let mut state = self.state();
-        let silenced: Vec<_> = state.watches.extract_if(.., |(k, ..)| k == kind).collect();
+        let silenced: Vec<_> = state.watches.extract_if(.., |watch| watch.kind == kind).collect();
         state.silenced.extend(silenced);
     }
 
@@ -197,6 +236,23 @@ impl FakeApi {
         let mut state = self.state();
         state.history.clear();
         (state.compacted, state.by_status_code) = (state.version, by_status_code);
+    }
+
+    /// What the server stores now.
+    pub fn backup(&self) -> Backup {
+        let state = self.state();
+        Backup { version: state.version, objects: state.objects.clone() }
+    }
+
+    /// Restores what the server stored then, as an administrator restores etcd: everything since is
+    /// gone, the server assigns the versions since then again, and closes all connections.
+    pub fn restore(&self, backup: Backup) {
+        let mut state = self.state();
+        state.version = backup.version;
+        state.objects = backup.objects;
+        state.history.retain(|(version, ..)| *version <= backup.version);
+        state.watches.clear();
+        state.silenced.clear();
     }
 
     /// Corrupts the next event of the kind for the open watches.
@@ -242,9 +298,10 @@ impl ServerState {
             Some(Corruption::Garbled) => line.replace("\"object\":", "\"object\"\u{1}"),
             Some(Corruption::Truncated) => line[..line.len() / 2].to_owned(),
         };
-        self.watches.iter().filter(|(k, ..)| k == kind).for_each(|(.., to)| drop(to.send(Ok(sent.clone()))));
+        let open = self.watches.iter().filter(|watch| watch.kind == kind && watch.from < self.version);
+        open.for_each(|watch| drop(watch.to.send(Ok(sent.clone()))));
         if matches!(corruption, Some(Corruption::Truncated)) {
-            self.watches.retain(|(k, ..)| k != kind);
+            self.watches.retain(|watch| watch.kind != kind);
         }
         self.history.push((self.version, kind.to_owned(), line));
     }
@@ -271,7 +328,8 @@ impl ServerState {
         }
         if self.ending != Some(kind) {
             self.watches_started += 1;
-            self.watches.push((kind.to_owned(), self.watches_started, to));
+            let (kind, number) = (kind.to_owned(), self.watches_started);
+            self.watches.push(OpenWatch { kind, number, from: version, to });
         }
         Body::from_stream(futures::stream::poll_fn(move |context| from.poll_recv(context))).into_response()
     }
@@ -284,14 +342,18 @@ async fn list_or_watch(
 ) -> Response {
     let number = |name: &str| query.get(name).and_then(|value| value.parse::<usize>().ok());
     let (limit, from) = (number("limit").unwrap_or(usize::MAX / 2), number("continue").unwrap_or(0));
-    let request = if query.contains_key("watch") { RequestKind::Watch } else { RequestKind::Page(from / limit + 1) };
+    let request = match limit {
+        _ if query.contains_key("watch") => RequestKind::Watch,
+        1 if from == 0 => RequestKind::Version,
+        _ => RequestKind::Page(if from == 0 { 1 } else { 2 }),
+    };
     let mut state = api.state();
     state.requests.push((kind.clone(), request));
     let fault = state.faults.iter().position(|(k, r, _)| *k == kind && *r == request);
     match (fault.map(|at| state.faults.remove(at).2), request) {
         (Some(Fault::Reject(code, reason)), _) => rejected(code, reason),
         (Some(Fault::Hang), _) => Body::from_stream(futures::stream::pending::<Line>()).into_response(),
-        (None, RequestKind::Page(_)) => Json(state.page(&kind, limit, from)).into_response(),
+        (None, RequestKind::Page(_) | RequestKind::Version) => Json(state.page(&kind, limit, from)).into_response(),
         (None, RequestKind::Watch) => {
             let version = number("resourceVersion").unwrap();
             let length = Duration::from_secs(u64::try_from(number("timeoutSeconds").unwrap()).unwrap());
@@ -302,7 +364,7 @@ async fn list_or_watch(
                 tokio::time::sleep(length).await;
                 let mut state = api.state();
                 if !state.never_ends_watches {
-                    state.watches.retain(|(_, number, _)| *number != own_number);
+                    state.watches.retain(|watch| watch.number != own_number);
                 }
             });
             response

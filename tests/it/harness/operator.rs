@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use fdi_operator::config::Config;
 use fdi_operator::config::flags::Flags;
-use fdi_operator::testing::{Backoff, FdiConfig, KubeClients, Runtime, Timings, control, run};
+use fdi_operator::testing::{Backoff, FdiConfig, KubeClients, Listeners, Runtime, Timings, control, run};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -68,7 +68,8 @@ impl Operator {
         };
         let config = Config { timings, fdi, ..flags.validate().unwrap() };
         let clients = KubeClients::new(&env.cluster.operator_config().await).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let health = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listeners = Listeners { health, metrics: None };
         let (end, ended) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             let shutdown_signal = async {
@@ -81,7 +82,7 @@ impl Operator {
                     panic!("the controller failed: {error}");
                 }
             };
-            run(config, clients, listener, shutdown_signal, controller).await.unwrap();
+            run(config, clients, listeners, shutdown_signal, controller).await.unwrap();
         });
         Self { end: Some(end), running }
     }

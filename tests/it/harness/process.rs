@@ -110,10 +110,14 @@ impl Process {
         line.unwrap_or_else(|_| panic!("no '{text}' in the log within {TIMEOUT:?}:\n{}", self.log()))
     }
 
+    /// Address of the admin port.
+    pub async fn address(&self) -> String {
+        self.logged("starting").await["address"].as_str().unwrap().to_owned()
+    }
+
     /// Status code and body of the admin port.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let line = self.logged("starting").await;
-        let address = line.pointer("/fields/address").or(line.get("address")).and_then(Value::as_str).unwrap();
+        let address = self.address().await;
         let response = self.http.get(format!("http://{address}{path}")).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }

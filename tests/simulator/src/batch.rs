@@ -1,10 +1,10 @@
-//! `BatchStartOrStopTasks`: what a batch asks for, what becomes of each task, and what the answer says.
+//! `BatchStartOrStopTasks`: checks a batch, decides for each task, and answers.
 
 use std::sync::Arc;
 
 use crate::clock::Millis;
 use crate::log::Told;
-use crate::policy::{AlreadyThere, ApplyBeforeError, DuplicateIds, MissingPlan, Policies, UnknownId};
+use crate::policy::{AlreadyThere, ApplyBeforeError, DuplicateIds, JudgedState, MissingPlan, Policies, UnknownId};
 use crate::task::{Action, Objection, Task, TaskType};
 use crate::wire::{BatchAnswer, OperateTasks, Refusal, TaskFacade};
 use crate::world::Instance;
@@ -14,9 +14,9 @@ const MAX_IDS: usize = 10;
 /// Longest task ID (API definition).
 const MAX_ID_LENGTH: usize = 64;
 
-/// The batch as far as it can be read: for the log, before anything is checked.
+/// The batch, as far as it can be read, for the log: nothing has been checked yet.
 pub(crate) fn peek(body: &[u8]) -> (Option<Action>, Vec<Arc<str>>) {
-    let read = OperateTasks::read(body).unwrap_or_default();
+    let read = OperateTasks::read(body, &Policies::default()).unwrap_or_default();
     (read.action_id.as_deref().and_then(action), read.list.into_iter().flatten().collect())
 }
 
@@ -28,9 +28,9 @@ fn action(text: &str) -> Option<Action> {
     }
 }
 
-/// Checks what the service documents; in this order.
+/// Makes the documented checks, in this order.
 fn checked(body: &[u8], policies: &Policies) -> Result<(Action, Vec<Arc<str>>), Refusal> {
-    let read = OperateTasks::read(body)?;
+    let read = OperateTasks::read(body, policies)?;
     let action = read.action_id.as_deref().and_then(action).ok_or_else(|| Refusal::invalid_parameter("action_id"))?;
     let list = read.list;
     if list.is_empty() {
@@ -51,27 +51,27 @@ fn checked(body: &[u8], policies: &Policies) -> Result<(Action, Vec<Arc<str>>), 
     Ok((action, ids))
 }
 
-/// What the service did and has to say.
+/// What a batch did, and the answer.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub answer: Result<BatchAnswer, Refusal>,
-    /// What is said of each ID; empty when the request was refused as a whole.
+    /// The outcome of each ID; empty when the request was refused as a whole.
     pub told: Vec<Told>,
-    /// The IDs whose command was taken.
+    /// The IDs whose command was accepted.
     pub applied: Vec<Arc<str>>,
 }
 
-/// What becomes of one ID.
+/// The decision for one ID.
 enum Verdict {
-    Take,
-    /// Already there: success without a command.
+    Accept,
+    /// Already in that state: success without a command.
     Leave,
     Item(&'static str, &'static str),
     OwnItem(String, String),
     Whole(Refusal),
 }
 
-/// Does a batch.
+/// Performs a batch.
 pub(crate) fn operate(instance: &mut Instance, policies: &Policies, body: &[u8], now: Millis) -> Done {
     let (action, ids) = match checked(body, policies) {
         Ok(checked) => checked,
@@ -95,9 +95,9 @@ pub(crate) fn operate(instance: &mut Instance, policies: &Policies, body: &[u8],
     });
     let mut applied = Vec::new();
     if refusal.is_none() || policies.apply_before_error != ApplyBeforeError::None {
-        for (id, _) in verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Take)) {
+        for (id, _) in verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Accept)) {
             if let Some(task) = instance.task_mut(id) {
-                task.command(action.running(), now, policies.settle_ms, policies.last_run_follows);
+                task.command(action.running(), now, policies);
                 applied.push(Arc::clone(id));
             }
         }
@@ -109,7 +109,7 @@ pub(crate) fn operate(instance: &mut Instance, policies: &Policies, body: &[u8],
     let mut told = Vec::with_capacity(ids.len());
     for (id, verdict) in verdicts {
         let (code, message) = match verdict {
-            Verdict::Take | Verdict::Leave | Verdict::Whole(_) => (String::new(), String::new()),
+            Verdict::Accept | Verdict::Leave | Verdict::Whole(_) => (String::new(), String::new()),
             Verdict::Item(code, message) => (code.to_owned(), message.to_owned()),
             Verdict::OwnItem(code, message) => (code, message),
         };
@@ -150,7 +150,7 @@ fn judge(task: Option<&mut Task>, action: Action, policies: &Policies) -> Verdic
         }
         Some(Objection::Refuses { code, message }) => Verdict::OwnItem(code, message),
         Some(Objection::Poison { status, code, message }) => Verdict::Whole(Refusal::fdi(status, &code, &message)),
-        None if task.target() != action.running() => Verdict::Take,
+        None if judged_running(task, policies) != action.running() => Verdict::Accept,
         None => {
             let (policy, code, message) = match (action, task.kind) {
                 (Action::Start, _) => (policies.start_running, "FDI.3023", "One or more tasks are running."),
@@ -167,5 +167,12 @@ fn judge(task: Option<&mut Task>, action: Action, policies: &Policies) -> Verdic
                 AlreadyThere::WholeRequest => Verdict::Whole(Refusal::fdi(400, code, message)),
             }
         }
+    }
+}
+
+fn judged_running(task: &Task, policies: &Policies) -> bool {
+    match policies.judged_state {
+        JudgedState::Target => task.target(),
+        JudgedState::Shown => task.running,
     }
 }

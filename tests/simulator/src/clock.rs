@@ -1,4 +1,4 @@
-//! The time the simulator lives in: the machine's, or one that a test sets.
+//! The simulator's time: the machine's, or one that a test sets.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
 
-/// Where every "now" of the simulator comes from. Clones share one time.
+/// The only source of the current time in the simulator. Clones share one time.
 #[derive(Debug, Clone)]
 pub struct Clock {
     /// `None`: the machine's clock.
@@ -36,14 +36,14 @@ impl Clock {
         self.set.as_ref().map_or_else(|| Timestamp::now().as_millisecond(), |set| *set.borrow())
     }
 
-    /// Moves a settable clock on; the machine's clock is left alone.
+    /// Advances a settable clock; does nothing to the machine's clock.
     pub fn advance(&self, by: Duration) {
         if let Some(set) = &self.set {
             set.send_modify(|now| *now += millis(by));
         }
     }
 
-    /// Sets a settable clock; the machine's clock is left alone.
+    /// Sets a settable clock; does nothing to the machine's clock.
     pub fn set(&self, now: Millis) {
         if let Some(set) = &self.set {
             set.send_replace(now);
@@ -70,12 +70,14 @@ pub fn millis(duration: Duration) -> Millis {
     Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
 }
 
-/// `2020-01-04T09:05:22.701000Z`: UTC with six decimals, as IAM writes `expires_at` and `issued_at`.
+/// `2020-01-04T09:05:22.701000Z`: UTC with six decimals, as IAM writes `expires_at` and
+/// `issued_at`.
 pub fn iam_time(at: Millis) -> String {
     timestamp(at).strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
-/// `2020-11-14T07:38:25.609Z`: how the task list writes `created_date` (a string there, unlike in `ShowTask`).
+/// `2020-11-14T07:38:25.609Z`: how the task list writes `created_date` (a string there, unlike in
+/// `ShowTask`).
 pub fn list_time(at: Millis) -> String {
     timestamp(at).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_settable_clock_stands_still_until_it_is_moved() {
+    async fn a_settable_clock_stands_still_until_it_is_advanced() {
         let clock = Clock::settable(1_000);
         let waiting = tokio::spawn({
             let clock = clock.clone();

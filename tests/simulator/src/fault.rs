@@ -1,10 +1,20 @@
-//! What goes wrong between the service and its caller: a fault is *which requests* and *what happens to them*.
+//! What goes wrong between the service and its caller: a fault is *which requests* and *what
+//! happens to them*.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::log::Operation;
+use crate::clock::{Millis, millis};
+use crate::log::{Identity, Operation};
 use crate::task::{Action, Task};
+
+mod effect;
+
+pub use effect::Effect;
 
 /// A fault as it is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,9 +33,13 @@ impl TryFrom<Value> for Fault {
     fn try_from(value: Value) -> Result<Self, String> {
         let on: Trigger = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
         let effect: Effect = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
-        let remembers = matches!(effect, Effect::Frozen | Effect::StaleBy { .. });
-        if remembers && (on.project.is_none() || on.instance.is_none()) {
+        if effect.remembers() && (on.project.is_none() || on.instance.is_none()) {
             return Err("this kind of fault must name a project and an instance".to_owned());
+        }
+        if let Effect::EntryRaw { raw, .. } = &effect
+            && !raw.chars().all(|letter| u8::try_from(letter).is_ok())
+        {
+            return Err("raw has characters beyond U+00FF, which stand for no byte".to_owned());
         }
         let fault = Self { on, effect };
         let known = serde_json::to_value(&fault).map_err(|error| error.to_string())?;
@@ -34,21 +48,27 @@ impl TryFrom<Value> for Fault {
     }
 }
 
-/// Which requests meet the fault: those that match everything given here.
+/// Which requests a fault strikes: those that match everything given here.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Trigger {
     pub operation: Option<Operation>,
+    /// Sign-ins at IAM are of no project and no instance.
     pub project: Option<String>,
     pub instance: Option<String>,
     /// Batches with this action.
     pub action: Option<Action>,
-    /// Batches and shows that name this task.
+    /// Requests that name this task: in a batch, or in the path.
     pub task: Option<String>,
-    /// Let this many matching requests pass first.
+    /// Requests of this caller, as the log names it: an access key, `domain/user` at IAM, the
+    /// beginning of a token's SHA-256.
+    pub identity: Option<String>,
+    /// The first so many matching requests are spared.
     pub skip: u32,
-    /// Then strike this often; until cleared when absent.
+    /// Then it strikes this often; until cleared when absent.
     pub times: Option<u32>,
+    /// It ends this long after it was set; when cleared when absent.
+    pub for_ms: Option<u64>,
 }
 
 impl Trigger {
@@ -85,131 +105,27 @@ impl Trigger {
     pub fn task(self, id: &str) -> Self {
         Self { task: Some(id.to_owned()), ..self }
     }
-}
 
-/// What happens. Unless said otherwise the service acts first (a batch is done, a list is read) and then it goes wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Effect {
-    /// Latency before and after acting. The service acts even when the caller has gone by then.
-    Delay {
-        #[serde(default)]
-        before_ms: u64,
-        #[serde(default)]
-        after_ms: u64,
-    },
-    /// This answer, whatever it is: a gateway error, HTML, half a JSON, 200 with an error object.
-    /// `{request_id}` in the body becomes the request's ID.
-    Answer {
-        status: u16,
-        #[serde(default)]
-        headers: Vec<(String, String)>,
-        #[serde(default)]
-        body: String,
-        /// Act, then answer this. Otherwise nothing is done.
-        #[serde(default)]
-        acts: bool,
-    },
-    /// No answer, the connection stays open.
-    Hang {
-        #[serde(default)]
-        acts: bool,
-    },
-    /// The connection is closed before any byte of an answer.
-    Cut {
-        #[serde(default)]
-        acts: bool,
-    },
-    /// The connection is closed after the headers and this many bytes of the body.
-    CutBody { bytes: usize },
-    /// The body comes in pieces of this many bytes, one each `every_ms`.
-    Drip { bytes: usize, every_ms: u64 },
-    /// The body is followed by white space until it has this many bytes: valid JSON, if one reads that far.
-    Flood { bytes: u64 },
-    /// The first `count` entries are left out; the counts stay.
-    MissingIds { count: usize },
-    /// These IDs are added to the successes (a list: as running tasks); the counts grow along.
-    ExtraIds { ids: Vec<String> },
-    /// The first `count` entries are there twice; the counts stay.
-    TwiceIds { count: usize },
-    /// The first `count` successes are under `failure` as well; the counts stay. Batches only.
-    BothLists { count: usize },
-    /// Added to `success_count` and `failure_count` (a list: to `total` and `size`).
-    WrongCounts {
-        #[serde(default)]
-        success: i64,
-        #[serde(default)]
-        failure: i64,
-    },
-    /// Lists show every switch as it was this long ago, and no task younger than that.
-    StaleFor { ms: u64 },
-    /// Lists show what the list request this many requests earlier would have shown; the first ones, what was there when
-    /// the fault was set. Needs an instance in its trigger.
-    StaleBy { calls: usize },
-    /// Lists show what was there when the fault was set. Needs an instance in its trigger.
-    Frozen,
-}
-
-impl Effect {
-    /// An answer in place of the service's own.
-    pub fn answer(status: u16, body: impl Into<String>) -> Self {
-        Self::Answer { status, headers: Vec::new(), body: body.into(), acts: false }
-    }
-
-    /// A gateway's HTML page.
-    pub fn html(status: u16) -> Self {
-        Self::Answer {
-            status,
-            headers: vec![("content-type".into(), "text/html".into())],
-            body: format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>"),
-            acts: false,
-        }
-    }
-
-    /// An error of the FDI service itself, flat.
-    pub fn fdi(status: u16, code: &str, message: &str) -> Self {
-        Self::answer(status, serde_json::json!({"error_code": code, "error_msg": message}).to_string())
-    }
-
-    /// An error of the API gateway, such as `APIGW.0201`.
-    pub fn gateway(status: u16, code: &str, message: &str) -> Self {
-        let body = serde_json::json!({"error_msg": message, "error_code": code, "request_id": "{request_id}"});
-        Self::answer(status, body.to_string())
-    }
-
-    /// 429 APIGW.0308, with `Retry-After` in seconds where given.
-    pub fn throttled(retry_after: Option<u64>) -> Self {
-        let message = "The throttling threshold has been reached: policy domain over ratelimit,limit:1000,time:1 day";
-        let mut effect = Self::gateway(429, "APIGW.0308", message);
-        if let (Self::Answer { headers, .. }, Some(seconds)) = (&mut effect, retry_after) {
-            headers.push(("retry-after".into(), seconds.to_string()));
-        }
-        effect
-    }
-
-    /// The same, after the service has acted.
+    /// Only requests of this caller.
     #[must_use]
-    pub fn after_acting(mut self) -> Self {
-        if let Self::Answer { acts, .. } | Self::Hang { acts } | Self::Cut { acts } = &mut self {
-            *acts = true;
-        }
-        self
+    pub fn identity(self, identity: &str) -> Self {
+        Self { identity: Some(identity.to_owned()), ..self }
     }
-}
 
-/// A fault in force.
-#[derive(Debug, Clone, Serialize)]
-pub struct ActiveFault {
-    pub id: u64,
-    #[serde(flatten)]
-    pub fault: Fault,
-    /// How many requests it has struck.
-    pub struck: u32,
-    #[serde(skip)]
-    passed: u32,
-    /// What lists showed: at first what was there when the fault was set, then one more for each list request.
-    #[serde(skip)]
-    pub(crate) snapshots: std::collections::VecDeque<Vec<Task>>,
+    /// Only for so long after it was set.
+    #[must_use]
+    pub fn lasting(self, span: Duration) -> Self {
+        Self { for_ms: Some(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)), ..self }
+    }
+
+    fn matches(&self, facts: Facts<'_>) -> bool {
+        self.operation.is_none_or(|operation| operation == facts.operation)
+            && self.project.as_deref().is_none_or(|project| facts.project == Some(project))
+            && self.instance.as_deref().is_none_or(|instance| facts.instance == Some(instance))
+            && self.action.is_none_or(|action| facts.action == Some(action))
+            && self.task.as_deref().is_none_or(|task| facts.ids.iter().any(|id| &**id == task))
+            && self.identity.as_deref().is_none_or(|identity| facts.identity.name() == Some(identity))
+    }
 }
 
 /// What a fault is matched with.
@@ -219,32 +135,83 @@ pub(crate) struct Facts<'a> {
     pub project: Option<&'a str>,
     pub instance: Option<&'a str>,
     pub action: Option<Action>,
-    pub ids: &'a [std::sync::Arc<str>],
+    pub ids: &'a [Arc<str>],
+    pub identity: &'a Identity,
+}
+
+/// A fault that is set.
+#[derive(Debug, Clone, Serialize)]
+pub struct ActiveFault {
+    pub id: u64,
+    #[serde(flatten)]
+    pub fault: Fault,
+    /// How many requests it has struck.
+    pub struck: u32,
+    #[serde(skip)]
+    spared: u32,
+    #[serde(skip)]
+    ends_at: Option<Millis>,
+    /// When a rate limit accepted the latest requests.
+    #[serde(skip)]
+    accepted: VecDeque<Millis>,
+    /// What lists showed: at first what was there when the fault was set, then one more for each
+    /// list request.
+    #[serde(skip)]
+    snapshots: VecDeque<Vec<Task>>,
 }
 
 impl ActiveFault {
-    pub(crate) fn new(id: u64, fault: Fault, snapshot: Option<Vec<Task>>) -> Self {
-        Self { id, fault, struck: 0, passed: 0, snapshots: snapshot.into_iter().collect() }
+    pub(crate) fn new(id: u64, fault: Fault, now: Millis) -> Self {
+        let ends_at = fault.on.for_ms.map(|ms| now.saturating_add(millis(Duration::from_millis(ms))));
+        Self { id, fault, struck: 0, spared: 0, ends_at, accepted: VecDeque::new(), snapshots: VecDeque::new() }
     }
 
-    /// Whether it strikes this request; counted.
-    pub(crate) fn strikes(&mut self, facts: Facts<'_>) -> bool {
+    /// The project and the instance whose tasks must be remembered with [`Self::remember`].
+    pub(crate) fn remembers(&self) -> Option<(&str, &str)> {
         let on = &self.fault.on;
-        let matches = on.operation.is_none_or(|operation| operation == facts.operation)
-            && on.project.as_deref().is_none_or(|project| facts.project == Some(project))
-            && on.instance.as_deref().is_none_or(|instance| facts.instance == Some(instance))
-            && on.action.is_none_or(|action| facts.action == Some(action))
-            && on.task.as_deref().is_none_or(|task| facts.ids.iter().any(|id| &**id == task))
-            && on.times.is_none_or(|times| self.struck < times);
-        if !matches {
-            return false;
+        let named = on.project.as_deref().zip(on.instance.as_deref());
+        named.filter(|_| self.fault.effect.remembers())
+    }
+
+    pub(crate) fn remember(&mut self, tasks: Vec<Task>) {
+        self.snapshots.push_back(tasks);
+    }
+
+    /// What it does to this request, if it strikes; counted.
+    pub(crate) fn strike(&mut self, facts: Facts<'_>, now: Millis) -> Option<Effect> {
+        let on = &self.fault.on;
+        let over = self.ends_at.is_some_and(|end| end <= now) || on.times.is_some_and(|times| self.struck >= times);
+        if over || !on.matches(facts) {
+            return None;
         }
-        if self.passed < on.skip {
-            self.passed += 1;
-            return false;
+        if self.spared < on.skip {
+            self.spared += 1;
+            return None;
         }
+        let effect = match self.fault.effect {
+            Effect::RateLimit { requests, per_ms, retry_after, acts } => {
+                let seconds = self.refused_for(requests, millis(Duration::from_millis(per_ms)), now)?;
+                let throttled = Effect::throttled(retry_after.then_some(seconds));
+                if acts { throttled.after_acting() } else { throttled }
+            }
+            _ => self.fault.effect.clone(),
+        };
         self.struck += 1;
-        true
+        Some(effect)
+    }
+
+    /// The seconds, rounded up, until a rate limit accepts a request again; `None` when it accepts
+    /// this one.
+    fn refused_for(&mut self, requests: u32, per: Millis, now: Millis) -> Option<u64> {
+        while self.accepted.front().is_some_and(|at| *at <= now - per) {
+            self.accepted.pop_front();
+        }
+        if self.accepted.len() < usize::try_from(requests).unwrap_or(usize::MAX) {
+            self.accepted.push_back(now);
+            return None;
+        }
+        let left = self.accepted.front().map_or(per, |oldest| oldest + per - now);
+        Some(u64::try_from(left).unwrap_or(0).div_ceil(1_000))
     }
 
     /// What the list shows in place of `tasks`, for the two effects that remember.

@@ -1,4 +1,5 @@
-//! The typed controls: what `/_sim/…` offers over HTTP, as methods. All are synchronous and wake whoever waits.
+//! The typed controls: the methods behind `/_sim/…`. All are synchronous and wake every waiting
+//! condition.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,25 +19,25 @@ use crate::task::Task;
 use crate::world::World;
 use crate::{iam, server};
 
-/// The controls of a simulator. Cheap to clone; all clones are of one simulator.
+/// The controls of a simulator. Cheap to clone; all clones control the same simulator.
 #[derive(Debug, Clone)]
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What was waited for did not come in time.
+/// The condition did not become true in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimedOut(pub Duration);
 
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "what was waited for did not happen within {:?}", self.0)
+        write!(f, "the condition did not become true within {:?}", self.0)
     }
 }
 
 impl std::error::Error for TimedOut {}
 
-/// The simulated cloud at one moment, for conditions.
+/// The state of the simulator at one moment, for conditions.
 #[derive(Debug)]
 pub struct View<'a> {
     world: &'a mut World,
@@ -49,14 +50,14 @@ impl View<'_> {
         &self.world.log
     }
 
-    /// The tasks of an instance as they are now; none when there is no such instance.
+    /// The tasks of an instance as they are now; empty when there is no such instance.
     pub fn tasks(&mut self, project: &str, instance: &str) -> &[Task] {
         self.world.settled(project, instance, self.now).map_or(&[], |(found, _)| &found.tasks)
     }
 }
 
 impl Handle {
-    /// A simulated cloud without sockets: see [`Handle::handle`] and [`Handle::router`].
+    /// A simulator without sockets: see [`Handle::handle`] and [`Handle::router`].
     pub fn new(clock: Clock) -> Self {
         Self { shared: Arc::new(Shared::new(clock, false, true)) }
     }
@@ -65,8 +66,9 @@ impl Handle {
         &self.shared.clock
     }
 
-    /// Answers one request at the clock's present time, without sockets and without waiting: the latencies and the
-    /// delivery that faults ask for are in the reply for the caller to play out. `None` when connections are refused.
+    /// Answers one request at the clock's present time, without sockets and without waiting: the
+    /// reply holds the latencies and the delivery that faults ask for. `None` when connections are
+    /// refused.
     pub fn handle(&self, request: Request<Bytes>) -> Option<Reply> {
         let arrival = self.shared.arrive(request)?;
         let mut reply = self.shared.act(&arrival);
@@ -77,13 +79,13 @@ impl Handle {
         Some(reply)
     }
 
-    /// The services and the control API as a router, for use without sockets. A cut connection is a response with
-    /// [`crate::Cut`] among its extensions.
+    /// The services and the control API as a router, for use without sockets. A cut connection is a
+    /// response with [`crate::Cut`] among its extensions.
     pub fn router(&self) -> axum::Router {
         server::router(self)
     }
 
-    /// The instance, made when it is not there.
+    /// The instance; created when it does not exist.
     pub fn instance(&self, project: &str, instance: &str) -> InstanceHandle {
         self.shared.change(|world, _| {
             world.instance(project, instance);
@@ -91,7 +93,7 @@ impl Handle {
         InstanceHandle { handle: self.clone(), project: project.to_owned(), instance: instance.to_owned() }
     }
 
-    /// The instance when it is there.
+    /// The instance, if it exists.
     pub fn find_instance(&self, project: &str, instance: &str) -> Option<InstanceHandle> {
         self.instances().contains(&(project.to_owned(), instance.to_owned())).then(|| InstanceHandle {
             handle: self.clone(),
@@ -105,7 +107,7 @@ impl Handle {
         self.shared.read(|world, _| world.instances.keys().cloned().collect())
     }
 
-    /// Forgets an instance and its tasks.
+    /// Deletes an instance and its tasks.
     pub fn delete_instance(&self, project: &str, instance: &str) -> bool {
         let key = (project.to_owned(), instance.to_owned());
         self.shared.change(|world, _| world.instances.remove(&key).is_some())
@@ -115,12 +117,12 @@ impl Handle {
         self.shared.read(|world, _| world.policies.clone())
     }
 
-    /// Changes the policies that hold where an instance has none of its own.
+    /// Changes the policies of every instance that has none of its own.
     pub fn set_policies(&self, set: impl FnOnce(&mut Policies)) {
         self.shared.change(|world, _| set(&mut world.policies));
     }
 
-    /// Makes a project known to IAM under a name. [`Handle::instance`] does that with the ID as name.
+    /// Registers a project at IAM under a name. [`Handle::instance`] registers it under its ID.
     pub fn set_project(&self, id: &str, name: &str) {
         self.shared.change(|world, _| world.projects.insert(id.to_owned(), name.to_owned()));
     }
@@ -130,20 +132,20 @@ impl Handle {
         self.shared.read(|world, _| world.projects.clone())
     }
 
-    /// Takes up a token of the given value for a project (`None`: account-wide), good for so long.
+    /// Accepts this token for a project (`None`: account-wide) from now on, for this long.
     pub fn set_token(&self, value: &str, project: Option<&str>, valid: Duration) {
         self.shared.change(|world, now| {
             world.tokens.insert(value.to_owned(), new_token(project, now, valid));
         });
     }
 
-    /// Issues a realistic token for a project, good for a day.
+    /// Issues a realistic token for a project, valid for a day.
     pub fn issue_token(&self, project: &str) -> String {
         let day = Duration::from_hours(24);
         self.shared.change(|world, now| iam::add(world, new_token(Some(project), now, day)))
     }
 
-    /// Makes a token expire now; false when it is not known.
+    /// Makes a token expire now; false when there is no such token.
     pub fn expire_token(&self, value: &str) -> bool {
         self.shared.change(|world, now| world.tokens.get_mut(value).map(|token| token.expires_at = now).is_some())
     }
@@ -153,7 +155,7 @@ impl Handle {
         self.shared.change(|world, now| world.tokens.values_mut().for_each(|token| token.expires_at = now));
     }
 
-    /// Revokes a token; false when it is not known.
+    /// Revokes a token; false when there is no such token.
     pub fn revoke_token(&self, value: &str) -> bool {
         self.shared.change(|world, _| world.tokens.get_mut(value).map(|token| token.revoked = true).is_some())
     }
@@ -172,7 +174,7 @@ impl Handle {
         self.shared.change(|world, _| world.keys.remove(access).is_some())
     }
 
-    /// Adds or replaces a user, told by domain and name.
+    /// Adds or replaces a user, identified by domain and name.
     pub fn set_user(&self, user: User) {
         self.shared.change(|world, _| {
             world.users.retain(|known| (&known.domain, &known.name) != (&user.domain, &user.name));
@@ -197,7 +199,7 @@ impl Handle {
         self.shared.read(|world, _| world.faults.clone())
     }
 
-    /// Lifts a fault; false when it is not there.
+    /// Clears a fault; false when there is none with this ID.
     pub fn clear_fault(&self, id: u64) -> bool {
         self.shared.change(|world, _| {
             let before = world.faults.len();
@@ -210,12 +212,20 @@ impl Handle {
         self.shared.change(|world, _| world.faults.clear());
     }
 
-    /// Closes new connections at once and open ones at their next request, which is then not logged.
+    /// Closes new connections at once and open ones at their next request, which is then not
+    /// logged.
     pub fn refuse_connections(&self, refuse: bool) {
         self.shared.change(|world, _| world.refuses_connections = refuse);
     }
 
-    /// How many connections and requests were refused that way.
+    /// Accepts connections without reading from them (a TLS handshake is not answered either), and
+    /// holds up requests on open ones; they arrive, and are logged, when connections are no longer
+    /// held. The control listener stays in service.
+    pub fn hold_connections(&self, hold: bool) {
+        self.shared.change(|world, _| world.holds_connections = hold);
+    }
+
+    /// How many connections and requests have been refused.
     pub fn refused_connections(&self) -> u64 {
         self.shared.read(|world, _| world.refused_connections)
     }
@@ -235,12 +245,14 @@ impl Handle {
         self.shared.read(|world, _| read(&world.log))
     }
 
-    /// `seq` of the newest entry; 0 before the first. What comes later is `Filter { since, .. }`.
+    /// `seq` of the newest entry; 0 before the first. Pass it as `Filter::since` to get the entries
+    /// after it.
     pub fn last_seq(&self) -> u64 {
         self.with_log(|log| log.last().map_or(0, |entry| entry.seq))
     }
 
-    /// Waits until `condition` gives something. It is looked at again whenever something changes; nothing is polled.
+    /// Waits until `condition` returns something. It is evaluated again whenever anything changes;
+    /// nothing is polled.
     ///
     /// # Errors
     /// [`TimedOut`] after `within`, in real time.
@@ -283,5 +295,6 @@ fn new_token(project: Option<&str>, now: Millis, valid: Duration) -> Token {
         issued_at: now,
         expires_at: now.saturating_add(millis(valid)),
         revoked: false,
+        read_only: false,
     }
 }

@@ -1,4 +1,4 @@
-//! IAM: tokens for users with passwords, and the projects look-up.
+//! IAM: tokens for users with passwords, and the list of projects.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::signature::{query_pairs, sha256_hex};
 use crate::wire::{Refusal, Speaker};
 use crate::world::World;
 
-/// Length of real tokens: the documented example starts a DER structure of 6,840 bytes, 9,120 characters of base64.
+/// Length of real tokens: the documented example starts a DER structure of 6,840 bytes, 9,120
+/// characters of base64.
 const TOKEN_LENGTH: usize = 9_120;
 
 #[derive(Debug, Deserialize)]
@@ -67,7 +68,7 @@ fn token_refusal(status: u16, message: &str) -> Refusal {
     Refusal::new(Speaker::IamToken, status, "", message)
 }
 
-/// Who asks for a token, as far as the body can be read: for the log.
+/// The user who asks for a token, as far as the body can be read, for the log.
 pub(crate) fn claimed(body: &[u8]) -> Identity {
     serde_json::from_slice::<TokenRequest>(body).map_or(Identity::None, |request| {
         let user = request.auth.identity.password.user;
@@ -117,13 +118,14 @@ pub(crate) fn issue(world: &mut World, body: &[u8], now: Millis) -> Result<(Stri
         issued_at: now,
         expires_at: now + seconds * millis(std::time::Duration::from_secs(1)),
         revoked: false,
+        read_only: user.read_only,
     };
     let mut body = describe(&token, &world.projects);
     body["token"]["methods"] = json!(identity.methods);
     Ok((add(world, token), body))
 }
 
-/// Takes a token up and returns its value.
+/// Registers a token and returns its value.
 pub(crate) fn add(world: &mut World, token: Token) -> String {
     world.made_tokens += 1;
     let value = token_value(world.made_tokens);
@@ -131,7 +133,7 @@ pub(crate) fn add(world: &mut World, token: Token) -> String {
     value
 }
 
-/// The body that IAM gives with a token.
+/// The body that IAM answers with a token.
 pub(crate) fn describe(token: &Token, projects: &BTreeMap<String, String>) -> Value {
     let domain = json!({"id": id_of(&token.domain), "name": token.domain});
     let mut body = json!({"token": {
@@ -177,7 +179,7 @@ pub(crate) fn projects(world: &World, query: &str, scope: &Scope) -> Value {
     json!({"projects": found, "links": {"self": "/v3/projects", "next": null, "previous": null}})
 }
 
-/// The project's ID and name. Asking for one that is not there is answered as Keystone does: 401.
+/// The project's ID and name. One that does not exist is answered with 401, as Keystone does.
 fn find_project(projects: &BTreeMap<String, String>, wanted: &ProjectPart) -> Result<(String, String), Refusal> {
     projects
         .iter()
@@ -194,7 +196,7 @@ fn id_of(name: &str) -> String {
     sha256_hex(name.as_bytes())[..32].to_owned()
 }
 
-/// As long as a real one and with its beginning.
+/// A value as long as a real one, with the same beginning.
 fn token_value(number: u64) -> String {
     const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-+";
     let mut value = String::with_capacity(TOKEN_LENGTH);

@@ -8,7 +8,7 @@ use crate::fault::{Effect, Trigger};
 use crate::handle::{Handle, TimedOut};
 use crate::log::{Entry, Filter, Operation};
 use crate::policy::Policies;
-use crate::task::{LastRun, Manner, NewTasks, Task};
+use crate::task::{LastRun, Manner, NewTasks, Task, TaskRun};
 use crate::wire::Refusal;
 
 /// The instance has no task of this ID.
@@ -17,7 +17,7 @@ pub struct UnknownTask(pub String);
 
 impl fmt::Display for UnknownTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the simulated instance has no task {}", self.0)
+        write!(f, "the simulated instance has no task \"{}\"", self.0)
     }
 }
 
@@ -40,12 +40,12 @@ impl InstanceHandle {
         &self.instance
     }
 
-    /// Makes `count` stopped scheduled tasks and returns their IDs.
+    /// Creates `count` stopped scheduled tasks and returns their IDs.
     pub fn create_tasks(&self, count: usize) -> Vec<String> {
         self.create(&NewTasks { count, ..NewTasks::default() })
     }
 
-    /// Makes tasks and returns their IDs.
+    /// Creates tasks and returns their IDs.
     pub fn create(&self, new: &NewTasks) -> Vec<String> {
         let ids = self.handle.shared.change(|world, now| world.create_tasks(&self.project, &self.instance, new, now));
         ids.iter().map(ToString::to_string).collect()
@@ -69,21 +69,59 @@ impl InstanceHandle {
         self.tasks().iter().filter(|task| task.running).map(|task| task.id.to_string()).collect()
     }
 
-    /// Moves a switch as a person at the console would: at once, whatever the task's manners.
+    /// Turns a task on or off as a person at the console would: at once, whatever its manners.
     ///
     /// # Errors
     /// [`UnknownTask`]
     pub fn set_running(&self, id: &str, running: bool) -> Result<(), UnknownTask> {
-        self.on_task(id, |task, policies, now| task.switch(running, now, policies.last_run_follows))
+        self.on_task(id, |task, policies, now| task.switch(running, now, policies))
     }
 
     /// # Errors
     /// [`UnknownTask`]
     pub fn set_last_run(&self, id: &str, last_run: LastRun) -> Result<(), UnknownTask> {
-        self.on_task(id, |task, _, _| task.last_run = last_run)
+        self.on_task(id, |task, _, now| task.set_last_run(last_run, None, now))
     }
 
-    /// Gives a task these manners in place of those it had; none: it is well-mannered again.
+    /// A run of the task ends this way now (or begins, for RUNNING): `execute_status` and the
+    /// monitor log show it. Without a code the log has a general one for that state.
+    ///
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn record_run(&self, id: &str, execute_status: LastRun, code: Option<u16>) -> Result<(), UnknownTask> {
+        self.on_task(id, |task, _, now| task.set_last_run(execute_status, code, now))
+    }
+
+    /// Makes the runs of a task fail with this cause until [`Self::recover_runs`]: one at once
+    /// (when the task is on), one after each start, and with `every` further ones at that interval.
+    /// The same as [`Manner::FailsRuns`], beside the manners that the task has.
+    ///
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn fail_runs(&self, id: &str, code: u16, every: Option<Duration>) -> Result<(), UnknownTask> {
+        let every_ms = every.map(|every| u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+        let failing = Manner::FailsRuns { code, every_ms, times: None };
+        self.on_task(id, |task, _, now| task.set_failing_runs(Some(failing), now))
+    }
+
+    /// Runs succeed again. A scheduled task that is on has a successful one at once; one in real
+    /// time runs on.
+    ///
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn recover_runs(&self, id: &str) -> Result<(), UnknownTask> {
+        self.on_task(id, |task, _, now| task.set_failing_runs(None, now))
+    }
+
+    /// The runs of a task, oldest first.
+    ///
+    /// # Errors
+    /// [`UnknownTask`]
+    pub fn runs(&self, id: &str) -> Result<Vec<TaskRun>, UnknownTask> {
+        self.on_task(id, |task, _, _| task.runs().cloned().collect())
+    }
+
+    /// Replaces the manners of a task; with none it behaves well again.
     ///
     /// # Errors
     /// [`UnknownTask`]
@@ -113,7 +151,7 @@ impl InstanceHandle {
         self.handle.shared.read(|world, _| world.policies_of(&self.project, &self.instance).clone())
     }
 
-    /// Changes the policies of this instance; from then on the general ones have no say here.
+    /// Changes the policies of this instance; from then on the general ones no longer apply here.
     pub fn set_policies(&self, set: impl FnOnce(&mut Policies)) {
         self.handle.shared.change(|world, _| {
             let mut policies = world.policies_of(&self.project, &self.instance).clone();
@@ -122,9 +160,23 @@ impl InstanceHandle {
         });
     }
 
-    /// Meets every batch with this refusal (a frozen instance, a spent quota); `None`: no more.
+    /// Refuses every batch this way (a frozen instance, an exhausted quota); `None`: no longer.
     pub fn refuse_batches(&self, refusal: Option<Refusal>) {
         self.handle.shared.change(|world, _| world.instance(&self.project, &self.instance).refuses_batches = refusal);
+    }
+
+    /// Only these access keys are accepted here; others get 401 APIGW.0301 as unknown ones do,
+    /// however right their signature. Tokens are not affected.
+    pub fn accept_only_keys(&self, keys: &[&str]) {
+        let keys = keys.iter().map(|&key| key.to_owned()).collect();
+        self.handle.shared.change(|world, _| {
+            world.instance(&self.project, &self.instance).accepted_keys = Some(keys);
+        });
+    }
+
+    /// Accepts every right access key again.
+    pub fn accept_all_keys(&self) {
+        self.handle.shared.change(|world, _| world.instance(&self.project, &self.instance).accepted_keys = None);
     }
 
     /// Sets a fault for requests of this instance and returns its ID.
@@ -148,7 +200,7 @@ impl InstanceHandle {
         self.handle.calls(&self.filter(Some(Operation::List)))
     }
 
-    /// Waits until these tasks, or all when none is named, are seen in the state.
+    /// Waits until lists show these tasks, or all when none is named, in this state.
     ///
     /// # Errors
     /// [`TimedOut`] after `within`, in real time.

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::policy::Policies;
 use crate::signature::query_pairs;
-use crate::task::{LastRun, Task, TaskMode, TaskType};
+use crate::task::{LastRun, NewTasks, Task, TaskMode, TaskType};
 use crate::wire::{BriefTask, ListAnswer, Refusal};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ enum SortField {
 }
 
 /// The query of a list request, checked.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ListQuery {
     limit: Option<usize>,
     offset: usize,
@@ -114,9 +114,11 @@ impl ListQuery {
             && is(self.tag.as_ref(), task.task_tag.as_deref().unwrap_or_default())
     }
 
-    /// One page. `tasks` are in order of creation, which is the order where none is asked for.
-    pub(crate) fn page(&self, tasks: &[Task], instance: &str, policies: &Policies) -> ListAnswer {
-        let mut found: Vec<&Task> = tasks.iter().filter(|task| self.wants(task)).collect();
+    /// One page. `tasks` are in order of creation, which is the default order; `crowd` generated
+    /// tasks follow them.
+    pub(crate) fn page(&self, tasks: Vec<&Task>, crowd: usize, instance: &str, policies: &Policies) -> ListAnswer {
+        let mut found = tasks;
+        found.retain(|task| self.wants(task));
         // Stable sorts: ties stay in order of creation, so that pages never overlap.
         match self.sort {
             Some(SortField::Status) => found.sort_by_key(|task| task.running),
@@ -126,15 +128,29 @@ impl ListQuery {
         if self.descending {
             found.reverse();
         }
+        let total = found.len() + if self.has_filter() { 0 } else { crowd };
         let limit = self.limit.unwrap_or(policies.default_limit).min(policies.page_cap);
-        let entities: Vec<BriefTask> =
-            found.iter().skip(self.offset).take(limit).map(|task| BriefTask::new(task, instance)).collect();
+        let end = self.offset.saturating_add(limit).min(total);
+        let generated = self.offset.max(found.len())..end;
+        let real = found.iter().skip(self.offset).take(limit).map(|task| BriefTask::new(task, instance));
+        let entities: Vec<BriefTask> = real.chain(generated.map(|at| of_crowd(at, instance))).collect();
         ListAnswer {
-            total: i64::try_from(found.len()).unwrap_or(i64::MAX),
+            total: i64::try_from(total).unwrap_or(i64::MAX),
             size: i64::try_from(entities.len()).unwrap_or(i64::MAX),
             entities,
         }
     }
+
+    fn has_filter(&self) -> bool {
+        let Self { limit, offset, sort, descending, .. } = *self;
+        *self != Self { limit, offset, sort, descending, ..Self::default() }
+    }
+}
+
+/// A task of a crowd, by its place in the list.
+fn of_crowd(at: usize, instance: &str) -> BriefTask {
+    let task = Task::new(format!("{at:032x}").into(), format!("crowd-{at}"), &NewTasks::default(), 0);
+    BriefTask { of_crowd: true, ..BriefTask::new(&task, instance) }
 }
 
 /// The value of an enumeration by its wire name.

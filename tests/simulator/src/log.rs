@@ -1,5 +1,5 @@
-//! The call log: every request that arrived, in the order of arrival. It is only ever appended to (an entry is completed
-//! when its request is answered) and is the oracle of tests.
+//! The call log: every request that arrived, in the order of arrival. It only grows (an entry is
+//! completed when its request is answered) and is the oracle of tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Millis;
 use crate::task::Action;
 
-/// What a request asks for.
+/// The operation that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
@@ -19,6 +19,18 @@ pub enum Operation {
     List,
     /// FDI `ShowTask`.
     Show,
+    /// FDI `RunTask`.
+    Run,
+    /// FDI `StopTask`, whose path ends in `terminate`.
+    Terminate,
+    /// FDI `CountTasks`.
+    Count,
+    /// FDI `ListMonitorInfos`.
+    MonitorInfos,
+    /// FDI `ListMonitorLog`.
+    MonitorLogs,
+    /// FDI `ShowMonitorLogDetail`.
+    MonitorLogDetail,
     /// IAM `POST /v3/auth/tokens`.
     Token,
     /// IAM `GET /v3/auth/tokens`.
@@ -29,12 +41,13 @@ pub enum Operation {
     Other,
 }
 
-/// Who the caller claims to be, whether that was believed or not.
+/// Who the caller claims to be, whether the sign-in succeeded or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", content = "name", rename_all = "kebab-case")]
 pub enum Identity {
     None,
-    /// The first 12 hexadecimal characters of the token's SHA-256: tells tokens apart without telling them.
+    /// The first 12 hexadecimal characters of the token's SHA-256: distinguishes tokens without
+    /// revealing them.
     Token(String),
     /// The access key.
     AccessKey(String),
@@ -42,7 +55,17 @@ pub enum Identity {
     User(String),
 }
 
-/// What the answer said of one ID of a batch.
+impl Identity {
+    /// The access key, `domain/user`, or the token's 12 characters.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Token(name) | Self::AccessKey(name) | Self::User(name) => Some(name),
+        }
+    }
+}
+
+/// The outcome of one ID of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Told {
     pub id: Arc<str>,
@@ -58,8 +81,8 @@ pub struct Entry {
     pub arrived_at: Millis,
     /// When the service did what was asked, or refused it. `None`: not yet, or never.
     pub acted_at: Option<Millis>,
-    /// When the headers of the answer were handed to the connection. `None`: not yet, or cut, hung, or the
-    /// caller was seen to have gone (one who goes in the last moment may count as answered).
+    /// When the headers of the answer were handed to the connection. `None`: not yet, cut, hung, or
+    /// the caller had gone (one who leaves at the last moment may count as answered).
     pub answered_at: Option<Millis>,
     pub operation: Operation,
     pub method: String,
@@ -68,11 +91,11 @@ pub struct Entry {
     pub project: Option<String>,
     pub instance: Option<String>,
     pub action: Option<Action>,
-    /// The IDs that a batch or show names, as sent.
+    /// The IDs that a batch names, as sent, or the task that the path names.
     pub ids: Vec<Arc<str>>,
     pub identity: Identity,
     pub user_agent: Option<String>,
-    /// All headers with secrets blanked, when [`crate::Options::record_headers`] is on.
+    /// All headers with secrets masked, when [`crate::Options::record_headers`] is on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub headers: Option<Vec<(String, String)>>,
     pub request_id: String,
@@ -80,9 +103,9 @@ pub struct Entry {
     pub status: Option<u16>,
     /// The service's own error code, before any fault changed the answer.
     pub error_code: Option<String>,
-    /// What the service had to say of each ID of a batch, before any fault changed the answer.
+    /// The outcome of each ID of a batch, before any fault changed the answer.
     pub told: Vec<Told>,
-    /// The IDs whose command was taken, whatever the answer said.
+    /// The IDs whose command was accepted, whatever was answered.
     pub applied: Vec<Arc<str>>,
     /// The tasks that a list answer showed and whether each was shown as running.
     #[serde(skip)]
@@ -91,7 +114,7 @@ pub struct Entry {
     pub faults: Vec<u64>,
 }
 
-/// Which entries are wanted.
+/// Selects log entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
@@ -121,7 +144,8 @@ impl Filter {
 /// Header names whose values are secrets.
 const SECRET_HEADERS: [&str; 4] = ["authorization", "x-auth-token", "x-security-token", "x-subject-token"];
 
-/// The headers with secret values blanked; of a signature everything but the secret-derived part is kept.
+/// The headers with secret values masked; of a signature everything but the part derived from the
+/// secret is kept.
 pub(crate) fn redacted(headers: &[(String, String)]) -> Vec<(String, String)> {
     headers
         .iter()
@@ -147,11 +171,11 @@ pub struct Counts {
     /// Task IDs in batches with `start` and `stop`.
     pub started_ids: u64,
     pub stopped_ids: u64,
-    /// Commands that were taken.
+    /// Accepted commands.
     pub applied: u64,
     /// 401, and 400 ROMA.1000, ROMA.1002 and ROMA.1006.
     pub sign_ins_refused: u64,
-    /// Requests that got no answer (yet): cut, hung, or on their way.
+    /// Requests without an answer so far: cut, hung, or in flight.
     pub unanswered: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The simulator as a program: for people, the demo, and tests that are not in Rust.
+//! The simulator as a program, for people, the demo, and tests that are not in Rust.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -10,41 +10,42 @@ use std::process::ExitCode;
 use clap::Parser;
 use fdi_simulator::{AccessKey, Certificate, NewTasks, Options, Preset, PresetInstance, PresetToken, Simulator, User};
 
-/// A live double of the FDI task API of ROMA Connect and of IAM's token API.
+/// Simulates the FDI task API of ROMA Connect and the IAM token API.
 ///
-/// Runs until it is told to end (Ctrl-C, SIGTERM). All state is in memory. The control API is at /_sim/ of every
-/// listener.
+/// Runs until Ctrl-C or SIGTERM. All state is in memory. Every listener serves the control API at
+/// /_sim/.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
     /// Where to listen for plain HTTP; port 0 is a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Serve TLS too, with a certificate of the simulator's own authority
+    /// Serve TLS too, with a certificate from the simulator's own authority
     #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:0")]
     tls: Option<SocketAddr>,
-    /// The certificate to show: right, expired, wrong-name or other-ca
+    /// The certificate to present: right, expired, wrong-name or other-ca
     #[arg(long, default_value = "right", value_parser = certificate)]
     certificate: Certificate,
-    /// Write the authority's certificate (PEM) to this file
+    /// Write the certificate of the authority (PEM) to this file
     #[arg(long, value_name = "FILE", requires = "tls")]
     ca_out: Option<PathBuf>,
-    /// A further listener that stays open while the others refuse connections
+    /// A further listener that serves the control API while the others refuse or hold connections
     #[arg(long, value_name = "ADDRESS:PORT")]
     control: Option<SocketAddr>,
-    /// Once everything listens, write the ports to this file: HTTP, then TLS and control where asked for, one a line
+    /// Once everything listens, write the ports to this file, one per line: HTTP, then TLS and
+    /// control if enabled
     #[arg(long, value_name = "FILE")]
     port_file: Option<PathBuf>,
-    /// Start with what this JSON file says (see the README)
+    /// Start with the contents of this JSON file (see the README)
     #[arg(long, value_name = "FILE")]
     preset: Option<PathBuf>,
-    /// Project of the preset instance, token and tasks
+    /// Project of the instance, the tokens and the tasks
     #[arg(long, value_name = "ID", default_value = "0123456789abcdef0123456789abcdef")]
     project: String,
-    /// Make this instance
+    /// Create this instance
     #[arg(long, value_name = "ID", default_value = "1d94f3f6-1111-2222-3333-444455556666")]
     instance: String,
-    /// … with so many stopped tasks
+    /// Create this many stopped tasks in the instance
     #[arg(long, value_name = "N", default_value_t = 0)]
     tasks: usize,
     /// Accept this token for the project
@@ -53,10 +54,10 @@ struct Arguments {
     /// Accept this access key
     #[arg(long, value_name = "ACCESS:SECRET")]
     key: Vec<String>,
-    /// Give tokens to this user
+    /// Issue tokens to this user
     #[arg(long, value_name = "DOMAIN/NAME:PASSWORD")]
     user: Vec<String>,
-    /// Keep request headers in the call log, secrets blanked
+    /// Keep request headers in the call log, with secrets masked
     #[arg(long)]
     record_headers: bool,
 }
@@ -85,7 +86,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         record_headers: arguments.record_headers,
         ..Options::default()
     };
-    // Read before listening: a preset that is not understood must not leave a half-made simulator.
+    // Read before listening: an invalid preset must not leave a simulator without its tasks.
     let mut preset = match &arguments.preset {
         None => Preset::default(),
         Some(file) => read_preset(file)?,
@@ -100,14 +101,14 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         let ports: Vec<String> = sim.ports().iter().map(u16::to_string).collect();
         write_whole(file, &(ports.join("\n") + "\n"))?;
     }
-    tell(&sim, &arguments);
-    ended().await?;
+    print_addresses(&sim, &arguments);
+    shutdown_signal().await?;
     Ok(())
 }
 
 fn read_preset(file: &Path) -> Result<Preset, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("can't read {}: {error}", file.display()))?;
-    serde_json::from_str(&text).map_err(|error| format!("{} is no preset: {error}", file.display()))
+    serde_json::from_str(&text).map_err(|error| format!("{} is not a valid preset: {error}", file.display()))
 }
 
 fn add_arguments(preset: &mut Preset, arguments: &Arguments) -> Result<(), String> {
@@ -133,7 +134,7 @@ fn add_arguments(preset: &mut Preset, arguments: &Arguments) -> Result<(), Strin
     Ok(())
 }
 
-/// Writes beside the file and renames: who waits for it never reads half of it.
+/// Writes beside the file and renames, so that nobody reads half of it.
 fn write_whole(file: &Path, text: &str) -> Result<(), String> {
     let beside = file.with_extension("part");
     fs::write(&beside, text)
@@ -141,7 +142,7 @@ fn write_whole(file: &Path, text: &str) -> Result<(), String> {
         .map_err(|error| format!("can't write {}: {error}", file.display()))
 }
 
-fn tell(sim: &Simulator, arguments: &Arguments) {
+fn print_addresses(sim: &Simulator, arguments: &Arguments) {
     println!("FDI and IAM  {}", sim.url());
     if let Some(url) = sim.https_url() {
         println!("with TLS     {url}");
@@ -149,7 +150,7 @@ fn tell(sim: &Simulator, arguments: &Arguments) {
     let control = sim.control_url().unwrap_or_else(|| sim.url());
     println!("control      {control}/_sim/");
     println!();
-    println!("  curl -s {control}/_sim/                     what there is");
+    println!("  curl -s {control}/_sim/                     overview");
     println!("  curl -s {control}/_sim/calls                every request so far");
     println!(
         "  curl -s {control}/_sim/instances/{}/{}/tasks -d '{{\"count\": 5}}' -H 'content-type: application/json'",
@@ -157,7 +158,7 @@ fn tell(sim: &Simulator, arguments: &Arguments) {
     );
 }
 
-async fn ended() -> std::io::Result<()> {
+async fn shutdown_signal() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         ended = tokio::signal::ctrl_c() => ended,

@@ -1,24 +1,21 @@
-//! What the service does with a request that reaches it, and what it has to say.
+//! How the service performs a request that reaches it.
 
 use crate::clock::Millis;
-use crate::fault::Effect;
-use crate::list::ListQuery;
-use crate::policy::{Policies, UnknownInstance};
+use crate::iam;
+use crate::policy::Monitoring;
 use crate::route::Route;
 use crate::service::{Acted, Arrival, MAX_BODY, Said};
-use crate::sign_in::{permit, sign_in, wrong_project};
+use crate::sign_in::{Caller, authorize_project, not_authorized, sign_in, wrong_project};
 use crate::signature::Signed;
-use crate::task::Task;
-use crate::wire::{ListAnswer, Refusal, Speaker, show_answer};
+use crate::wire::{Refusal, Speaker};
 use crate::world::World;
-use crate::{batch, iam};
 
 const MAX_URI: usize = 32 * 1024;
 const MAX_HEADER: usize = 32 * 1024;
 const MAX_HEADERS: usize = 128 * 1024;
 
 impl Arrival {
-    /// Done by the service: size limits, route, sign-in, project, instance, request; in this order.
+    /// Checks size, route, sign-in, project and instance, in this order, then performs the request.
     pub fn perform(&self, world: &mut World, now: Millis, acted: &mut Acted) -> Said {
         let said = self.checked(world, now, acted).unwrap_or_else(Said::Refused);
         if let Said::Refused(refusal) = &said
@@ -31,22 +28,49 @@ impl Arrival {
 
     fn checked(&self, world: &mut World, now: Millis, acted: &mut Acted) -> Result<Said, Refusal> {
         self.check_size()?;
-        if let Route::Token = self.route {
-            let (token, body) = iam::issue(world, &self.body, now)?;
-            return Ok(Said::Token(token, body));
+        match &self.route {
+            Route::Other => Err(no_such_api()),
+            Route::Token => {
+                let (token, body) = iam::issue(world, &self.body, now)?;
+                Ok(Said::Token(token, body))
+            }
+            Route::Projects => {
+                let caller = self.sign_in(world, None, now)?;
+                Ok(Said::Json(200, iam::projects(world, self.query(), &caller.scope)))
+            }
+            Route::TokenCheck => {
+                self.sign_in(world, None, now)?;
+                let token = self.header("x-subject-token").and_then(|token| world.tokens.get(token));
+                let token = token
+                    .filter(|token| !token.revoked && token.expires_at > now)
+                    .ok_or_else(|| Refusal::new(Speaker::IamToken, 404, "", "The token is not found."))?;
+                Ok(Said::Json(200, iam::describe(token, &world.projects)))
+            }
+            Route::Fdi { project, instance, call } => {
+                let policies = world.policies_of(project, instance).clone();
+                acted.shape = policies.error_shape;
+                if call.is_monitoring() && policies.monitoring == Monitoring::Missing {
+                    return Err(no_such_api());
+                }
+                let caller = self.sign_in(world, Some((project, instance)), now)?;
+                authorize_project(&caller.scope, project, &policies)?;
+                if self.header("x-project-id").is_some_and(|named| named != project) {
+                    return Err(wrong_project());
+                }
+                let forbidden = call.is_monitoring() && policies.monitoring == Monitoring::Forbidden;
+                if forbidden || (call.operates() && caller.read_only) {
+                    return Err(not_authorized(&policies));
+                }
+                self.fdi(world, (project, instance, call), now, acted)
+            }
         }
-        if let Route::Other = self.route {
-            return Err(Refusal::gateway(
-                404,
-                "APIGW.0101",
-                "The API does not exist or has not been published in the environment.",
-            ));
-        }
-        let policies = match (self.route.project(), self.route.instance()) {
-            (Some(project), Some(instance)) => world.policies_of(project, instance).clone(),
-            _ => world.policies.clone(),
-        };
-        acted.shape = policies.error_shape;
+    }
+
+    /// Signs in at an instance, or at IAM.
+    fn sign_in(&self, world: &mut World, at: Option<(&str, &str)>, now: Millis) -> Result<Caller, Refusal> {
+        let found = at.and_then(|(project, instance)| world.find(project, instance));
+        let accepted_keys = found.and_then(|found| found.accepted_keys.clone());
+        let policies = found.and_then(|found| found.policies.as_ref()).unwrap_or(&world.policies).clone();
         let signed = Signed {
             method: self.parts.method.as_str(),
             path: self.parts.uri.path(),
@@ -54,68 +78,11 @@ impl Arrival {
             headers: &self.headers,
             body: &self.body,
         };
-        let scope = sign_in(world, &signed, &policies, now)?;
-        let header = |name: &str| self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        if let Some(project) = self.route.project() {
-            permit(&scope, project, &policies)?;
-            if header("x-project-id").is_some_and(|named| named != project) {
-                return Err(wrong_project());
-            }
-        }
-        match &self.route {
-            Route::Projects => Ok(Said::Json(200, iam::projects(world, self.query(), &scope))),
-            Route::TokenCheck => {
-                let token = header("x-subject-token").and_then(|token| world.tokens.get(token));
-                let token = token
-                    .filter(|token| !token.revoked && token.expires_at > now)
-                    .ok_or_else(|| Refusal::new(Speaker::IamToken, 404, "", "The token is not found."))?;
-                Ok(Said::Json(200, iam::describe(token, &world.projects)))
-            }
-            Route::Batch { project, instance } => {
-                let found = world.settled(project, instance, now);
-                let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
-                let done = batch::operate(found, &policies, &self.body, now);
-                acted.told = done.told;
-                acted.applied = done.applied;
-                done.answer.map(Said::Batch)
-            }
-            Route::List { project, instance } => self.list(world, project, instance, &policies, now).map(Said::List),
-            Route::Show { project, instance, task } => {
-                let found = world.settled(project, instance, now);
-                let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, &policies))?;
-                let task = found.task(task).ok_or_else(|| Refusal::fdi(404, "FDI.3081", "The task does not exist."))?;
-                Ok(Said::Json(200, show_answer(task, project)))
-            }
-            Route::Token | Route::Other => Err(Refusal::invalid()),
-        }
+        sign_in(world, &signed, accepted_keys.as_deref(), &policies, now)
     }
 
-    fn list(
-        &self,
-        world: &mut World,
-        project: &str,
-        instance: &str,
-        policies: &Policies,
-        now: Millis,
-    ) -> Result<ListAnswer, Refusal> {
-        let found = world.settled(project, instance, now);
-        let (found, _) = found.ok_or_else(|| unknown_instance(project, instance, policies))?;
-        let query = ListQuery::parse(self.query(), policies)?;
-        let lagging: Option<Vec<Task>> = self.effects.iter().find_map(|(_, effect)| match effect {
-            Effect::StaleFor { ms } => {
-                let at = now.saturating_sub(Millis::try_from(*ms).unwrap_or(Millis::MAX));
-                Some(found.tasks.iter().filter_map(|task| task.as_seen_at(at)).collect())
-            }
-            _ => None,
-        });
-        let remembers = |effect: &Effect| matches!(effect, Effect::StaleBy { .. } | Effect::Frozen);
-        let Some((id, _)) = self.effects.iter().find(|(_, effect)| remembers(effect)) else {
-            return Ok(query.page(lagging.as_ref().unwrap_or(&found.tasks), instance, policies));
-        };
-        let tasks = lagging.unwrap_or_else(|| found.tasks.clone());
-        let fault = world.faults.iter_mut().find(|fault| fault.id == *id);
-        let remembered = fault.and_then(|fault| fault.remembered(&tasks));
-        Ok(query.page(remembered.as_ref().unwrap_or(&tasks), instance, policies))
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     fn check_size(&self) -> Result<(), Refusal> {
@@ -134,13 +101,6 @@ impl Arrival {
     }
 }
 
-fn unknown_instance(project: &str, instance: &str, policies: &Policies) -> Refusal {
-    match policies.unknown_instance {
-        UnknownInstance::Fdi3002 => Refusal::invalid(),
-        UnknownInstance::Roma00110002 => Refusal::fdi(
-            500,
-            "ROMA.00110002",
-            &format!("The instance does not exist. project_id: {project}, instance_id: {instance}"),
-        ),
-    }
+fn no_such_api() -> Refusal {
+    Refusal::gateway(404, "APIGW.0101", "The API does not exist or has not been published in the environment.")
 }

@@ -16,7 +16,7 @@ use crate::task::NewTasks;
 #[serde(default, deny_unknown_fields)]
 pub struct Preset {
     pub policies: Policies,
-    /// Project ID → name (a region's, mostly), as IAM's projects look-up tells them.
+    /// Project ID → name (mostly that of a region), as IAM lists them.
     pub projects: BTreeMap<String, String>,
     pub instances: Vec<PresetInstance>,
     pub tokens: Vec<PresetToken>,
@@ -39,7 +39,7 @@ pub struct PresetInstance {
     pub policies: Option<Policies>,
 }
 
-/// A token of a given value.
+/// A token.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PresetToken {
@@ -54,7 +54,7 @@ fn a_day() -> u64 {
 }
 
 impl Preset {
-    /// Puts everything into a simulator.
+    /// Applies everything to a simulator.
     pub fn apply(self, sim: &Handle) {
         sim.set_policies(|policies| *policies = self.policies);
         for (id, name) in &self.projects {

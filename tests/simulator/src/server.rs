@@ -26,16 +26,16 @@ use crate::handle::Handle;
 use crate::service::{Delivery, MAX_BODY, Reply};
 use crate::tls::Tls;
 
-/// Among a response's extensions: nothing of it is sent and the connection is closed.
+/// Among a response's extensions: the connection is closed and nothing of the response is sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Cut;
 
-/// Most bytes of a chunk of a flood.
+/// Size of the chunks of a flood.
 const FLOOD_CHUNK: u64 = 64 * 1024;
 
 /// The services with the control API beside them.
 pub(crate) fn router(handle: &Handle) -> Router {
-    // A nested root goes by its name without a slash only; people type one.
+    // A nested root has no slash at the end, but people type one.
     Router::new()
         .nest("/_sim", control::router())
         .route("/_sim/", get(control::overview))
@@ -43,19 +43,19 @@ pub(crate) fn router(handle: &Handle) -> Router {
         .with_state(handle.clone())
 }
 
-/// Binds a loopback or other address.
+/// Binds a listener and returns its address.
 pub(crate) async fn bind(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(at).await?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }
 
-/// What is special about a listener.
+/// The kinds of listeners.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     Plain,
     Tls(Tls),
-    /// Always open, also while connections are refused.
+    /// Open even while connections are refused or held.
     Control,
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn accept(listener: TcpListener, handle: Handle, kind: Kind) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // Ended connections are taken out as they end.
+            // Ended connections are removed as they end.
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => {
                 // Out of file descriptors and the like: the next accept may do better.
@@ -75,19 +75,22 @@ pub(crate) async fn accept(listener: TcpListener, handle: Handle, kind: Kind) {
                     world.refuses_connections
                 });
                 if !refused {
-                    connections.spawn(connection(stream, router.clone(), kind.clone()));
+                    connections.spawn(connection(stream, router.clone(), kind.clone(), handle.clone()));
                 }
             }
         }
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, kind: Kind) {
+async fn connection(stream: TcpStream, router: Router, kind: Kind, handle: Handle) {
+    if !matches!(kind, Kind::Control) {
+        handle.shared.released().await;
+    }
     // Answers are small: waiting to fill packets would be measured as latency.
     let _ = stream.set_nodelay(true);
     match kind {
         Kind::Plain | Kind::Control => exchange(stream, router).await,
-        // A caller who does not trust our certificate is their test's business.
+        // Some tests want a client that does not trust our certificate.
         Kind::Tls(tls) => {
             if let Ok(stream) = tls.acceptor().accept(stream).await {
                 exchange(stream, router).await;
@@ -129,8 +132,9 @@ impl From<Infallible> for Severed {
 }
 
 async fn serve(State(handle): State<Handle>, request: Request<Body>) -> Response<Body> {
+    handle.shared.released().await;
     let (parts, body) = request.into_parts();
-    // One byte more than the gateway takes is enough for it to refuse.
+    // One byte more than the gateway accepts is enough for it to refuse.
     let mut body = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = body.next().await {
@@ -146,7 +150,7 @@ async fn serve(State(handle): State<Handle>, request: Request<Body>) -> Response
     let reply = if arrival.delay_ms == 0 {
         shared.act(&arrival)
     } else {
-        // In a task of its own: a service acts even when the caller has gone meanwhile.
+        // In a task of its own: a service acts even when the caller has gone by then.
         let shared = std::sync::Arc::clone(&shared);
         let acting = tokio::spawn(async move {
             let at = shared.clock.now().saturating_add_unsigned(arrival.delay_ms);
@@ -185,7 +189,7 @@ fn deliver(reply: Reply) -> Response<Body> {
             let sent = bytes.slice(..sent.min(length));
             let first = stream::once(std::future::ready(Ok(sent)));
             let end = stream::once(async {
-                // A pause, in which the connection sends what it has.
+                // A pause in which the connection sends what it has.
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 Err(io::Error::from(io::ErrorKind::ConnectionReset))
             });

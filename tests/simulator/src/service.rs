@@ -1,5 +1,5 @@
-//! One request from arrival to answer, without sockets: [`Shared::arrive`] logs it and picks the faults that strike it,
-//! [`Shared::act`] does what it asks and gives the answer and how that is to be delivered.
+//! One request from arrival to answer, without sockets: [`Shared::arrive`] logs it and picks the
+//! faults that strike it, [`Shared::act`] performs it and returns the answer and how to deliver it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,13 +12,13 @@ use crate::clock::{Clock, Millis};
 use crate::fault::{Effect, Facts};
 use crate::log::{Entry, Told, redacted};
 use crate::policy::ErrorShape;
-use crate::route::Route;
+use crate::route::{FdiCall, Route};
 use crate::signature::sha256_hex;
 use crate::wire::{BatchAnswer, ListAnswer, Refusal};
 use crate::world::World;
-use crate::{batch, falsify, iam, sign_in};
+use crate::{batch, corrupt_responses, iam, sign_in};
 
-/// Largest body the gateway takes.
+/// Largest body that the gateway accepts.
 pub(crate) const MAX_BODY: usize = 12 * 1024 * 1024;
 
 /// How an answer reaches the caller.
@@ -38,7 +38,7 @@ pub enum Delivery {
         bytes: usize,
         every_ms: u64,
     },
-    /// The body is filled up with white space to so many bytes.
+    /// White space is added to the body until it has so many bytes.
     Flood {
         bytes: u64,
     },
@@ -47,7 +47,7 @@ pub enum Delivery {
 /// The answer of one request.
 #[derive(Debug)]
 pub struct Reply {
-    /// What is sent, as far as it is sent: see `delivery`.
+    /// What is sent, as far as `delivery` sends it.
     pub response: Response<Bytes>,
     /// The latency that faults ask for after acting.
     pub delay_ms: u64,
@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     changed: watch::Sender<u64>,
 }
 
-/// A request that is in the log and not acted upon yet.
+/// A request that has been logged but not performed.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub seq: u64,
@@ -78,17 +78,19 @@ pub(crate) struct Arrival {
     pub request_id: String,
 }
 
-/// What the service has to say before it becomes bytes; typed where faults change it.
+/// An answer before it becomes bytes; typed where faults change it.
 pub(crate) enum Said {
     Batch(BatchAnswer),
     List(ListAnswer),
     Json(u16, Value),
+    /// 200 without a body.
+    Empty,
     /// 201 with `X-Subject-Token`.
     Token(String, Value),
     Refused(Refusal),
 }
 
-/// What acting leaves behind for the log.
+/// What performing a request leaves for the log.
 #[derive(Default)]
 pub(crate) struct Acted {
     pub error_code: Option<String>,
@@ -103,7 +105,7 @@ impl Shared {
         Self { clock, record_headers, record_lists, world, changed: watch::channel(0).0 }
     }
 
-    /// Reads or changes the world, and wakes whoever waits for a change.
+    /// Reads or changes the world, and wakes every waiting condition.
     pub fn change<T>(&self, change: impl FnOnce(&mut World, Millis) -> T) -> T {
         let now = self.clock.now();
         let result = change(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner), now);
@@ -111,7 +113,7 @@ impl Shared {
         result
     }
 
-    /// Reads the world (and settles what is due): wakes nobody.
+    /// Reads the world (and settles what is due) without waking anything.
     pub fn read<T>(&self, read: impl FnOnce(&mut World, Millis) -> T) -> T {
         read(&mut self.world.lock().unwrap_or_else(PoisonError::into_inner), self.clock.now())
     }
@@ -120,7 +122,16 @@ impl Shared {
         self.changed.subscribe()
     }
 
-    /// Logs a request. `None` when connections are refused at present.
+    /// Waits while connections are held.
+    pub async fn released(&self) {
+        let mut changes = self.changes();
+        while self.read(|world, _| world.holds_connections) {
+            // The sender lives in `self`, so it can't be gone.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Logs a request. `None` while connections are refused.
     pub fn arrive(&self, request: Request<Bytes>) -> Option<Arrival> {
         let (parts, body) = request.into_parts();
         let mut headers: Vec<(String, String)> = parts
@@ -134,8 +145,8 @@ impl Shared {
         }
         let route = Route::of(&parts.method, parts.uri.path());
         let (action, ids) = match &route {
-            Route::Batch { .. } => batch::peek(&body),
-            Route::Show { task, .. } => (None, vec![Arc::from(task.as_str())]),
+            Route::Fdi { call: FdiCall::Batch, .. } => batch::peek(&body),
+            Route::Fdi { call, .. } => (None, call.task().map(Arc::from).into_iter().collect()),
             _ => (None, Vec::new()),
         };
         let identity = if route == Route::Token { iam::claimed(&body) } else { sign_in::claimed(&headers) };
@@ -152,12 +163,11 @@ impl Shared {
                 instance: instance.as_deref(),
                 action,
                 ids: &ids,
+                identity: &identity,
             };
-            let effects: Vec<(u64, Effect)> = world
-                .faults
-                .iter_mut()
-                .filter_map(|fault| fault.strikes(facts).then(|| (fault.id, fault.fault.effect.clone())))
-                .collect();
+            let strikes = world.faults.iter_mut().map(|fault| (fault.id, fault.strike(facts, now)));
+            let effects: Vec<(u64, Effect)> =
+                strikes.filter_map(|(id, effect)| effect.map(|effect| (id, effect))).collect();
             let delay_ms = effects
                 .iter()
                 .map(|(_, effect)| if let Effect::Delay { before_ms, .. } = effect { *before_ms } else { 0 })
@@ -191,7 +201,7 @@ impl Shared {
         })
     }
 
-    /// Does what the request asks, unless a fault keeps it from that.
+    /// Performs the request, unless a fault prevents that.
     pub fn act(&self, arrival: &Arrival) -> Reply {
         self.change(|world, now| {
             let before = arrival.effects.iter().find_map(|(_, effect)| match effect {
@@ -209,15 +219,13 @@ impl Shared {
                 let mut said = arrival.perform(world, now, &mut acted);
                 for (_, effect) in &arrival.effects {
                     match &mut said {
-                        Said::Batch(answer) => falsify::batch(answer, effect),
-                        Said::List(answer) => falsify::list(answer, effect),
-                        Said::Json(..) | Said::Token(..) | Said::Refused(_) => {}
+                        Said::Batch(answer) => corrupt_responses::corrupt_batch(answer, effect),
+                        Said::List(answer) => corrupt_responses::corrupt_list(answer, effect),
+                        Said::Json(..) | Said::Empty | Said::Token(..) | Said::Refused(_) => {}
                     }
                 }
                 let listed = match &said {
-                    Said::List(list) if self.record_lists => {
-                        list.entities.iter().map(|task| (task.task_id.clone(), task.status == 1)).collect()
-                    }
+                    Said::List(list) if self.record_lists => arrival.shown(list),
                     _ => Vec::new(),
                 };
                 let entry = world.entry_mut(arrival.seq);
@@ -254,19 +262,28 @@ impl Arrival {
         self.parts.uri.query().unwrap_or_default()
     }
 
+    /// The state in which a list shows each task, for the log; without those whose state a fault
+    /// obscures.
+    fn shown(&self, list: &ListAnswer) -> Vec<(Arc<str>, bool)> {
+        let obscured = |id: &str| self.effects.iter().any(|(_, effect)| effect.obscures_state_of(id));
+        let readable = list.entities.iter().filter(|task| !task.of_crowd && !obscured(&task.task_id));
+        readable.map(|task| (Arc::clone(&task.task_id), task.status == 1)).collect()
+    }
+
     fn response(&self, said: Said, shape: ErrorShape) -> Response<Bytes> {
         let mut token = None;
         let (status, body) = match said {
             Said::Batch(answer) => (200, serde_json::to_vec(&answer)),
-            Said::List(answer) => (200, serde_json::to_vec(&answer)),
+            Said::List(answer) => (200, corrupt_responses::list_body(&answer, &self.effects)),
             Said::Json(status, body) => (status, serde_json::to_vec(&body)),
+            Said::Empty => (200, Ok(Vec::new())),
             Said::Token(value, body) => {
                 token = Some(value);
                 (201, serde_json::to_vec(&body))
             }
             Said::Refused(refusal) => (refusal.status, serde_json::to_vec(&refusal.body(shape, &self.request_id))),
         };
-        // Our own structures always serialise.
+        // Our own structures always serialize.
         let mut response = Response::new(Bytes::from(body.unwrap_or_default()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -297,7 +314,7 @@ impl Arrival {
         }
     }
 
-    /// What the faults make of an answer that was given.
+    /// Applies the faults that replace an answer or change its delivery.
     fn deliver(&self, mut response: Response<Bytes>) -> (Response<Bytes>, Delivery) {
         let mut delivery = Delivery::Whole;
         for (_, effect) in &self.effects {

@@ -1,6 +1,6 @@
-//! The `SDK-HMAC-SHA256` signature, from the verifier's side: everything is rebuilt from the request as it was received
-//! (raw path, raw query, the headers named in `SignedHeaders`). Source: signer of huaweicloudsdkcore 3.1.219 and the
-//! signing guide's "api-sign-algorithm" pages.
+//! The `SDK-HMAC-SHA256` signature, from the verifier's side: everything is rebuilt from the
+//! request as it was received (raw path, raw query, the headers named in `SignedHeaders`). Source:
+//! signer of huaweicloudsdkcore 3.1.219 and the signing guide's "api-sign-algorithm" pages.
 
 use std::fmt::Write as _;
 
@@ -47,7 +47,8 @@ impl Authorization {
 }
 
 impl Signed<'_> {
-    /// The value of a header, its name compared without regard to case; several values are joined by commas.
+    /// The value of a header, its name compared without regard to case; several values are joined
+    /// by commas.
     fn header(&self, name: &str) -> Option<String> {
         let mut values =
             self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()).peekable();
@@ -79,7 +80,8 @@ impl Signed<'_> {
         }
     }
 
-    /// True when `authorization` was made with `secret` for exactly this request at `date` (its `X-Sdk-Date`).
+    /// True when `authorization` was made with `secret` for exactly this request at `date` (its
+    /// `X-Sdk-Date`).
     pub fn is_signed_with(&self, secret: &str, date: &str, authorization: &Authorization) -> bool {
         self.canonical_request(&authorization.signed_headers)
             .is_some_and(|canonical| signature(secret, &string_to_sign(date, &canonical)) == authorization.signature)
@@ -94,7 +96,8 @@ impl Signed<'_> {
     }
 }
 
-/// Decoded, split on `/`, each segment encoded again, ended by `/` (in this form only, never on the wire).
+/// Decoded, split on `/`, each segment encoded again, ended by `/` (in this form only, never on the
+/// wire).
 fn canonical_path(path: &str) -> String {
     let decoded: Vec<u8> = percent_decode(path.as_bytes()).collect();
     let mut canonical =
@@ -113,8 +116,8 @@ fn canonical_query(query: &str) -> String {
     pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect::<Vec<_>>().join("&")
 }
 
-/// The decoded pairs of a raw query in the order received. `+` is a space, as in every form decoder; a name without
-/// `=` has an empty value; an empty piece (`&&`) is no pair.
+/// The decoded pairs of a raw query in the order received. `+` is a space, as in every form
+/// decoder; a name without `=` has an empty value; an empty piece (`&&`) is no pair.
 pub fn query_pairs(query: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
     let decode = |text: &str| percent_decode(text.replace('+', " ").as_bytes()).collect::<Vec<u8>>();
     query.split('&').filter(|piece| !piece.is_empty()).map(move |piece| {

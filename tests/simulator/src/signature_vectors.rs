@@ -1,5 +1,5 @@
-//! The eight vectors V1–V8 made with huaweicloudsdkcore 3.1.219, and two requests of the official SDK as it sent them,
-//! byte for byte.
+//! The eight vectors V1–V8 made with huaweicloudsdkcore 3.1.219, and two requests of the official
+//! SDK as it sent them, byte for byte.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -369,7 +369,8 @@ fn the_official_sdks_own_batch_request_verifies() {
     ));
 }
 
-/// The signing guide's worked example (its secret is masked, so only the hash of the canonical request is published).
+/// The signing guide's worked example (its secret is masked, so only the hash of the canonical
+/// request is published).
 #[test]
 fn the_signing_guides_example_has_the_published_hash() {
     let headers: Vec<(String, String)> = [

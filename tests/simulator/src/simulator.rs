@@ -19,14 +19,15 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where to listen for TLS, if at all.
     pub listen_tls: Option<SocketAddr>,
-    /// The certificate to show at first.
+    /// The certificate to present at first.
     pub certificate: Certificate,
-    /// A further plain listener that stays open while the others refuse connections.
+    /// A further plain listener, for the control API while the others refuse or hold connections.
     pub listen_control: Option<SocketAddr>,
     pub clock: Clock,
-    /// Keep the request headers in the log, secrets blanked.
+    /// Keep the request headers in the log, with secrets masked.
     pub record_headers: bool,
-    /// Keep what list answers showed in the log ([`crate::Entry::listed`]): 16 bytes and more for each task of each list.
+    /// Keep what list answers showed in the log ([`crate::Entry::listed`]): at least 16 bytes per
+    /// task and list.
     pub record_lists: bool,
 }
 
@@ -51,19 +52,19 @@ impl Options {
         Self { listen_tls: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))), certificate, ..self }
     }
 
-    /// In the time of this clock.
+    /// With this clock.
     #[must_use]
     pub fn clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 }
 
-/// Why a simulator does not start.
+/// Why a simulator could not start.
 #[derive(Debug)]
 pub enum StartError {
     /// The address could not be bound.
     Listen(SocketAddr, std::io::Error),
-    /// No certificate could be made.
+    /// No certificate could be created.
     Certificate(String),
 }
 
@@ -71,15 +72,15 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Listen(address, error) => write!(f, "can't listen on {address}: {error}"),
-            Self::Certificate(why) => write!(f, "can't make a certificate: {why}"),
+            Self::Certificate(why) => write!(f, "can't create a certificate: {why}"),
         }
     }
 }
 
 impl std::error::Error for StartError {}
 
-/// A running simulator; its controls are those of [`Handle`], to which it dereferences. Dropped, it is gone with all its
-/// connections.
+/// A running simulator, which dereferences to its controls, a [`Handle`]. Dropping it closes its
+/// listeners and connections.
 #[derive(Debug)]
 pub struct Simulator {
     handle: Handle,
@@ -142,7 +143,7 @@ impl Simulator {
         self.tls.as_ref().map(|(tls, _)| tls.ca_pem())
     }
 
-    /// Shows another certificate to connections made from now on; without TLS nothing happens.
+    /// Presents another certificate on new connections; does nothing without TLS.
     ///
     /// # Errors
     /// [`StartError::Certificate`]

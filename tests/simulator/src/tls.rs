@@ -10,22 +10,22 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use tokio_rustls::TlsAcceptor;
 
-/// Which certificate the simulator shows.
+/// The certificate that the simulator presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Certificate {
     /// For `localhost`, `127.0.0.1` and `::1`, signed by the simulator's CA.
     #[default]
     Right,
-    /// The same, but its time is over.
+    /// The same, but expired.
     Expired,
     /// Signed by the simulator's CA for `roma.example.invalid`.
     WrongName,
-    /// For the right names, but signed by a CA that nobody knows.
+    /// For the right names, but signed by an unknown CA.
     OtherCa,
 }
 
-/// The simulator's authority and the certificate it shows at present; clones share both.
+/// The simulator's authority and the certificate that it presents; clones share both.
 #[derive(Debug, Clone)]
 pub(crate) struct Tls {
     inner: Arc<Inner>,
@@ -39,7 +39,7 @@ struct Inner {
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
-/// Why there is no certificate: the cryptography library's own words.
+/// Why there is no certificate, in the words of the cryptography library.
 pub(crate) type TlsError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Tls {
@@ -49,12 +49,12 @@ impl Tls {
         Ok(Self { inner: Arc::new(Inner { ca, config }) })
     }
 
-    /// The authority's certificate, for `caBundle` and its like.
+    /// The certificate of the authority, for `caBundle`.
     pub fn ca_pem(&self) -> String {
         self.inner.ca.pem()
     }
 
-    /// Shows another certificate to connections made from now on.
+    /// Presents another certificate on new connections.
     pub fn show(&self, certificate: Certificate) -> Result<(), TlsError> {
         let config = Arc::new(config(&self.inner.ca, certificate)?);
         *self.inner.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
@@ -87,7 +87,7 @@ fn config(ca: &Authority, certificate: Certificate) -> Result<ServerConfig, TlsE
     }
     let key = KeyPair::generate()?;
     let signed = match certificate {
-        Certificate::OtherCa => params.signed_by(&key, &*authority("a CA that nobody knows")?)?,
+        Certificate::OtherCa => params.signed_by(&key, &*authority("an unknown CA")?)?,
         Certificate::Right | Certificate::Expired | Certificate::WrongName => params.signed_by(&key, ca)?,
     };
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));

@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::list_time;
-use crate::policy::ErrorShape;
+use crate::policy::{ErrorShape, NonArrayList, NonObjectItems, Policies};
 use crate::task::{LastRun, Task, TaskMode, TaskType};
 
-/// `OperateTasksBean`. Every field optional here: what is missing is answered with the service's own code.
+/// `OperateTasksBean`. Every field is optional here: a missing one is answered with the service's
+/// own code.
 #[derive(Debug, Default)]
 pub struct OperateTasks {
     pub action_id: Option<String>,
@@ -18,26 +19,39 @@ pub struct OperateTasks {
 }
 
 impl OperateTasks {
-    /// Refused with FDI.3002 when the body is no JSON object or a field has another type. (Not derived: a derived
-    /// reader would take arrays for objects.)
-    pub fn read(body: &[u8]) -> Result<Self, Refusal> {
-        fn text(object: &Map<String, Value>, name: &str) -> Result<Option<String>, Refusal> {
-            match object.get(name) {
-                None | Some(Value::Null) => Ok(None),
-                Some(Value::String(text)) => Ok(Some(text.clone())),
-                Some(_) => Err(Refusal::invalid()),
-            }
-        }
+    /// Refused with FDI.3002 when the body is not a JSON object or a field has another type; for
+    /// the list and its items the policies may choose another code. (Not derived: a derived reader
+    /// would accept arrays as objects.)
+    pub fn read(body: &[u8], policies: &Policies) -> Result<Self, Refusal> {
         let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Refusal::invalid())?;
         let list = match object.get("list") {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::Array(beans)) => beans
-                .iter()
-                .map(|bean| Ok(text(bean.as_object().ok_or_else(Refusal::invalid)?, "task_id")?.map(Arc::from)))
-                .collect::<Result<_, Refusal>>()?,
-            Some(_) => return Err(Refusal::invalid()),
+            Some(Value::Array(beans)) => {
+                beans.iter().map(|bean| bean_id(bean, policies)).collect::<Result<_, Refusal>>()?
+            }
+            Some(_) => match policies.non_array_list {
+                NonArrayList::Fdi3002 => return Err(Refusal::invalid()),
+                NonArrayList::Fdi3150 => Vec::new(),
+            },
         };
-        Ok(Self { action_id: text(&object, "action_id")?, list })
+        Ok(Self { action_id: optional_text(&object, "action_id")?, list })
+    }
+}
+
+fn bean_id(bean: &Value, policies: &Policies) -> Result<Option<Arc<str>>, Refusal> {
+    match (bean.as_object(), policies.non_object_items) {
+        (Some(bean), _) => Ok(optional_text(bean, "task_id")?.map(Arc::from)),
+        (None, NonObjectItems::Fdi3002) => Err(Refusal::invalid()),
+        // As an item without an ID, which is FDI.3022 once the list has been counted.
+        (None, NonObjectItems::Fdi3022) => Ok(None),
+    }
+}
+
+fn optional_text(object: &Map<String, Value>, name: &str) -> Result<Option<String>, Refusal> {
+    match object.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(Refusal::invalid()),
     }
 }
 
@@ -86,6 +100,9 @@ pub struct BriefTask {
     pub ext_type: Option<&'static str>,
     pub enterprise_project_id: &'static str,
     pub task_tag: Option<String>,
+    /// One of [`crate::Effect::Crowd`].
+    #[serde(skip)]
+    pub of_crowd: bool,
 }
 
 impl BriefTask {
@@ -106,11 +123,13 @@ impl BriefTask {
             ext_type: (task.mode == TaskMode::Cdc).then_some("CDC"),
             enterprise_project_id: "0",
             task_tag: task.task_tag.clone(),
+            of_crowd: false,
         }
     }
 }
 
-/// The answer of `ShowTask`: `status` a string, `task_type` lower case, dates numbers, no `execute_status`.
+/// The answer of `ShowTask`: `status` a string, `task_type` lower case, dates numbers, no
+/// `execute_status`.
 pub fn show_answer(task: &Task, project: &str) -> Value {
     json!({
         "task": {
@@ -136,7 +155,7 @@ pub fn show_answer(task: &Task, project: &str) -> Value {
     })
 }
 
-/// Whose error it is: that decides the shape of the body.
+/// Who answers with an error, which decides the shape of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
     /// FDI and ROMA: the shape is a policy.
@@ -149,7 +168,7 @@ pub enum Speaker {
     Iam,
 }
 
-/// A request that is not done: HTTP status, code, message.
+/// A refused request: HTTP status, code, message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub speaker: Speaker,
@@ -181,7 +200,9 @@ impl Refusal {
 
     /// The body of the answer.
     pub fn body(&self, shape: ErrorShape, request_id: &str) -> Value {
-        let flat = json!({"error_code": self.code, "error_msg": self.message});
+        // Some APIs have numbers for codes.
+        let code = self.code.parse::<u64>().map_or_else(|_| json!(self.code), |number| json!(number));
+        let flat = json!({"error_code": code, "error_msg": self.message});
         match (self.speaker, shape) {
             (Speaker::Service, ErrorShape::Wrapped) => json!({"code": self.status, "reason": flat}),
             (Speaker::Service, ErrorShape::Numeric) => json!({"error_code": self.status, "error_msg": self.message}),

@@ -1,10 +1,11 @@
-//! Everything the simulated cloud knows: projects, instances and their tasks, who may sign in, faults, and the log.
+//! The state of the simulator: projects, instances and their tasks, who may sign in, faults, and
+//! the log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::clock::Millis;
-use crate::fault::{ActiveFault, Effect, Fault};
+use crate::fault::{ActiveFault, Fault};
 use crate::log::Entry;
 use crate::policy::Policies;
 use crate::sign_in::{HeldKey, Token, User};
@@ -18,9 +19,11 @@ pub(crate) struct Instance {
     /// In order of creation.
     pub tasks: Vec<Task>,
     pub policies: Option<Policies>,
-    /// Any batch meets this: a frozen instance, a spent quota.
+    /// Every batch is refused with this: a frozen instance, an exhausted quota.
     pub refuses_batches: Option<Refusal>,
-    /// How many tasks were ever made: numbers their names and IDs.
+    /// The only access keys that this instance accepts; all when absent.
+    pub accepted_keys: Option<Vec<String>>,
+    /// How many tasks have been created: numbers their names and IDs.
     made: usize,
 }
 
@@ -33,9 +36,9 @@ impl Instance {
         self.tasks.iter_mut().find(|task| &*task.id == id)
     }
 
-    pub fn settle(&mut self, now: Millis, last_run_follows: bool) {
+    pub fn settle(&mut self, now: Millis, policies: &Policies) {
         for task in &mut self.tasks {
-            task.settle(now, last_run_follows);
+            task.settle(now, policies);
         }
     }
 }
@@ -55,34 +58,39 @@ pub(crate) struct World {
     /// New connections are closed at once, open ones at their next request.
     pub refuses_connections: bool,
     pub refused_connections: u64,
+    /// New connections are accepted and nothing is read from them; requests on open ones are held
+    /// up.
+    pub holds_connections: bool,
     made_faults: u64,
     pub made_tokens: u64,
 }
 
 impl World {
-    /// The instance, made when it is not there; its project too, named by its ID.
+    /// The instance; created when it does not exist, and its project with it, named by its ID.
     pub fn instance(&mut self, project: &str, instance: &str) -> &mut Instance {
         self.projects.entry(project.to_owned()).or_insert_with(|| project.to_owned());
         self.instances.entry((project.to_owned(), instance.to_owned())).or_default()
     }
 
-    /// The policies in force for an instance.
-    pub fn policies_of(&self, project: &str, instance: &str) -> &Policies {
-        self.instances
-            .get(&(project.to_owned(), instance.to_owned()))
-            .and_then(|instance| instance.policies.as_ref())
-            .unwrap_or(&self.policies)
+    /// The instance, if it exists.
+    pub fn find(&self, project: &str, instance: &str) -> Option<&Instance> {
+        self.instances.get(&(project.to_owned(), instance.to_owned()))
     }
 
-    /// The instance with every switch moved that is due by `now`, and its policies.
+    /// The policies in force for an instance.
+    pub fn policies_of(&self, project: &str, instance: &str) -> &Policies {
+        self.find(project, instance).and_then(|found| found.policies.as_ref()).unwrap_or(&self.policies)
+    }
+
+    /// The instance with everything done that is due by `now`, and its policies.
     pub fn settled(&mut self, project: &str, instance: &str, now: Millis) -> Option<(&mut Instance, Policies)> {
         let policies = self.policies_of(project, instance).clone();
         let found = self.instances.get_mut(&(project.to_owned(), instance.to_owned()))?;
-        found.settle(now, policies.last_run_follows);
+        found.settle(now, &policies);
         Some((found, policies))
     }
 
-    /// Makes tasks. IDs that are there already are left as they are and not made again.
+    /// Creates tasks. Tasks whose IDs exist already are left as they are.
     pub fn create_tasks(&mut self, project: &str, instance: &str, new: &NewTasks, now: Millis) -> Vec<Arc<str>> {
         let holder = self.instance(project, instance);
         let wanted = if new.ids.is_empty() { new.count } else { new.ids.len() };
@@ -105,14 +113,12 @@ impl World {
     /// Sets a fault and returns its ID.
     pub fn set_fault(&mut self, fault: Fault, now: Millis) -> u64 {
         self.made_faults += 1;
-        let remembers = matches!(fault.effect, Effect::Frozen | Effect::StaleBy { .. });
-        let snapshot = match (&fault.on.project, &fault.on.instance) {
-            (Some(project), Some(instance)) if remembers => {
-                self.settled(project, instance, now).map(|(found, _)| found.tasks.clone())
-            }
-            _ => None,
-        };
-        self.faults.push(ActiveFault::new(self.made_faults, fault, snapshot));
+        let mut active = ActiveFault::new(self.made_faults, fault, now);
+        let of = active.remembers().map(|(project, instance)| (project.to_owned(), instance.to_owned()));
+        if let Some((found, _)) = of.and_then(|(project, instance)| self.settled(&project, &instance, now)) {
+            active.remember(found.tasks.clone());
+        }
+        self.faults.push(active);
         self.made_faults
     }
 
@@ -122,12 +128,11 @@ impl World {
         &mut self.log[at]
     }
 
-    /// Moves every switch that is due, and says when the next will move by itself.
+    /// Does everything that is due, and returns when something will next change by itself.
     pub fn next_due(&mut self, now: Millis) -> Option<Millis> {
-        let general = self.policies.last_run_follows;
         for instance in self.instances.values_mut() {
-            let follows = instance.policies.as_ref().map_or(general, |policies| policies.last_run_follows);
-            instance.settle(now, follows);
+            let policies = instance.policies.as_ref().unwrap_or(&self.policies).clone();
+            instance.settle(now, &policies);
         }
         self.instances.values().flat_map(|instance| &instance.tasks).filter_map(Task::next_due).min()
     }

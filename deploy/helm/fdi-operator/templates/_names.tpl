@@ -4,13 +4,27 @@ app.kubernetes.io/name: fdi-operator
 app.kubernetes.io/component: controller
 {{- end }}
 
+{{/* Labels as a map, so that no key can occur twice; ours win over commonLabels. */}}
 {{- define "fdi-operator.labels" -}}
-{{ include "fdi-operator.selector" . }}
-app.kubernetes.io/part-of: fdi-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- $ours := include "fdi-operator.selector" . | fromYaml }}
+{{- $ours = merge $ours (dict
+  "app.kubernetes.io/part-of" "fdi-operator"
+  "app.kubernetes.io/instance" .Release.Name
+  "app.kubernetes.io/managed-by" .Release.Service
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_")) }}
+{{- toYaml (merge $ours .Values.commonLabels) }}
+{{- end }}
+
+{{- define "fdi-operator.podLabels" -}}
+{{- $ours := include "fdi-operator.selector" . | fromYaml }}
+{{- $ours = merge $ours (dict "app.kubernetes.io/part-of" "fdi-operator") }}
+{{- toYaml (merge $ours .Values.podLabels .Values.commonLabels) }}
+{{- end }}
+
+{{/* The labels of an object and further ones: (list . labels). Ours win. */}}
+{{- define "fdi-operator.labelsWith" -}}
+{{- toYaml (merge (include "fdi-operator.labels" (index . 0) | fromYaml) (index . 1)) }}
 {{- end }}
 
 {{- define "fdi-operator.image" -}}
@@ -39,6 +53,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "fdi-operator.subject" -}}
 - kind: ServiceAccount
-  name: {{ .Values.serviceAccount.name }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ .Values.serviceAccount.name | quote }}
+  namespace: {{ .Release.Namespace | quote }}
+{{- end }}
+
+{{/* The name of a cluster-scoped object: (list . name). */}}
+{{- define "fdi-operator.clusterName" -}}
+{{ printf "%s%s" (index . 1) (index . 0).Values.nameSuffix | quote }}
+{{- end }}
+
+{{- define "fdi-operator.priorityClass" -}}
+{{- if .Values.priorityClass.name }}{{ .Values.priorityClass.name | quote }}
+{{- else }}{{ include "fdi-operator.clusterName" (list . "fdi-operator") }}{{ end }}
 {{- end }}

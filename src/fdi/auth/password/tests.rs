@@ -1,13 +1,14 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::fdi::auth::circuit_breaker::CircuitBreaker;
 use crate::fdi::error::Cause;
 
-/// A sign-in of a credential that nobody else has.
-#[derive(Default)]
-struct Alone(TokenCache, Arc<CircuitBreaker>);
+/// A cache and circuit of their own.
+struct Cache(TokenCache, Circuit);
 
-impl Alone {
+impl Cache {
     async fn token<F: Future<Output = Result<Token, CallError>>>(
         &self,
         request: impl FnOnce() -> F,
@@ -16,8 +17,8 @@ impl Alone {
     }
 }
 
-fn sign_in() -> Alone {
-    Alone::default()
+fn cache() -> Cache {
+    Cache(TokenCache::default(), Arc::new(CircuitBreaker::default()).circuit("iam"))
 }
 
 fn response(token: &str, body: &str) -> HttpResponse {
@@ -42,77 +43,77 @@ fn value(cached: &CachedToken) -> &str {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_kept_until_shortly_before_its_end() {
-    let sign_in = sign_in();
-    let first = sign_in.token(|| async { Ok(token("one", 7200)) }).await.unwrap();
+    let cache = cache();
+    let first = cache.token(|| async { Ok(token("one", 7200)) }).await.unwrap();
     assert!(first.newly_issued);
     tokio::time::advance(Duration::from_secs(7200 - 301)).await;
-    let kept = sign_in.token(|| async { Ok(token("two", 7200)) }).await.unwrap();
+    let kept = cache.token(|| async { Ok(token("two", 7200)) }).await.unwrap();
     assert_eq!((value(&kept), kept.newly_issued), ("one", false));
     tokio::time::advance(Duration::from_secs(2)).await;
-    let renewed = sign_in.token(|| async { Ok(token("two", 7200)) }).await.unwrap();
+    let renewed = cache.token(|| async { Ok(token("two", 7200)) }).await.unwrap();
     assert_eq!((value(&renewed), renewed.newly_issued), ("two", true));
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_who_ask_together_cause_one_request_and_share_its_failure() {
-    let sign_in = sign_in();
-    let context = AtomicUsize::new(0);
+async fn concurrent_callers_share_one_request_and_its_failure() {
+    let cache = cache();
+    let requests = AtomicUsize::new(0);
     let request = || async {
-        context.fetch_add(1, Ordering::Relaxed);
+        requests.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(1)).await;
         Err(CallError::unavailable("Timeout", "No answer."))
     };
-    let results = futures::future::join_all((0..50).map(|_| sign_in.token(request))).await;
+    let results = futures::future::join_all((0..50).map(|_| cache.token(request))).await;
     assert!(results.iter().all(Result::is_err));
-    assert_eq!(context.load(Ordering::Relaxed), 1);
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_iam_is_away_the_token_at_hand_serves_until_its_end() {
-    let sign_in = sign_in();
-    let away = || async { Err(CallError::unavailable("Timeout", "No answer.")) };
-    sign_in.token(|| async { Ok(token("one", 7200)) }).await.unwrap();
+async fn while_iam_is_unavailable_the_valid_token_is_used_until_its_end() {
+    let cache = cache();
+    let unavailable = || async { Err(CallError::unavailable("Timeout", "No answer.")) };
+    cache.token(|| async { Ok(token("one", 7200)) }).await.unwrap();
     tokio::time::advance(Duration::from_secs(7000)).await;
-    assert_eq!(value(&sign_in.token(away).await.unwrap()), "one");
-    let context = AtomicUsize::new(0);
+    assert_eq!(value(&cache.token(unavailable).await.unwrap()), "one");
+    let requests = AtomicUsize::new(0);
     let counted = || {
-        context.fetch_add(1, Ordering::Relaxed);
-        away()
+        requests.fetch_add(1, Ordering::Relaxed);
+        unavailable()
     };
-    sign_in.token(counted).await.unwrap();
-    assert_eq!(context.load(Ordering::Relaxed), 0, "IAM is not asked again at once");
+    cache.token(counted).await.unwrap();
+    assert_eq!(requests.load(Ordering::Relaxed), 0, "IAM gets no second request at once");
     tokio::time::advance(Duration::from_secs(201)).await;
-    assert!(sign_in.token(away).await.is_err());
+    assert!(cache.token(unavailable).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_password_bars_the_credential() {
-    let sign_in = sign_in();
+async fn a_refused_password_opens_the_circuit() {
+    let cache = cache();
     let refuse = || async { Err(CallError::new(Class::SignIn, Cause::SignInRefused, "401", "Wrong password.")) };
-    assert!(sign_in.token(refuse).await.is_err());
-    let context = AtomicUsize::new(0);
-    let error = sign_in.token(|| async {
-        context.fetch_add(1, Ordering::Relaxed);
+    assert!(cache.token(refuse).await.is_err());
+    let requests = AtomicUsize::new(0);
+    let error = cache.token(|| async {
+        requests.fetch_add(1, Ordering::Relaxed);
         Ok(token("one", 60))
     });
     let error = error.await.err().unwrap();
-    assert_eq!((error.message.as_str(), context.load(Ordering::Relaxed)), ("Wrong password.", 0));
+    assert_eq!((error.message.as_str(), requests.load(Ordering::Relaxed)), ("Wrong password.", 0));
     assert!(error.retry_after.is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn only_the_token_that_was_refused_is_forgotten() {
-    let sign_in = sign_in();
-    let old = sign_in.token(|| async { Ok(token("one", 60)) }).await.unwrap().token;
-    sign_in.0.forget(&old).await;
+    let cache = cache();
+    let old = cache.token(|| async { Ok(token("one", 60)) }).await.unwrap().token;
+    cache.0.forget(&old);
     tokio::time::advance(Duration::from_millis(1)).await;
-    sign_in.token(|| async { Ok(token("two", 60)) }).await.unwrap();
-    sign_in.0.forget(&old).await;
-    assert_eq!(value(&sign_in.token(|| async { Ok(token("three", 60)) }).await.unwrap()), "two");
+    cache.token(|| async { Ok(token("two", 60)) }).await.unwrap();
+    cache.0.forget(&old);
+    assert_eq!(value(&cache.token(|| async { Ok(token("three", 60)) }).await.unwrap()), "two");
 }
 
 #[test]
-fn a_tokens_life_is_that_between_iams_own_times_and_has_bounds() {
+fn the_life_of_a_token_comes_from_iams_own_times_and_is_bounded() {
     let life = |issued: Option<&str>, expires: Option<&str>| {
         let times = Times { issued_at: issued.map(Into::into), expires_at: expires.map(Into::into) };
         life(&times, "2026-01-01T00:00:00Z".parse().unwrap()).as_secs()
@@ -135,7 +136,7 @@ fn the_request_is_scoped_to_the_project_by_id() {
 }
 
 #[test]
-fn an_answer_without_a_token_is_none() {
+fn a_response_without_a_token_has_none() {
     assert!(token_in(&HttpResponse::default()).is_none());
-    assert!(token_in(&response("t", "<html>")).is_some(), "the body only says until when");
+    assert!(token_in(&response("t", "<html>")).is_some(), "the body only says when the token ends");
 }

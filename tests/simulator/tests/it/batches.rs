@@ -1,8 +1,8 @@
 //! `BatchStartOrStopTasks`: the documented examples, and each policy where nothing is documented.
 
 use fdi_simulator::{
-    Action, AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, Manner, MissingPlan, NewTasks, Refusal, TaskType,
-    UnknownId, UnknownInstance,
+    Action, AlreadyThere, ApplyBeforeError, DuplicateIds, Effect, ErrorShape, JudgedState, Manner, MissingPlan,
+    NewTasks, NonArrayList, NonObjectItems, Operation, Refusal, TaskType, Trigger, UnknownId, UnknownInstance,
 };
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::caller::{Caller, PROJECT};
 const NO_PLAN: &str = "One or more scheduled tasks are not configured with scheduled plans.";
 
 #[test]
-fn a_batch_tells_of_each_task_with_counts_and_empty_error_fields_for_successes() {
+fn a_batch_answer_has_counts_and_empty_error_fields_for_successes() {
     let caller = Caller::new();
     let ids = caller.instance.create_tasks(2);
     let refuses = Manner::Refuses { action: None, code: "FDI.3026".into(), message: "No.".into(), times: None };
@@ -41,19 +41,31 @@ fn an_empty_absent_or_null_list_is_fdi_3150() {
 #[test]
 fn a_body_that_cannot_be_read_is_fdi_3002_and_a_wrong_action_fdi_3033() {
     let caller = Caller::new();
-    for body in [
-        "",
-        "{",
-        "[]",
-        r#"{"action_id":1,"list":[]}"#,
-        r#"{"action_id":"start","list":{}}"#,
-        r#"{"action_id":"start","list":["a"]}"#,
-        r#"{"action_id":"start","list":[["a"]]}"#,
-    ] {
+    for body in ["", "{", "[]", r#"{"action_id":1,"list":[]}"#] {
         caller.raw_batch(body).is_error(400, "FDI.3002", "Invalid parameters.");
     }
     for body in [r#"{"list":[{"task_id":"a"}]}"#, r#"{"action_id":"START","list":[{"task_id":"a"}]}"#] {
         caller.raw_batch(body).is_error(400, "FDI.3033", "Invalid parameter [action_id].");
+    }
+}
+
+#[test]
+fn a_non_array_list_or_non_object_items_are_answered_as_the_policy_says() {
+    let caller = Caller::new();
+    let non_arrays = [r#"{"action_id":"start","list":{}}"#, r#"{"action_id":"start","list":"a"}"#];
+    let non_objects = [r#"{"action_id":"start","list":["a"]}"#, r#"{"action_id":"start","list":[["a"], null]}"#];
+    for body in non_arrays.iter().chain(&non_objects) {
+        caller.raw_batch(body).is_error(400, "FDI.3002", "Invalid parameters.");
+    }
+    caller.instance.set_policies(|policies| {
+        policies.non_array_list = NonArrayList::Fdi3150;
+        policies.non_object_items = NonObjectItems::Fdi3022;
+    });
+    for body in non_arrays {
+        caller.raw_batch(body).is_error(400, "FDI.3150", "The task list is empty.");
+    }
+    for body in non_objects {
+        caller.raw_batch(body).is_error(400, "FDI.3022", "One or more tasks have empty task IDs.");
     }
 }
 
@@ -155,7 +167,28 @@ fn a_poison_may_be_for_one_action_and_for_so_many_times() {
 }
 
 #[test]
-fn a_command_for_a_task_that_is_there_already_is_answered_as_the_policy_says() {
+fn a_poison_may_have_any_status_and_code_also_a_number_or_a_page_of_html() {
+    let caller = Caller::new();
+    let ids = caller.instance.create_tasks(3);
+    for (status, code, sent) in [
+        (500, "FDI.9999", json!("FDI.9999")),
+        (400, "ROMA.13000", json!("ROMA.13000")),
+        (400, "UNKNOWN.1", json!("UNKNOWN.1")),
+        (400, "13000", json!(13_000)),
+    ] {
+        let poison = Manner::Poison { action: None, status, code: code.into(), message: "m".into(), times: None };
+        caller.instance.set_manners(&ids[1], [poison]).unwrap();
+        let answer = caller.batch("start", &ids);
+        assert_eq!((answer.status, answer.body), (status, json!({"error_code": sent, "error_msg": "m"})));
+        assert_eq!(caller.batch("start", &ids[2..]).status, 200, "a batch without it works");
+    }
+    caller.instance.set_manners(&ids[1], []).unwrap();
+    caller.instance.fault(Trigger::on(Operation::Batch).task(&ids[1]), Effect::html(500));
+    assert_eq!((caller.batch("start", &ids).status, caller.batch("stop", &ids[2..]).status), (500, 200));
+}
+
+#[test]
+fn a_command_for_a_task_already_in_that_state_is_answered_as_the_policy_says() {
     let caller = Caller::new();
     let timing = caller.instance.create_tasks(1);
     let realtime = caller.instance.create(&NewTasks { task_type: TaskType::Realtime, ..NewTasks::default() });
@@ -216,9 +249,13 @@ fn an_unknown_instance_is_answered_as_the_policy_says() {
     let caller = Caller::new();
     let path = format!("/v2/{PROJECT}/fdi/instances/elsewhere/tasks");
     caller.send("GET", &path, "").is_error(400, "FDI.3002", "Invalid parameters.");
-    caller.sim.set_policies(|policies| policies.unknown_instance = UnknownInstance::Roma00110002);
-    let answer = caller.send("GET", &path, "");
-    assert_eq!((answer.status, &answer.body["error_code"]), (500, &json!("ROMA.00110002")));
+    for (policy, status) in [(UnknownInstance::Roma00110002, 500), (UnknownInstance::Roma00110002NotFound, 404)] {
+        caller.sim.set_policies(|policies| policies.unknown_instance = policy);
+        let answer = caller.send("GET", &path, "");
+        let message = format!("The instance does not exist. project_id: {PROJECT}, instance_id: elsewhere");
+        let body = json!({"error_code": "ROMA.00110002", "error_msg": message, "request_id": answer.request_id});
+        assert_eq!((answer.status, answer.body), (status, body));
+    }
 }
 
 #[test]
@@ -234,7 +271,7 @@ fn two_instances_keep_their_tasks_apart() {
 }
 
 #[test]
-fn the_switch_moves_when_the_policy_or_the_tasks_own_manner_says() {
+fn the_state_changes_when_the_policy_or_the_tasks_own_manner_says() {
     let caller = Caller::new();
     let ids = caller.instance.create_tasks(2);
     caller.instance.set_policies(|policies| policies.settle_ms = 2_000);
@@ -255,4 +292,19 @@ fn a_contrary_command_before_settling_takes_the_first_one_back() {
     caller.batch("stop", &ids);
     caller.sim.clock().advance(std::time::Duration::from_mins(1));
     assert!(caller.instance.running().is_empty());
+}
+
+#[test]
+fn a_stop_may_find_nothing_to_do_while_a_slow_start_is_yet_to_act() {
+    let caller = Caller::new();
+    let ids = caller.instance.create_tasks(1);
+    caller.instance.set_manners(&ids[0], [Manner::SettlesAfter { ms: 45_000 }]).unwrap();
+    caller.instance.set_policies(|policies| policies.judged_state = JudgedState::Shown);
+    caller.batch("start", &ids);
+    caller.sim.clock().advance(std::time::Duration::from_secs(2));
+    assert_eq!(caller.batch("stop", &ids).body["success_count"], 1, "it is not running yet");
+    caller.sim.clock().advance(std::time::Duration::from_secs(43));
+    assert_eq!(caller.instance.running(), ids);
+    let applied: Vec<usize> = caller.instance.batch_calls().iter().map(|call| call.applied.len()).collect();
+    assert_eq!(applied, [1, 0]);
 }

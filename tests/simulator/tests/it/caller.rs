@@ -12,7 +12,7 @@ pub const INSTANCE: &str = "1d94f3f6-1111-2222-3333-444455556666";
 pub const NOW: i64 = 1_767_323_045_000;
 pub const DATE: &str = "20260102T030405Z";
 
-/// A simulated cloud at a standing time with one instance and one token.
+/// A simulator whose time stands still, with one instance and one token.
 pub struct Caller {
     pub sim: Handle,
     pub instance: InstanceHandle,
@@ -78,6 +78,11 @@ impl Caller {
         self.send("GET", &Self::path(rest), "")
     }
 
+    /// A POST without a body.
+    pub fn post(&self, rest: &str) -> Answer {
+        self.send("POST", &Self::path(rest), "")
+    }
+
     pub fn batch<T: AsRef<str>>(&self, action: &str, ids: &[T]) -> Answer {
         let list: Vec<Value> = ids.iter().map(|id| json!({"task_id": id.as_ref()})).collect();
         self.raw_batch(&json!({"action_id": action, "list": list}).to_string())
@@ -98,26 +103,41 @@ impl Caller {
 
     /// Sends a GET signed with an access key at `date`.
     pub fn signed_get(&self, target: &str, access: &str, secret: &str, date: &str) -> Answer {
-        self.signed_get_with(target, access, secret, date, &[])
+        self.signed_get_with(target, (access, secret), date, &[])
     }
 
     /// The same with further headers, signed too.
     pub fn signed_get_with(
         &self,
         target: &str,
-        access: &str,
-        secret: &str,
+        (access, secret): (&str, &str),
         date: &str,
         further: &[(&str, &str)],
     ) -> Answer {
         let mut headers = vec![("host".to_owned(), "roma.test".to_owned()), ("x-sdk-date".to_owned(), date.to_owned())];
         headers.extend(further.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        self.send_signed(("GET", target, ""), (access, secret, date), headers)
+    }
+
+    /// Sends a request signed with an access key at [`DATE`].
+    pub fn signed(&self, method: &str, target: &str, (access, secret): (&str, &str), body: &str) -> Answer {
+        let headers = vec![("host".to_owned(), "roma.test".to_owned()), ("x-sdk-date".to_owned(), DATE.to_owned())];
+        self.send_signed((method, target, body), (access, secret, DATE), headers)
+    }
+
+    /// Signs all these headers and sends them with the signature.
+    fn send_signed(
+        &self,
+        (method, target, body): (&str, &str, &str),
+        (access, secret, date): (&str, &str, &str),
+        mut headers: Vec<(String, String)>,
+    ) -> Answer {
         headers.sort();
         let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let signed = Signed { method: "GET", path, query, headers: &headers, body: b"" };
+        let signed = Signed { method, path, query, headers: &headers, body: body.as_bytes() };
         let authorization = signed.authorize(access, secret, date, &names).unwrap();
         headers.push(("authorization".to_owned(), authorization));
-        self.send_with("GET", target, &headers, "")
+        self.send_with(method, target, &headers, body)
     }
 }

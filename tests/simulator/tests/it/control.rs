@@ -45,7 +45,7 @@ fn at(rest: &str) -> String {
 }
 
 #[tokio::test]
-async fn tasks_are_made_read_switched_given_manners_and_deleted() {
+async fn tasks_are_created_read_switched_given_manners_and_deleted() {
     let control = Control::start().await;
     let new = json!({"count": 2, "names": ["first"], "prefix": "orders", "running": true, "task_type": "REALTIME"});
     let (status, made) = control.send("POST", &at("/tasks"), new).await;
@@ -66,13 +66,29 @@ async fn tasks_are_made_read_switched_given_manners_and_deleted() {
     assert_eq!(task["manners"].as_array().unwrap().len(), 3);
     assert_eq!(control.send("DELETE", &at(&format!("/tasks/{id}")), Value::Null).await.0, 200);
     let (status, error) = control.send("DELETE", &at(&format!("/tasks/{id}")), Value::Null).await;
-    assert_eq!((status, &error["error"]), (404, &json!(format!("the simulated instance has no task {id}"))));
+    assert_eq!((status, &error["error"]), (404, &json!(format!("the simulated instance has no task \"{id}\""))));
     assert_eq!(control.get("/").await["instances"][0]["tasks"], 1);
     assert_eq!(control.get("").await["instances"][0]["tasks"], 1);
     assert_eq!(
         control.send("GET", "/nowhere", Value::Null).await.1["error"],
         "the control API has no such path or method"
     );
+}
+
+#[tokio::test]
+async fn runs_are_recorded_made_to_fail_and_cured_over_http() {
+    let control = Control::start().await;
+    control.send("POST", &at("/tasks"), json!({"ids": ["a"], "running": true})).await;
+    let run = json!({"execute_status": "ERROR", "code": 914});
+    let (status, runs) = control.send("POST", &at("/tasks/a/runs"), run).await;
+    assert_eq!((status, &runs[0]["code"], &runs[0]["execute_status"]), (200, &json!(914), &json!("ERROR")));
+    let (status, task) = control.send("PUT", &at("/tasks/a/failing-runs"), json!({"code": 103})).await;
+    assert_eq!((status, &task["last_run"]), (200, &json!("ERROR")), "{task}");
+    let (_, task) = control.send("DELETE", &at("/tasks/a/failing-runs"), Value::Null).await;
+    assert_eq!((&task["last_run"], &task["manners"]), (&json!("SUCCESS"), &json!([])));
+    let codes: Vec<_> =
+        control.get(&at("/tasks/a/runs")).await.as_array().unwrap().iter().map(|run| run["code"].clone()).collect();
+    assert_eq!(codes, [914, 103, 901]);
 }
 
 #[tokio::test]
@@ -118,6 +134,18 @@ async fn tokens_faults_refusals_and_the_log_work_over_http() {
     assert!(calls[0]["headers"].as_array().unwrap().contains(&json!(["x-auth-token", "…"])));
     let counts = control.get("/counts").await;
     assert_eq!((&counts["requests"]["list"], &counts["sign_ins_refused"]), (&json!(3), &json!(1)));
+}
+
+#[tokio::test]
+async fn accepted_keys_are_set_per_instance_over_http() {
+    let control = Control::start().await;
+    control.send("POST", &at("/tasks"), json!({"count": 1})).await;
+    control.send("POST", "/tokens", json!({"token": "t", "project": PROJECT})).await;
+    assert_eq!(control.send("PUT", &at("/accepted-keys"), json!({"keys": ["AK"]})).await.0, 200);
+    assert_eq!(control.list("t").await.0, 200, "tokens are not affected");
+    assert_eq!(control.send("DELETE", &at("/accepted-keys"), Value::Null).await.0, 200);
+    let elsewhere = format!("/instances/{PROJECT}/elsewhere/accepted-keys");
+    assert_eq!(control.send("DELETE", &elsewhere, Value::Null).await.0, 404);
 }
 
 #[tokio::test]

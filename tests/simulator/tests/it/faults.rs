@@ -23,7 +23,7 @@ fn a_fault_strikes_the_requests_it_names_and_then_no_more() {
 }
 
 #[test]
-fn an_answer_in_place_of_the_services_own_does_nothing_and_one_after_acting_does_it_all() {
+fn an_answer_replaces_acting_or_follows_it() {
     let caller = Caller::new();
     let ids = caller.instance.create_tasks(1);
     let fault = caller.instance.fault(Trigger::all(), Effect::fdi(500, "FDI.9999", "Network error."));
@@ -36,7 +36,7 @@ fn an_answer_in_place_of_the_services_own_does_nothing_and_one_after_acting_does
     let calls = caller.instance.batch_calls();
     assert_eq!((calls[0].acted_at.is_some(), calls[0].applied.len()), (false, 0));
     assert_eq!((calls[1].acted_at.is_some(), calls[1].applied.len(), calls[1].status), (true, 1, Some(503)));
-    assert_eq!(calls[1].told[0].error_code, None, "what the service had to say, not what was answered");
+    assert_eq!(calls[1].told[0].error_code, None, "the service's outcome, not what was answered");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn cuts_and_hangs_are_logged_at_arrival_with_what_was_done_and_without_status() 
 }
 
 #[test]
-fn answers_can_miss_ids_add_some_repeat_some_or_have_them_in_both_lists_and_counts_can_be_wrong() {
+fn batch_answers_can_miss_add_or_repeat_ids_and_have_wrong_counts() {
     let caller = Caller::new();
     let ids = caller.instance.create_tasks(3);
     let batch = |effect: Effect| {
@@ -162,7 +162,7 @@ fn lists_can_lag_by_calls_or_be_frozen() {
 }
 
 #[test]
-fn latencies_and_deliveries_are_told_to_a_caller_without_sockets() {
+fn latencies_and_deliveries_are_returned_to_a_caller_without_sockets() {
     let caller = Caller::new();
     caller.instance.fault(Trigger::all(), Effect::Delay { before_ms: 40, after_ms: 2 });
     caller.instance.fault(Trigger::all(), Effect::CutBody { bytes: 5 });

@@ -1,8 +1,8 @@
-//! IAM: tokens for passwords, and the projects look-up.
+//! IAM: tokens for passwords, and the list of projects.
 
 use std::time::Duration;
 
-use fdi_simulator::{AccessKey, Filter, Identity, Operation, User, UserState};
+use fdi_simulator::{AccessKey, Delivery, Effect, Filter, Identity, Operation, Trigger, User, UserState};
 use serde_json::{Value, json};
 
 use crate::caller::{Answer, Caller, DATE, PROJECT};
@@ -146,4 +146,38 @@ fn a_token_can_be_checked_with_itself() {
     let headers = ["x-auth-token", "x-subject-token"].map(|name| (name.to_owned(), caller.token.clone()));
     let answer = caller.send_with("GET", "/v3/auth/tokens", &headers, "");
     assert_eq!((answer.status, &answer.body["token"]["project"]["id"]), (200, &json!(PROJECT)));
+}
+
+#[test]
+fn a_sign_in_may_be_slow_or_hang_for_one_user_or_so_many_requests() {
+    let caller = caller();
+    caller.sim.set_user(User::new("ACCOUNT", "OTHER", "PW"));
+    let slow = Trigger::on(Operation::Token).identity("ACCOUNT/IAM_USER").times(1);
+    caller.sim.fault(slow.clone(), Effect::Delay { before_ms: 0, after_ms: 20_000 });
+    caller.sim.fault(slow.skip(1), Effect::Hang { acts: false });
+    let sign_in = |name: &str| {
+        let body = request("PW", &["password"], &json!({"project": {"id": PROJECT}})).replace("IAM_USER", name);
+        let reply = caller.reply("POST", "/v3/auth/tokens", &body);
+        (reply.delay_ms, reply.delivery)
+    };
+    assert_eq!(sign_in("OTHER"), (0, Delivery::Whole));
+    assert_eq!(sign_in("IAM_USER"), (20_000, Delivery::Whole));
+    assert_eq!(sign_in("IAM_USER"), (0, Delivery::Hang));
+    assert_eq!(sign_in("IAM_USER"), (0, Delivery::Whole));
+    assert_eq!(caller.get("/tasks").status, 200, "FDI itself is not affected");
+}
+
+#[test]
+fn the_token_of_a_read_only_user_lists_and_may_not_call() {
+    let caller = caller();
+    let ids = caller.instance.create_tasks(1);
+    caller.sim.set_user(User { read_only: true, ..User::new("ACCOUNT", "IAM_USER", "PW") });
+    let body = request("PW", &["password"], &json!({"project": {"id": PROJECT}}));
+    let reply = caller.reply("POST", "/v3/auth/tokens", &body);
+    let token = reply.response.headers()["x-subject-token"].to_str().unwrap().to_owned();
+    let headers = [("x-auth-token".to_owned(), token)];
+    assert_eq!(caller.send_with("GET", &Caller::path("/tasks"), &headers, "").status, 200);
+    let batch = json!({"action_id": "start", "list": [{"task_id": ids[0]}]}).to_string();
+    let answer = caller.send_with("POST", &Caller::path("/batch-operation/tasks"), &headers, &batch);
+    assert_eq!((answer.status, &answer.body["error_code"]), (403, &json!("APIGW.0302")));
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::caller::{Caller, INSTANCE, NOW, PROJECT};
 
 #[test]
-fn a_list_entry_has_a_number_for_status_upper_case_type_and_a_string_for_created_date() {
+fn a_list_entry_has_a_numeric_status_an_upper_case_type_and_a_text_date() {
     let caller = Caller::new();
     let ids = caller.instance.create(&NewTasks { running: true, ..NewTasks::default() });
     let answer = caller.get("/tasks?limit=10&offset=0");

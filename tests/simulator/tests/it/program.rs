@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::sockets::client;
 
 #[tokio::test]
-async fn the_program_tells_where_it_listens_writes_its_files_and_ends_on_sigterm() {
+async fn the_program_prints_its_address_writes_its_files_and_ends_on_sigterm() {
     let folder = tempfile::tempdir().unwrap();
     let (ports, ca) = (folder.path().join("ports"), folder.path().join("ca.pem"));
     let mut program = Command::new(env!("CARGO_BIN_EXE_fdi-simulator"))
@@ -25,7 +25,7 @@ async fn the_program_tells_where_it_listens_writes_its_files_and_ends_on_sigterm
     let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
     let first = lines.next_line().await.unwrap().unwrap();
     let url = first.split_whitespace().last().unwrap().to_owned();
-    // The files are there before the first line is.
+    // The files are written before the first line.
     let ports: Vec<u16> = fs::read_to_string(ports).unwrap().lines().map(|port| port.parse().unwrap()).collect();
     assert!(url.ends_with(&format!(":{}", ports[0])) && ports.len() == 2, "{first} {ports:?}");
     let trusting = client(Some(&fs::read_to_string(ca).unwrap()));
@@ -38,12 +38,12 @@ async fn the_program_tells_where_it_listens_writes_its_files_and_ends_on_sigterm
 }
 
 #[tokio::test]
-async fn a_preset_that_is_not_understood_is_refused_with_its_name() {
+async fn an_invalid_preset_is_refused_with_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let preset = folder.path().join("preset.json");
     fs::write(&preset, r#"{"instancs": []}"#).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_fdi-simulator")).arg("--preset").arg(&preset).output().await.unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
-    assert!(told.contains("preset.json is no preset: unknown field `instancs`"), "{told}");
+    assert!(told.contains("preset.json is not a valid preset: unknown field `instancs`"), "{told}");
 }

@@ -1,8 +1,8 @@
-//! Tokens and access keys at the gateway: who gets in, and with which error the others are sent away.
+//! Tokens and access keys at the gateway: who is accepted, and which errors the others get.
 
 use std::time::Duration;
 
-use fdi_simulator::{AccessKey, Identity, Operation, SignIn, SignInErrors, WrongProject};
+use fdi_simulator::{AccessKey, Effect, Identity, Operation, SignIn, SignInErrors, Trigger, WrongProject};
 use serde_json::json;
 
 use crate::caller::{Answer, Caller, DATE, INSTANCE, PROJECT};
@@ -96,11 +96,11 @@ fn a_right_signature_gets_in_whatever_the_spelling_of_path_and_query() {
 }
 
 #[test]
-fn a_wrong_secret_and_an_unknown_key_are_told_apart() {
+fn a_wrong_secret_and_an_unknown_key_get_different_answers() {
     let caller = with_key();
     let path = Caller::path("/tasks");
     is_incorrect(&caller.signed_get(&path, "AK", "wrong", DATE), "verify aksk signature fail");
-    is_incorrect(&caller.signed_get(&path, "AK2", SECRET, DATE), "Get secretKey failed,ak:AK2,err:ak not exist");
+    is_incorrect(&caller.signed_get(&path, "AK2", SECRET, DATE), "Get secretKey failed,ak:******,err:ak not exist");
 }
 
 #[test]
@@ -188,9 +188,9 @@ fn temporary_keys_need_their_security_token() {
     let path = Caller::path("/tasks");
     is_incorrect(&caller.signed_get(&path, "TMP", SECRET, DATE), "decrypt token fail");
     let wrong = [("x-security-token", "other")];
-    is_incorrect(&caller.signed_get_with(&path, "TMP", SECRET, DATE, &wrong), "decrypt token fail");
+    is_incorrect(&caller.signed_get_with(&path, ("TMP", SECRET), DATE, &wrong), "decrypt token fail");
     let right = [("x-security-token", "st/1+==")];
-    assert_eq!(caller.signed_get_with(&path, "TMP", SECRET, DATE, &right).status, 200);
+    assert_eq!(caller.signed_get_with(&path, ("TMP", SECRET), DATE, &right).status, 200);
 }
 
 #[test]
@@ -202,8 +202,8 @@ fn a_key_of_other_projects_and_a_project_header_for_another_url_are_refused() {
     let message = "The project ID is empty or does not match the project ID in the URL.";
     caller.signed_get(&path, "ELSE", SECRET, DATE).is_error(400, "FDI.3039", message);
     let other = [("x-project-id", "elsewhere")];
-    caller.signed_get_with(&path, "AK", SECRET, DATE, &other).is_error(400, "FDI.3039", message);
-    assert_eq!(caller.signed_get_with(&path, "AK", SECRET, DATE, &[("x-project-id", PROJECT)]).status, 200);
+    caller.signed_get_with(&path, ("AK", SECRET), DATE, &other).is_error(400, "FDI.3039", message);
+    assert_eq!(caller.signed_get_with(&path, ("AK", SECRET), DATE, &[("x-project-id", PROJECT)]).status, 200);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn which_sign_ins_are_taken_is_a_policy() {
 }
 
 #[test]
-fn a_path_or_method_that_is_no_api_is_404_before_anyone_is_asked_who_he_is() {
+fn a_path_or_method_that_is_no_api_is_404_before_any_sign_in() {
     let caller = Caller::new();
     let message = "The API does not exist or has not been published in the environment.";
     is_gateway(&caller.send_with("GET", "/v2/nothing", &[], ""), 404, "APIGW.0101", message);
@@ -234,4 +234,55 @@ fn what_is_too_large_is_refused_with_0201() {
     is_gateway(&with_token(&caller, &query), 494, "APIGW.0201", "Request headers too large.");
     let body = " ".repeat(12 * 1024 * 1024 + 1);
     is_gateway(&caller.raw_batch(&body), 413, "APIGW.0201", "Request entity too large.");
+}
+
+#[test]
+fn a_read_only_key_lists_and_may_not_call() {
+    let caller = Caller::new();
+    let ids = caller.instance.create_tasks(1);
+    caller.sim.set_key("RO", AccessKey { read_only: true, ..AccessKey::new(SECRET) });
+    for path in ["/tasks", "/task-monitors", "/statistics/tasks"] {
+        assert_eq!(caller.signed_get(&Caller::path(path), "RO", SECRET, DATE).status, 200);
+    }
+    let body = json!({"action_id": "start", "list": [{"task_id": ids[0]}]}).to_string();
+    let run = format!("/tasks/{}/run", ids[0]);
+    for (path, body) in [("/batch-operation/tasks", &*body), (&*run, "")] {
+        let answer = caller.signed("POST", &Caller::path(path), ("RO", SECRET), body);
+        is_gateway(&answer, 403, "APIGW.0302", "The IAM user is not authorized to access the API.");
+    }
+    assert!(caller.instance.running().is_empty());
+    caller.sim.set_policies(|policies| policies.sign_in_errors = SignInErrors::Roma);
+    let answer = caller.signed("POST", &Caller::path("/batch-operation/tasks"), ("RO", SECRET), &body);
+    let message = "You do not have the permissions required to perform this operation.";
+    answer.is_error(400, "ROMA.1006", message);
+}
+
+#[test]
+fn a_right_key_may_be_refused_by_one_instance_only_and_is_not_locked_for_it() {
+    let caller = with_key();
+    let other = caller.sim.instance(PROJECT, "other");
+    other.fault(Trigger::all().identity("AK"), Effect::sign_in_refused());
+    let (refusing, serving) = (format!("/v2/{PROJECT}/fdi/instances/other/tasks"), Caller::path("/tasks"));
+    for _ in 0..10 {
+        is_incorrect(&caller.signed_get(&refusing, "AK", SECRET, DATE), "verify aksk signature fail");
+        assert_eq!(caller.signed_get(&serving, "AK", SECRET, DATE).status, 200);
+    }
+}
+
+#[test]
+fn each_instance_may_accept_keys_of_its_own() {
+    let caller = with_key();
+    caller.sim.set_key("AK2", AccessKey::new(SECRET));
+    let other = caller.sim.instance(PROJECT, "other");
+    caller.instance.accept_only_keys(&["AK"]);
+    other.accept_only_keys(&["AK2"]);
+    let (here, there) = (Caller::path("/tasks"), format!("/v2/{PROJECT}/fdi/instances/other/tasks"));
+    let status = |path: &str, key: &str| caller.signed_get(path, key, SECRET, DATE).status;
+    let statuses = [status(&here, "AK"), status(&here, "AK2"), status(&there, "AK"), status(&there, "AK2")];
+    assert_eq!(statuses, [200, 401, 401, 200]);
+    let unknown = "Get secretKey failed,ak:******,err:ak not exist";
+    is_incorrect(&caller.signed_get(&here, "AK2", SECRET, DATE), unknown);
+    assert_eq!(caller.get("/tasks").status, 200, "tokens are not affected");
+    caller.instance.accept_all_keys();
+    assert_eq!(status(&here, "AK2"), 200);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fdi_simulator::{
-    Action, Certificate, Clock, Effect, InstanceHandle, Operation, Options, Preset, Simulator, Trigger,
+    Action, Blackhole, Certificate, Clock, Effect, InstanceHandle, Operation, Options, Preset, Simulator, Trigger,
 };
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::caller::{INSTANCE, NOW, PROJECT};
 const SOON: Duration = Duration::from_secs(10);
 
 pub fn client(ca: Option<&str>) -> reqwest::Client {
-    // Every test of this binary may come first.
+    // Any test of this binary may be the first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder().no_proxy().timeout(SOON);
     let roots = ca.map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).unwrap());
@@ -94,7 +94,7 @@ async fn a_service_acts_late_even_when_the_caller_has_gone() {
 }
 
 #[tokio::test]
-async fn latency_after_acting_shows_the_deed_before_the_answer() {
+async fn latency_after_acting_shows_the_effect_before_the_answer() {
     let clock = Clock::settable(NOW);
     let live = Live::start(Options::default().clock(clock.clone())).await;
     let ids = live.instance.create_tasks(1);
@@ -165,11 +165,48 @@ async fn while_connections_are_refused_the_control_listener_still_answers() {
 }
 
 #[tokio::test]
+async fn held_connections_and_requests_get_nothing_and_are_served_when_released() {
+    let control = Some("127.0.0.1:0".parse().unwrap());
+    let options = Options { listen_control: control, ..Options::default() };
+    let live = Live::start(options.tls(Certificate::Right)).await;
+    assert_eq!(live.list().await.unwrap().status(), 200);
+    let url = format!("{}/_sim/connections", live.sim.control_url().unwrap());
+    let hold = |hold: bool| live.client.put(&url).json(&json!({"hold": hold})).send();
+    assert_eq!(hold(true).await.unwrap().status(), 200);
+    let short = Duration::from_millis(200);
+    let plain = live.sim.url();
+    let on_a_new_one = Live { client: client(None), ..Live::start(Options::default()).await };
+    for request in [live.request(&plain, None), on_a_new_one.request(&plain, None)] {
+        assert!(request.timeout(short).send().await.unwrap_err().is_timeout());
+    }
+    let impatient = reqwest::Client::builder().no_proxy().timeout(SOON).connect_timeout(short).build().unwrap();
+    let handshake = impatient.get(live.sim.https_url().unwrap()).send().await.unwrap_err();
+    assert!(handshake.is_connect() && handshake.is_timeout(), "{handshake:?}");
+    assert_eq!(live.instance.list_calls().len(), 1, "nothing has arrived");
+    let patient = tokio::spawn(live.request(&plain, None).send());
+    assert_eq!(hold(false).await.unwrap().status(), 200);
+    assert_eq!(patient.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn connecting_to_a_blackhole_hangs() {
+    let blackhole = Blackhole::open().await.unwrap();
+    let request = client(None).get(blackhole.url()).timeout(Duration::from_millis(500));
+    let error = request.send().await.unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(blackhole.address()))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
 async fn tls_is_trusted_with_the_right_certificate_only() {
     let live = Live::start(Options::default().tls(Certificate::Right)).await;
     let url = live.sim.https_url().unwrap();
     assert!(url.starts_with("https://127.0.0.1:"));
-    // A new client each time: a connection that is open already is not shown another certificate.
+    // A new client each time: an open connection keeps its certificate.
     let list = || async {
         Live { client: client(live.sim.ca_pem().as_deref()), ..Live::start(Options::default()).await }
             .request(&url, None)
@@ -187,7 +224,7 @@ async fn tls_is_trusted_with_the_right_certificate_only() {
 }
 
 #[tokio::test]
-async fn a_dropped_simulator_is_gone_with_its_port() {
+async fn a_dropped_simulator_closes_its_port() {
     let live = Live::start(Options::default()).await;
     let url = live.sim.url();
     assert_eq!(live.list().await.unwrap().status(), 200);

@@ -1,4 +1,4 @@
-//! Conditions are woken by what happens, not by polling.
+//! Events wake conditions; nothing is polled.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn a_condition_is_woken_by_a_request_a_control_and_the_clock() {
 }
 
 #[tokio::test]
-async fn what_settles_by_itself_in_real_time_wakes_too_and_what_does_not_happen_times_out() {
+async fn a_change_in_real_time_wakes_a_condition_and_one_that_never_comes_times_out() {
     let sim = Simulator::start(fdi_simulator::Options { clock: Clock::real(), ..Default::default() }).await.unwrap();
     let instance = sim.instance(PROJECT, INSTANCE);
     let ids = instance.create_tasks(1);

@@ -1,5 +1,7 @@
--- The kind follows kstatus: status.observedGeneration starts at -1, Reconciling and Stalled exist only while True.
--- An instance that is suspended on purpose is Suspended: it is looked at, but no call is sent.
+-- The kind follows kstatus: status.observedGeneration starts at -1, Reconciling and Stalled exist
+-- only while True. There is no health "Suspended": sync waves go on only when a resource is
+-- Healthy, so a suspended instance would hang the sync, and the commit that ends the suspension
+-- would never be applied. The message says that it is suspended.
 local function condition(kind)
   if obj.status == nil or obj.status.conditions == nil then
     return nil
@@ -28,15 +30,8 @@ end
 
 local current = obj.status ~= nil and obj.status.observedGeneration == obj.metadata.generation
 
-if obj.spec ~= nil and obj.spec.suspend == true then
-  if current then
-    return health("Suspended", ready, "Suspended")
-  end
-  return { status = "Suspended", message = "Suspended" }
-end
-
 if not current then
-  return { status = "Progressing", message = "Waiting for the operator to see this generation" }
+  return { status = "Progressing", message = "Waiting for the operator to observe this generation" }
 end
 
 local stalled = condition("Stalled")

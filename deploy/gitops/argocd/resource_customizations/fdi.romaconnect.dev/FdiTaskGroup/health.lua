@@ -1,5 +1,8 @@
--- The kind follows kstatus: status.observedGeneration starts at -1, Reconciling and Stalled exist only while True.
--- A group that is suspended on purpose is Suspended, whatever its tasks do: nobody wants them moved now.
+-- The kind follows kstatus: status.observedGeneration starts at -1, Reconciling and Stalled exist
+-- only while True. There is no health "Suspended": sync waves go on only when a resource is
+-- Healthy, so a suspended group in any wave but the last would hang the sync, and the commit that
+-- ends the suspension would never be applied. Whoever suspends a group, or its FdiInstance, accepts
+-- the state its tasks are in; the message says so.
 local function condition(kind)
   if obj.status == nil or obj.status.conditions == nil then
     return nil
@@ -28,15 +31,12 @@ end
 
 local current = obj.status ~= nil and obj.status.observedGeneration == obj.metadata.generation
 
-if obj.spec ~= nil and obj.spec.suspend == true then
-  if current then
-    return health("Suspended", ready, "Suspended")
-  end
-  return { status = "Suspended", message = "Suspended" }
+if not current then
+  return { status = "Progressing", message = "Waiting for the operator to observe this generation" }
 end
 
-if not current then
-  return { status = "Progressing", message = "Waiting for the operator to see this generation" }
+if obj.spec ~= nil and obj.spec.suspend == true then
+  return health("Healthy", ready, "Suspended")
 end
 
 local stalled = condition("Stalled")
@@ -53,9 +53,9 @@ if ready ~= nil and ready.status == "True" then
   return health("Healthy", ready, "Ready")
 end
 
--- Its FdiInstance is suspended: no call is sent for the group, so its tasks stay as they are.
+-- Its FdiInstance is suspended: the operator sends no call for the group.
 if ready ~= nil and ready.reason == "Suspended" then
-  return health("Suspended", ready, "Its FdiInstance is suspended")
+  return health("Healthy", ready, "Its FdiInstance is suspended")
 end
 
 return health("Progressing", ready, "Waiting for the operator")

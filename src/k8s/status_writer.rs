@@ -1,0 +1,225 @@
+//! Writes statuses, beside the work: publishing returns at once, and a slow or refusing API server delays
+//! no call.
+//!
+//! One writer serves the whole process. The kubelet's status manager works the same way.
+
+pub mod queue;
+pub mod update;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::core::{NamespaceResourceScope, ObjectMeta};
+use kube::{Api, Client, Resource};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use self::queue::{Outcome, Queue};
+use self::update::{Kind, Object, Status, Update, version};
+use crate::crd::{FdiInstance, FdiTaskGroup};
+use crate::k8s::error::describe;
+use crate::k8s::events::{EventRecorder, EventType};
+use crate::k8s::leader_election::Permit;
+use crate::time::backoff::elapsed;
+use crate::time::clock::Clock;
+
+/// Takes statuses. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct StatusWriter {
+    queue: Arc<Mutex<Queue>>,
+    changed: Arc<Notify>,
+    drained: Arc<Notify>,
+    clock: Clock,
+}
+
+/// Sends what was published.
+pub struct StatusSender {
+    writer: StatusWriter,
+    client: Client,
+    events: EventRecorder,
+    permit: Permit,
+    max_in_flight: usize,
+}
+
+impl StatusWriter {
+    pub fn new(clock: Clock) -> Self {
+        Self { queue: Arc::default(), changed: Arc::default(), drained: Arc::default(), clock }
+    }
+
+    /// The other end, to be run as a task.
+    pub fn sender(&self, client: Client, events: EventRecorder, permit: Permit, max_in_flight: usize) -> StatusSender {
+        StatusSender { writer: self.clone(), client, events, permit, max_in_flight }
+    }
+
+    /// Queues what differs from what the API server has. Returns at once.
+    pub fn publish(&self, updates: impl IntoIterator<Item = Update>) {
+        let now = self.clock.now();
+        let mut queue = self.queue.lock();
+        for update in updates {
+            queue.publish(update, now);
+        }
+        drop(queue);
+        self.changed.notify_one();
+    }
+
+    /// The status that the API server has, or will have once the write in flight is done, where the store
+    /// does not show it.
+    pub fn overlay(&self, metadata: &ObjectMeta) -> Option<Status> {
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        self.queue.lock().overlay(uid, version(metadata.resource_version.as_deref()))
+    }
+
+    /// Since when no status of the object could be written.
+    pub fn failing_since(&self, uid: &str) -> Option<Timestamp> {
+        self.queue.lock().failing_since(uid)
+    }
+
+    /// Nothing more is written to an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.queue.lock().forget(uid);
+    }
+
+    /// The API server went back to an older state.
+    pub fn forget_versions(&self) {
+        self.queue.lock().forget_versions();
+    }
+
+    /// Writes everything that is queued, each once. Returns when nothing is left to write now.
+    pub async fn flush(&self) {
+        self.queue.lock().flush(self.clock.now());
+        self.changed.notify_one();
+        loop {
+            let drained = self.drained.notified();
+            let mut drained = std::pin::pin!(drained);
+            // Listening before checking: the last write may be completed in between.
+            drained.as_mut().enable();
+            if self.queue.lock().is_drained() {
+                return;
+            }
+            drained.await;
+        }
+    }
+}
+
+impl StatusSender {
+    /// Sends until this process no longer leads.
+    pub async fn run(self) {
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            while in_flight.len() < self.max_in_flight {
+                let Some(update) = self.writer.queue.lock().next(self.writer.clock.now()) else { break };
+                in_flight.push(self.write(update));
+            }
+            let eligible = self.writer.queue.lock().next_eligible();
+            let now = self.writer.clock.now();
+            let delay = eligible.map_or(Duration::MAX, |eligible_at| elapsed(now, eligible_at));
+            tokio::select! {
+                biased;
+                () = self.permit.expired() => return,
+                Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
+                () = self.writer.changed.notified() => {}
+                () = sleep(delay), if in_flight.len() < self.max_in_flight => {}
+            }
+        }
+    }
+
+    async fn write(&self, update: Update) {
+        // Asked at the last moment: the process may have been suspended since the update was taken.
+        if self.permit.check().is_err() {
+            return;
+        }
+        let outcome = match update.object.kind {
+            Kind::Instance => self.write_as::<FdiInstance>(&update).await,
+            Kind::Group => self.write_as::<FdiTaskGroup>(&update).await,
+        };
+        let (outcome, problem) = match outcome {
+            Ok(version) => (Outcome::Written(version), None),
+            Err(kube::Error::Api(status)) if is_stale(&status) => (Outcome::Stale, Some(kube::Error::Api(status))),
+            Err(error) => (Outcome::Failed, Some(error)),
+        };
+        let Object { namespace, name, uid, .. } = &update.object;
+        let mut queue = self.writer.queue.lock();
+        let expected = queue.complete(uid, outcome, self.writer.clock.now());
+        if queue.is_drained() {
+            self.writer.drained.notify_waiters();
+        }
+        drop(queue);
+        match problem.as_ref().map(describe) {
+            None => self.report_written(&update),
+            Some(error) if expected => tracing::debug!(namespace, name, error, "object changed or was deleted"),
+            Some(error) => {
+                update.metrics.status_write(false);
+                tracing::warn!(namespace, name, error, "status could not be written; trying again");
+            }
+        }
+    }
+
+    fn report_written(&self, update: &Update) {
+        if update.status.is_some() {
+            update.metrics.status_write(true);
+        }
+        if update.finalizers.as_ref().is_some_and(|finalizers| finalizers.abandoned) {
+            update.metrics.finalizer_give_up();
+        }
+        let Object { namespace, name, .. } = &update.object;
+        for event in &update.events {
+            let (reason, message) = (event.reason, &event.note);
+            match event.kind {
+                EventType::Warning => tracing::warn!(namespace, name, reason, "{message}"),
+                EventType::Normal => tracing::info!(namespace, name, reason, "{message}"),
+            }
+            self.events.emit(event.clone());
+        }
+    }
+
+    /// The resource version that the object has then.
+    async fn write_as<K>(&self, update: &Update) -> kube::Result<u64>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let Object { namespace, name, uid, version: read, .. } = &update.object;
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        // Without this an object that was deleted and recreated under the same name would inherit a
+        // stranger's status.
+        let same_object = json!({"op": "test", "path": "/metadata/uid", "value": uid});
+        let mut written = *read;
+        if let Some(status) = &update.status {
+            let status = json!({"op": "add", "path": "/status", "value": status});
+            let patch = patch(json!([same_object, status]))?;
+            let object = api.patch_status(name, &params(), &patch).await?;
+            written = version(object.meta().resource_version.as_deref());
+        }
+        if let Some(finalizers) = &update.finalizers {
+            let path = "/metadata/finalizers";
+            let unchanged = json!({"op": "test", "path": path, "value": finalizers.before});
+            let replace = json!({"op": "add", "path": path, "value": finalizers.after});
+            let object = api.patch(name, &params(), &patch(json!([same_object, unchanged, replace]))?).await?;
+            written = version(object.meta().resource_version.as_deref());
+        }
+        Ok(written)
+    }
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// Who writes, as `metadata.managedFields` shows it.
+const FIELD_MANAGER: &str = "fdi-operator";
+
+fn patch(operations: Value) -> kube::Result<Patch<()>> {
+    serde_json::from_value(operations).map(Patch::Json).map_err(kube::Error::SerdeError)
+}
+
+/// Gone, or a `test` of the patch failed. A policy that denies the write may use the same codes, which is
+/// why the queue believes this once only.
+fn is_stale(status: &kube::core::Status) -> bool {
+    matches!(status.code, 404 | 409 | 422)
+}

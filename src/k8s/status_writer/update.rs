@@ -1,0 +1,99 @@
+//! What is to be written to one object.
+
+use std::sync::Arc;
+
+use kube::Resource;
+use serde::Serialize;
+
+use crate::crd::{FdiInstanceStatus, FdiTaskGroupStatus};
+use crate::k8s::events::Event;
+use crate::metrics::InstanceMetrics;
+
+/// The kind that an object is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Instance,
+    Group,
+}
+
+/// One object, as it was when the update was computed.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub kind: Kind,
+    pub namespace: String,
+    pub name: String,
+    pub uid: Arc<str>,
+    /// Resource versions are numbers that grow (comparable by contract since Kubernetes 1.35, in fact
+    /// long before).
+    pub version: u64,
+}
+
+/// A status of either kind.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Status {
+    Instance(Box<FdiInstanceStatus>),
+    Group(Box<FdiTaskGroupStatus>),
+}
+
+impl Status {
+    pub fn into_instance(self) -> Option<FdiInstanceStatus> {
+        match self {
+            Self::Instance(status) => Some(*status),
+            Self::Group(_) => None,
+        }
+    }
+
+    pub fn into_group(self) -> Option<FdiTaskGroupStatus> {
+        match self {
+            Self::Group(status) => Some(*status),
+            Self::Instance(_) => None,
+        }
+    }
+}
+
+/// A change of the finalizers, applied after the status is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finalizers {
+    /// The list is replaced as a whole, so it must be the one that was read (`None`: there was none).
+    pub before: Option<Vec<String>>,
+    pub after: Vec<String>,
+    /// Ours is removed although tasks were not observed stopped.
+    pub abandoned: bool,
+}
+
+/// What is to be written to one object.
+#[derive(Debug, Clone)]
+pub struct Update {
+    pub object: Object,
+    /// What the store showed when the update was computed.
+    pub stored: Status,
+    /// `None` where only the finalizers change.
+    pub status: Option<Status>,
+    /// Published once this is written.
+    pub events: Vec<Event>,
+    pub finalizers: Option<Finalizers>,
+    /// Reports progress only: a verdict may follow soon.
+    pub progress_only: bool,
+    /// Somebody has just edited the object.
+    pub urgent: bool,
+    pub metrics: Arc<InstanceMetrics>,
+}
+
+impl Object {
+    pub fn of<K: Resource<DynamicType = ()>>(kind: Kind, object: &K) -> Self {
+        let metadata = object.meta();
+        Self {
+            kind,
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
+            version: version(metadata.resource_version.as_deref()),
+        }
+    }
+}
+
+/// A resource version as a number. One that is no number is newer than any.
+pub fn version(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or(u64::MAX)
+}
