@@ -31,8 +31,8 @@ pub enum Error {
     Worker(#[from] WorkerExited),
 }
 
-/// Watches at once. Once both kinds are listed in some scope this process may lead, and once it leads
-/// a worker reconciles each instance of the scopes that are listed. Returns soon after
+/// Watches at once. Once both kinds are listed in some scope this process may lead, and once it
+/// leads a worker reconciles each instance of the scopes that are listed. Returns soon after
 /// `runtime.stop`.
 ///
 /// # Errors

@@ -4,7 +4,9 @@ mod conditions;
 mod group;
 mod instance;
 mod lenient;
+mod names;
 mod schema;
+mod validation;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -20,6 +22,8 @@ pub use group::{
 pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,
 };
+pub use names::is_dns_name;
+pub use validation::validate;
 
 /// Annotation that requests a reconcile, on either kind, spelled as Flux does. Its value is echoed
 /// in `status.lastHandledReconcileAt`.
@@ -28,20 +32,6 @@ pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 pub const REQUESTED_AT_MAX: usize = 256;
 /// On a group with `deletionPolicy: Stop`, so that its tasks are stopped before it is gone.
 pub const FINALIZER: &str = "fdi.romaconnect.dev/stop-tasks";
-
-/// What the API server accepts as the name of an object: labels of a DNS name, joined by dots.
-const DNS_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-
-/// Whether a text matches [`DNS_NAME`] and is not too long.
-pub fn is_dns_name(text: &str) -> bool {
-    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let label = |label: &str| {
-        label.bytes().all(|byte| alphanumeric(&byte) || byte == b'-')
-            && label.as_bytes().first().is_some_and(alphanumeric)
-            && label.as_bytes().last().is_some_and(alphanumeric)
-    };
-    text.len() <= 253 && text.split('.').all(label)
-}
 
 /// The CRDs as they are shipped in `crds/`.
 pub fn all() -> Vec<CustomResourceDefinition> {

@@ -1,6 +1,7 @@
 //! One reconcile of one instance: the seven steps, in order.
 //!
-//! Pure steps decide, I/O steps act; what is remembered between reconciles is in the [`InstanceState`].
+//! Pure steps decide, I/O steps act; what is remembered between reconciles is in the
+//! [`InstanceState`].
 
 pub mod context;
 pub mod desired;

@@ -1,5 +1,5 @@
-//! `fdi-operator cleanup`: removes the operator's finalizers once it is uninstalled for good, so that
-//! every group can be deleted.
+//! `fdi-operator cleanup`: removes the operator's finalizers once it is uninstalled for good, so
+//! that every group can be deleted.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -20,7 +20,8 @@ use crate::k8s::error::{describe, describe_status};
 const MAX_ATTEMPTS: u32 = 10;
 const PAGE_SIZE: u32 = 100;
 
-/// The arguments of `fdi-operator cleanup`. Their comments are the help texts, so they are plain text.
+/// The arguments of `fdi-operator cleanup`. Their comments are the help texts, so they are plain
+/// text.
 #[allow(clippy::doc_markdown)]
 #[derive(Debug, Args)]
 pub struct CleanupFlags {
@@ -43,8 +44,8 @@ struct Tally {
     unlisted: usize,
 }
 
-/// Exit code 0 if no group has the finalizer any more. Stop the operator first: a running one puts its
-/// finalizers back.
+/// Exit code 0 if no group has the finalizer any more. Stop the operator first: a running one puts
+/// its finalizers back.
 pub fn run(flags: &CleanupFlags) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -150,7 +151,8 @@ async fn remove(client: &Client, mut metadata: ObjectMeta) -> Result<(), String>
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => status,
             Err(error) => return Err(describe(&error)),
         };
-        // Either something has changed, a finalizer or the whole object, or the API server refuses it.
+        // Either something has changed, a finalizer or the whole object, or the API server refuses
+        // it.
         let now = api.get_metadata_opt(name(&metadata)).await.map_err(|error| describe(&error))?;
         match now.map(|group| group.metadata) {
             Some(now) if now.uid == metadata.uid => {

@@ -1,86 +1,148 @@
-//! `fdi-operator plan`: what an operator would send for a file of groups, without sending it.
+//! `fdi-operator plan`: what the operator would send for a file of groups, without sending it.
 
-use std::io::{self, Read as _};
+mod manifests;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
-use serde::Deserialize as _;
 
-use crate::crd::{FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup};
-use crate::fdi::{LastRun, RunState, Task, TaskId};
-use crate::reconcile::desired::{Snapshot, StoredGroup, resolve};
+use self::manifests::Manifests;
+use crate::crd::{FdiInstance, FdiInstanceStatus, FdiTaskGroup};
+use crate::fdi::text::listed;
+use crate::fdi::{Batch, LastRun, RunState, Task, TaskId};
+use crate::reconcile::desired::{Desired, DesiredGroup, Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::plan::{Plan, plan};
 use crate::reconcile::timings::Timings;
 
+/// Most tasks that one line names.
+const NAMED_MAX: usize = 10;
+
 /// The arguments of `fdi-operator plan`. Their comments are the help texts, so they are plain text.
 #[allow(clippy::doc_markdown)]
 #[derive(Debug, Args)]
 pub struct PlanFlags {
-    /// File with FdiTaskGroups of one instance (YAML, several documents); - for standard input.
+    /// File with FdiTaskGroups of one instance (YAML: documents and lists); - for standard input.
+    ///
+    /// A group without metadata.creationTimestamp is taken to be created now: tasks that an older
+    /// group lists too are not its own.
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
 
     /// File with the tasks as they are now: lines of "TASK_ID Running" or "TASK_ID Stopped".
+    ///
     /// Without it every task is taken to be in the other state, which gives the most calls that
     /// there can be.
     #[arg(long, value_name = "FILE")]
     observed: Option<PathBuf>,
 }
 
-/// Prints the calls in the order in which they would be sent.
+/// Prints the calls in the order in which they would be sent, and what is not called for and why.
+/// Exit code 1 if there is no plan.
 pub fn run(flags: &PlanFlags) -> ExitCode {
     match planned(flags) {
-        Ok(plan) => {
-            for (n, call) in plan.calls().iter().enumerate() {
-                let ids: Vec<&str> = call.ids().iter().map(TaskId::as_str).collect();
-                println!("call {}: {} {}", n + 1, call.action(), ids.join(" "));
-            }
-            println!("{} calls", plan.calls().len());
+        Ok(lines) => {
+            // A closed pipe is no failure: whoever reads has seen enough.
+            let _ = writeln!(io::stdout(), "{}", lines.join("\n"));
             ExitCode::SUCCESS
         }
-        Err(problem) => {
-            eprintln!("error: {problem}");
+        Err(errors) => {
+            let lines: Vec<String> = errors.iter().map(|error| format!("error: {error}")).collect();
+            let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn planned(flags: &PlanFlags) -> Result<Plan, String> {
-    let groups = groups(&read(&flags.file)?)?;
+fn planned(flags: &PlanFlags) -> Result<Vec<String>, Vec<String>> {
+    let one = |error: String| vec![error];
+    let Manifests { groups, instance } = manifests::read(&read(&flags.file).map_err(one)?)?;
+    let instance = FdiInstance::new("planned", instance.unwrap_or_default());
     let desired = resolve(Snapshot {
-        instance: Some((
-            Arc::new(FdiInstance::new("planned", FdiInstanceSpec::default())),
-            FdiInstanceStatus::default(),
-        )),
-        groups: groups
-            .into_iter()
-            .map(|mut group| {
-                group.metadata.uid.get_or_insert_with(|| group.metadata.name.clone().unwrap_or_default());
-                // As if nothing had just been edited: a partial batch is not held back.
-                let mut status = group.status.clone().unwrap_or_default();
-                status.observed_generation = group.metadata.generation.unwrap_or_default();
-                StoredGroup { object: Arc::new(group), status, unreported_since: None, predates: false }
-            })
-            .collect(),
+        instance: Some((Arc::new(instance), FdiInstanceStatus::default())),
+        groups: groups.into_iter().map(stored).collect(),
     });
     let now = Timestamp::now();
     let tasks = match &flags.observed {
-        Some(file) => observed(&read(file)?)?,
+        Some(file) => observed(&read(file).map_err(one)?).map_err(one)?,
         None => desired.owned().map(|(group, id)| task(id.clone(), group.run_state.opposite())).collect(),
     };
+    let states: BTreeMap<TaskId, RunState> =
+        tasks.iter().filter_map(|task| Some((task.id.clone(), task.state?))).collect();
     let mut state = InstanceState::new(Arc::new(Timings::default()));
     state.sync(&desired, now);
-    state.record_list(
-        &desired,
-        Observed { instance: Some(String::new()), list: Some(Ok(TaskList::new(now, tasks))), credential: None },
-        now,
-    );
-    Ok(plan(&desired, &state, now))
+    let observed =
+        Observed { instance: Some(String::new()), list: Some(Ok(TaskList::new(now, tasks))), credential: None };
+    state.record_list(&desired, observed, now);
+    Ok(report(&desired, &plan(&desired, &state, now), &states))
+}
+
+fn stored(group: FdiTaskGroup) -> StoredGroup {
+    let status = group.status.clone().unwrap_or_default();
+    StoredGroup { object: Arc::new(group), status, unreported_since: None, predates: false }
+}
+
+fn report(desired: &Desired, plan: &Plan, states: &BTreeMap<TaskId, RunState>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (n, call) in plan.calls().iter().enumerate() {
+        let ids: Vec<&str> = call.ids().iter().map(TaskId::as_str).collect();
+        lines.push(format!("call {}: {} {}", n + 1, call.action(), ids.join(" ")));
+        lines.extend(reasons(desired, call));
+    }
+    let count = plan.calls().len();
+    lines.push(format!("{count} {}", if count == 1 { "call" } else { "calls" }));
+    if desired.instance_suspended() {
+        lines.push("no call: the FdiInstance is suspended".to_owned());
+    }
+    lines.extend(desired.groups().iter().flat_map(|group| not_called(group, states)));
+    lines
+}
+
+/// For which group each task of a call is in it.
+fn reasons(desired: &Desired, call: &Batch) -> Vec<String> {
+    let mut tasks: BTreeMap<&str, (RunState, Vec<&str>)> = BTreeMap::new();
+    for id in call.ids() {
+        if let Some(group) = desired.owner(id) {
+            tasks.entry(&group.name).or_insert((group.run_state, Vec::new())).1.push(id.as_str());
+        }
+    }
+    let line = |(group, (state, ids)): (&str, (RunState, Vec<&str>))| {
+        format!("  group \"{group}\": must be {state}, is {}: {}", state.opposite(), listed(ids, NAMED_MAX))
+    };
+    tasks.into_iter().map(line).collect()
+}
+
+/// The tasks of a group that need no call, and why.
+fn not_called(group: &DesiredGroup, states: &BTreeMap<TaskId, RunState>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = |tasks: Vec<&str>, why: &str| {
+        if !tasks.is_empty() {
+            lines.push(format!("no call: group \"{}\": {why}: {}", group.name, listed(tasks, NAMED_MAX)));
+        }
+    };
+    let owned = |wanted: fn(Option<&RunState>, RunState) -> bool| {
+        let tasks = group.owned.iter().filter(move |id| wanted(states.get(*id), group.run_state));
+        tasks.map(TaskId::as_str).collect::<Vec<_>>()
+    };
+    if group.suspended {
+        line(owned(|_, _| true), "it is suspended");
+    } else {
+        line(owned(|state, wanted| state == Some(&wanted)), "already in the desired state");
+        line(owned(|state, _| state.is_none()), "not among the observed tasks");
+    }
+    let owners: std::collections::BTreeSet<&str> =
+        group.conflicts.iter().map(|conflict| conflict.owner.as_str()).collect();
+    for owner in owners {
+        let tasks = group.conflicts.iter().filter(|conflict| conflict.owner == owner);
+        line(tasks.map(|conflict| conflict.task.as_str()).collect(), &format!("the older group \"{owner}\" owns them"));
+    }
+    lines
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -91,26 +153,6 @@ fn read(file: &Path) -> Result<String, String> {
         std::fs::read_to_string(file)
     };
     read.map_err(|error| format!("{}: {error}", file.display()))
-}
-
-fn groups(text: &str) -> Result<Vec<FdiTaskGroup>, String> {
-    let mut groups = Vec::new();
-    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
-    for document in documents.into_iter().filter(|document| document["kind"] == "FdiTaskGroup") {
-        let group = FdiTaskGroup::deserialize(document).map_err(|error| error.to_string())?;
-        let name = group.metadata.name.clone().unwrap_or_default();
-        if let Some(problem) = &group.spec.decode_error {
-            return Err(format!("FdiTaskGroup {name}: {problem}"));
-        }
-        groups.push(group);
-    }
-    let instances: std::collections::BTreeSet<_> =
-        groups.iter().map(|group| (&group.metadata.namespace, &group.spec.instance_ref.name)).collect();
-    match instances.len() {
-        0 => Err("no FdiTaskGroup in the file".to_owned()),
-        1 => Ok(groups),
-        n => Err(format!("the groups are of {n} instances; a plan is made for one")),
-    }
 }
 
 fn observed(text: &str) -> Result<Vec<Task>, String> {

@@ -46,15 +46,16 @@ pub struct Flags {
 
     /// Address of /livez, /readyz and, unless --metrics-address is set, /metrics.
     ///
-    /// All interfaces, because the kubelet and Prometheus connect from outside the pod; nothing secret
-    /// is served. [::] takes IPv4 connections too, and becomes 0.0.0.0 on a machine without IPv6.
+    /// All interfaces, because the kubelet and Prometheus connect from outside the pod; nothing
+    /// secret is served. [::] takes IPv4 connections too, and becomes 0.0.0.0 on a machine without
+    /// IPv6.
     #[arg(long, env = "FDI_OPERATOR_LISTEN_ADDRESS", value_name = "ADDRESS", default_value = "[::]:8080")]
     listen_address: SocketAddr,
 
     /// Address of /metrics, if it is to be another one than that of the probes.
     ///
-    /// With 127.0.0.1:8081 only containers of the same pod can read the metrics, for instance a proxy
-    /// that asks for authentication.
+    /// With 127.0.0.1:8081 only containers of the same pod can read the metrics, for instance a
+    /// proxy that asks for authentication.
     #[arg(long, env = "FDI_OPERATOR_METRICS_ADDRESS", value_name = "ADDRESS")]
     metrics_address: Option<SocketAddr>,
 
@@ -165,8 +166,8 @@ pub struct Flags {
 
     /// How many threads the operator works with, whatever the number of cores of the node.
     ///
-    /// 2, because the operator mostly waits, and one thread that decodes a long list must not hold up the
-    /// renewal of the Lease and the probes. Each further thread costs memory.
+    /// 2, because the operator mostly waits, and one thread that decodes a long list must not hold
+    /// up the renewal of the Lease and the probes. Each further thread costs memory.
     #[arg(long, env = "FDI_OPERATOR_WORKER_THREADS", value_name = "COUNT", default_value = "2")]
     worker_threads: NonZeroUsize,
 
@@ -321,8 +322,8 @@ impl Flags {
     }
 }
 
-/// The items of a comma-separated list without the blanks around them. An empty list is one that is not
-/// set: templates give those.
+/// The items of a comma-separated list without the blanks around them. An empty list is one that is
+/// not set: templates give those.
 pub fn list_items(items: &[String]) -> Vec<&str> {
     items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()).collect()
 }

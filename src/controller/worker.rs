@@ -17,8 +17,8 @@ use crate::reconcile::reconcile;
 use crate::runtime::health::Health;
 use crate::time::backoff::{add, elapsed};
 
-/// Longest time that a reconcile may take before it counts as unresponsive. All waits in it have limits,
-/// which together are far below this.
+/// Longest time that a reconcile may take before it counts as unresponsive. All waits in it have
+/// limits, which together are far below this.
 const RECONCILE_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The worker of one instance.
@@ -63,8 +63,9 @@ impl Worker {
             let reconciling = AssertUnwindSafe(reconcile(ctx, &mut state, &mut session, cancel));
             let reconciled = tokio::select! {
                 biased;
-                // Polled before every step of the reconcile: a process that was suspended in the middle of
-                // one until after the end of its leadership sends nothing more, not even a sign-in or a list.
+                // Polled before every step of the reconcile: a process that was suspended in the
+                // middle of one until after the end of its leadership sends nothing more, not even
+                // a sign-in or a list.
                 () = ctx.permit.expired() => break,
                 reconciled = reconciling.catch_unwind() => reconciled,
             };

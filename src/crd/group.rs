@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::conditions::Condition;
 use super::lenient::{describe, field, lenient};
-use super::{DNS_NAME, is_dns_name};
+use super::names::{DNS_NAME, is_dns_name};
 use crate::fdi::RunState;
 
 /// Keeps a group of FDI tasks of one ROMA Connect instance running or stopped.
@@ -41,25 +41,25 @@ pub struct FdiTaskGroupSpec {
     pub instance_ref: InstanceRef,
     /// The run state that every listed task is to have: `Running` or `Stopped`.
     ///
-    /// `Running` starts a task: a scheduled one then runs at its planned times, a real-time or composite one
-    /// runs all the time. `Stopped` stops it: a scheduled one is not executed any more, a real-time or
-    /// composite one ends. It is the task's switch, not the result of its runs: a task whose runs fail is
-    /// still `Running`.
+    /// `Running` starts a task: a scheduled one then runs at its planned times, a real-time or
+    /// composite one runs all the time. `Stopped` stops it: a scheduled one is not executed any
+    /// more, a real-time or composite one ends. It is the task's switch, not the result of its
+    /// runs: a task whose runs fail is still `Running`.
     pub desired_state: DesiredState,
     /// IDs of the tasks, 1 to 1000 of them (an instance has at most 1000 tasks).
     ///
-    /// The ROMA Connect console shows the ID in the details of a task; the names of tasks are not used. An ID
-    /// that is listed twice counts once. If several groups list an ID, the oldest group owns the task and the
-    /// others report a conflict.
+    /// The ROMA Connect console shows the ID in the details of a task; the names of tasks are not
+    /// used. An ID that is listed twice counts once. If several groups list an ID, the oldest group
+    /// owns the task and the others report a conflict.
     #[schemars(length(min = 1, max = 1000), inner(length(max = 64), regex(pattern = "^[A-Za-z0-9_-]{1,64}$")), extend("x-kubernetes-list-type" = "atomic"))]
     pub task_ids: Vec<Arc<str>>,
-    /// `true`: observe the tasks and report, but start and stop none. The group still owns its tasks, so no
-    /// other group can control them. Default: `false`.
+    /// `true`: observe the tasks and report, but start and stop none. The group still owns its
+    /// tasks, so no other group can control them. Default: `false`.
     #[serde(default)]
     pub suspend: bool,
-    /// What happens to the tasks when this object is deleted. `Orphan` (default): they stay as they are.
-    /// `Stop`: the operator stops them first and holds the object with a finalizer until all are observed
-    /// stopped, for 10 minutes at most.
+    /// What happens to the tasks when this object is deleted. `Orphan` (default): they stay as they
+    /// are. `Stop`: the operator stops them first and holds the object with a finalizer until all
+    /// are observed stopped, for 10 minutes at most.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// Why the stored spec could not be decoded, if so.
@@ -70,8 +70,8 @@ pub struct FdiTaskGroupSpec {
 lenient!(FdiTaskGroupSpec, Self::decode);
 
 impl FdiTaskGroupSpec {
-    /// A spec that cannot be decoded as a whole still says which tasks the group owns, and whether they
-    /// are to be stopped when it is deleted.
+    /// A spec that cannot be decoded as a whole still says which tasks the group owns, and whether
+    /// they are to be stopped when it is deleted.
     fn decode(stored: &Value) -> Self {
         let decoded = Self::deserialize(stored).map_err(|error| describe(&error)).and_then(Self::validate);
         decoded.unwrap_or_else(|error| Self {
@@ -160,8 +160,9 @@ pub struct FdiTaskGroupStatus {
     /// The run state that the tasks were to have when this status was computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_state: Option<DesiredState>,
-    /// When the last call was sent that may still act on a task against `desiredState`. Present only
-    /// for as long as it may: until then the group is not Ready, also after a restart of the operator.
+    /// When the last call was sent that may still act on a task against `desiredState`. Present
+    /// only for as long as it may: until then the group is not Ready, also after a restart of the
+    /// operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opposing_call_time: Option<Time>,
     /// Tasks that could not be started or stopped, those that failed first at the top; at most 100.
@@ -172,7 +173,8 @@ pub struct FdiTaskGroupStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub failures_omitted: Option<i32>,
-    /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that the operator acted on.
+    /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that the operator acted
+    /// on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
@@ -201,22 +203,26 @@ impl Default for FdiTaskGroupStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskCounts {
-    /// All listed tasks, each counted once: `ready`, `pending`, `failed` and `conflicting` together.
+    /// All listed tasks, each counted once: `ready`, `pending`, `failed` and `conflicting`
+    /// together.
     #[schemars(range(min = 0, max = 1000))]
     pub total: i32,
     /// Tasks observed in the desired state.
     #[schemars(range(min = 0, max = 1000))]
     pub ready: i32,
-    /// Tasks on their way to the desired state: the call is due, or sent and not settled, or will be retried.
+    /// Tasks on their way to the desired state: the call is due, or sent and not settled, or will
+    /// be retried.
     #[schemars(range(min = 0, max = 1000))]
     pub pending: i32,
-    /// Tasks that could not be started or stopped: see `failures`. They are retried every 10 minutes.
+    /// Tasks that could not be started or stopped: see `failures`. They are retried every 10
+    /// minutes.
     #[schemars(range(min = 0, max = 1000))]
     pub failed: i32,
     /// Tasks that an older group owns.
     #[schemars(range(min = 0, max = 1000))]
     pub conflicting: i32,
-    /// Owned tasks whose latest run ended in an error, whatever their run state. Does not affect `Ready`.
+    /// Owned tasks whose latest run ended in an error, whatever their run state. Does not affect
+    /// `Ready`.
     #[schemars(range(min = 0, max = 1000))]
     pub last_run_failed: i32,
 }
@@ -244,7 +250,8 @@ pub struct TaskFailure {
     /// Number of attempts so far. It stands still once the task counts as failed.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub attempts: i32,
-    /// Time of the next attempt. Absent once the task counts as failed: it is then retried every 10 minutes.
+    /// Time of the next attempt. Absent once the task counts as failed: it is then retried every 10
+    /// minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
 }

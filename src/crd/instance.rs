@@ -1,4 +1,5 @@
-//! `FdiInstance`: one ROMA Connect instance: where it is, how to sign in, how many requests to send.
+//! `FdiInstance`: one ROMA Connect instance: where it is, how to sign in, how many requests to
+//! send.
 
 use std::fmt;
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use super::conditions::Condition;
 use super::lenient::{describe, lenient};
-use super::{DNS_NAME, is_dns_name};
+use super::names::{DNS_NAME, is_dns_name};
 use crate::fdi::{Connection, Location};
 
 /// One ROMA Connect instance.
@@ -43,19 +44,23 @@ use crate::fdi::{Connection, Location};
 ]))]
 pub struct FdiInstanceSpec {
     /// Region of the instance, such as `cn-north-4`; the endpoint is then
-    /// `https://roma.<region>.myhuaweicloud.com`. Set exactly one of `region` and `endpoint`. Immutable.
+    /// `https://roma.<region>.myhuaweicloud.com`. Set exactly one of `region` and `endpoint`.
+    /// Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub region: Option<String>,
-    /// Full endpoint, such as `https://roma.example.com`, for dedicated and private clouds. The operator's
-    /// flag `--allowed-endpoints` must allow it. Set exactly one of `region` and `endpoint`. Immutable.
+    /// Full endpoint, such as `https://roma.example.com`, for dedicated and private clouds. The
+    /// operator's flag `--allowed-endpoints` must allow it. Set exactly one of `region` and
+    /// `endpoint`. Immutable.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub endpoint: Option<String>,
-    /// ID of the project of the instance: "My Credentials" in the console lists one for each region. Immutable.
+    /// ID of the project of the instance: "My Credentials" in the console lists one for each
+    /// region. Immutable.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"), extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "projectId must not change: create another FdiInstance"}]))]
     pub project_id: String,
-    /// ID of the ROMA Connect instance: the console shows it in the instance information. Immutable.
+    /// ID of the ROMA Connect instance: the console shows it in the instance information.
+    /// Immutable.
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"), extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "instanceId must not change: create another FdiInstance"}]))]
     pub instance_id: String,
     /// How to sign in. Set exactly one of `accessKey`, `password` and `token`.
@@ -92,8 +97,8 @@ impl FdiInstanceSpec {
         decoded.unwrap_or_else(|error| Self { decode_error: Some(error), ..Self::default() })
     }
 
-    /// Objects may be older than the validation by the API server, and the name of the Secret becomes
-    /// part of a path.
+    /// Objects may be older than the validation by the API server, and the name of the Secret
+    /// becomes part of a path.
     fn validate(self) -> Result<Self, String> {
         let Auth { access_key, password, token } = &self.auth;
         for (method, auth) in [("accessKey", access_key), ("password", password), ("token", token)] {
@@ -149,14 +154,16 @@ fn default_poll_interval() -> i32 {
     {"rule": "[has(self.accessKey), has(self.password), has(self.token)].filter(x, x).size() == 1", "message": "must set exactly one of spec.auth.accessKey, spec.auth.password and spec.auth.token"}
 ]))]
 pub struct Auth {
-    /// Access key (AK/SK): the Secret has `accessKey` and `secretKey`, and `securityToken` for a temporary
-    /// key. Recommended.
+    /// Access key (AK/SK): the Secret has `accessKey` and `secretKey`, and `securityToken` for a
+    /// temporary key. Recommended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key: Option<SecretAuth>,
-    /// IAM user with a password: the Secret has `domainName` (the account), `userName` and `password`.
+    /// IAM user with a password: the Secret has `domainName` (the account), `userName` and
+    /// `password`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretAuth>,
-    /// IAM token: the Secret has `token`. A token expires after 24 hours, so something must renew the Secret.
+    /// IAM token: the Secret has `token`. A token expires after 24 hours, so something must renew
+    /// the Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<SecretAuth>,
 }
@@ -201,8 +208,8 @@ impl Default for RateLimit {
 pub struct FdiInstanceStatus {
     /// The `metadata.generation` that this status was computed from; -1 before the first reconcile.
     pub observed_generation: i64,
-    /// `Ready` (signed in, and tasks listed) and `Synced` always; `Reconciling` and `Stalled` only while
-    /// `True`.
+    /// `Ready` (signed in, and tasks listed) and `Synced` always; `Reconciling` and `Stalled` only
+    /// while `True`.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Numbers of tasks of the instance.
@@ -212,7 +219,8 @@ pub struct FdiInstanceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub groups: Option<i32>,
-    /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that the operator acted on.
+    /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that the operator acted
+    /// on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,

@@ -1,5 +1,5 @@
-//! Specs and statuses decode whatever is stored: one unusual object must never stop the watch of all
-//! the others.
+//! Specs and statuses decode whatever is stored: one unusual object must never stop the watch of
+//! all the others.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

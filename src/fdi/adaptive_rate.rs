@@ -1,8 +1,8 @@
-//! How fast an instance may be asked: at the configured rate, or slower once the service has throttled. Pure:
-//! the time is an argument.
+//! How fast an instance may be asked: at the configured rate, or slower once the service has
+//! throttled. Pure: the time is an argument.
 //!
-//! The rate falls by half with each throttled request and rises slowly with those that are served, as TCP
-//! does it: quickly to just below where it was throttled, then in small steps.
+//! The rate falls by half with each throttled request and rises slowly with those that are served,
+//! as TCP does it: quickly to just below where it was throttled, then in small steps.
 
 use std::time::{Duration, Instant};
 
@@ -35,8 +35,8 @@ pub struct AdaptiveRate {
 }
 
 impl AdaptiveRate {
-    /// `requests_per_second` with a burst of as many (at least 2: a list and a call). Zero counts as one: an
-    /// instance that may never be asked is suspended, not limited.
+    /// `requests_per_second` with a burst of as many (at least 2: a list and a call). Zero counts
+    /// as one: an instance that may never be asked is suspended, not limited.
     pub fn new(requests_per_second: u32, now: Instant) -> Self {
         let configured = f64::from(requests_per_second.max(1));
         let burst = configured.max(2.0);
@@ -71,8 +71,8 @@ impl AdaptiveRate {
         Err(now + Duration::from_secs_f64(missing))
     }
 
-    /// The service throttled a request that was sent at `sent`. Requests that were in flight together are
-    /// throttled together: they count once.
+    /// The service throttled a request that was sent at `sent`. Requests that were in flight
+    /// together are throttled together: they count once.
     pub fn record_throttled(&mut self, sent: Instant, retry_after: Option<Duration>, now: Instant) {
         if self.last_throttled.is_none_or(|last| sent >= last) {
             self.safe = self.rate * SAFE_PART;
@@ -118,8 +118,8 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    /// Sends as fast as the rate allows to a service that serves one request in `interval`; how many were
-    /// served and throttled in `span`.
+    /// Sends as fast as the rate allows to a service that serves one request in `interval`; how
+    /// many were served and throttled in `span`.
     fn run(interval: Duration, retry_after: Option<Duration>, span: Duration) -> (u32, u32) {
         let start = Instant::now();
         let mut rate = AdaptiveRate::new(5, start);

@@ -178,7 +178,8 @@ impl HttpFdi {
     }
 
     /// Sends at once and records whether the service throttled, and in the circuit breaker whether
-    /// the credential was accepted. A token from the cache that is refused has ended early, which is no refusal of the credential.
+    /// the credential was accepted. A token from the cache that is refused has ended early, which
+    /// is no refusal of the credential.
     async fn send<T>(
         &self,
         operation: Operation,

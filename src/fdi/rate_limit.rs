@@ -12,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::fdi::adaptive_rate::AdaptiveRate;
 use crate::fdi::error::{CallError, Cause, Class};
 
-/// A request that would wait longer for the rate fails instead: whoever wants it chooses again later.
+/// A request that would wait longer for the rate fails instead: whoever wants it chooses again
+/// later.
 const MAX_WAIT: Duration = Duration::from_secs(45);
 
 /// The limits of one instance. They outlive sign-ins: a rotated Secret does not refill the burst.

@@ -69,8 +69,8 @@ impl KubeClients {
         Ok(Self::new(&Config::infer().await.map_err(Box::new)?)?)
     }
 
-    /// A client for a command that a user runs. It obeys the kubeconfig's `proxy-url` and the usual proxy
-    /// variables, as kubectl does.
+    /// A client for a command that a user runs. It obeys the kubeconfig's `proxy-url` and the usual
+    /// proxy variables, as kubectl does.
     pub async fn for_command() -> Result<Client, KubeClientsError> {
         let config = Config::infer().await.map_err(Box::new)?;
         let mut with_timeouts = with_timeouts(&config, &REQUESTS);

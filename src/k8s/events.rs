@@ -25,7 +25,8 @@ const CONTROLLER: &str = "fdi.romaconnect.dev/fdi-operator";
 const NOTE_MAX: usize = 1024;
 /// The same of the reporting instance.
 const INSTANCE_MAX: usize = 128;
-/// Events in the queue, over all namespaces; more are dropped. An outage of the API server must not fill the memory.
+/// Events in the queue, over all namespaces; more are dropped. An outage of the API server must not
+/// fill the memory.
 const QUEUE_SIZE: usize = 512;
 /// Objects whose budget is remembered. The least recently used one is forgotten first.
 const OBJECTS_MAX: usize = 1024;
@@ -62,7 +63,8 @@ pub struct EventRecorder {
     metrics: Metrics,
 }
 
-/// Events by namespace, taken in turn, so that no namespace delays or displaces the events of others.
+/// Events by namespace, taken in turn, so that no namespace delays or displaces the events of
+/// others.
 #[derive(Debug, Default)]
 struct FairQueue {
     events: HashMap<String, VecDeque<Event>>,
@@ -72,8 +74,8 @@ struct FairQueue {
 }
 
 impl FairQueue {
-    /// Queues the event. In a full queue the namespace with the most events loses its newest one: this
-    /// event or the returned one.
+    /// Queues the event. In a full queue the namespace with the most events loses its newest one:
+    /// this event or the returned one.
     fn push(&mut self, event: Event) -> Option<Event> {
         let namespace = event.regarding.namespace.clone().unwrap_or_default();
         let queue = self.events.entry(namespace.clone()).or_default();

@@ -1,5 +1,5 @@
-//! Writes statuses, beside the work: publishing returns at once, and a slow or refusing API server delays
-//! no call.
+//! Writes statuses, beside the work: publishing returns at once, and a slow or refusing API server
+//! delays no call.
 //!
 //! One writer serves the whole process. The kubelet's status manager works the same way.
 
@@ -24,6 +24,7 @@ use tokio::time::sleep;
 use self::queue::{Outcome, Queue};
 use self::update::{Kind, Object, Status, Update, version};
 use crate::crd::{FdiInstance, FdiTaskGroup};
+use crate::k8s::clients::FIELD_MANAGER;
 use crate::k8s::error::describe;
 use crate::k8s::events::{EventRecorder, EventType};
 use crate::k8s::leader_election::Permit;
@@ -69,8 +70,8 @@ impl StatusWriter {
         self.changed.notify_one();
     }
 
-    /// The status that the API server has, or will have once the write in flight is done, where the store
-    /// does not show it.
+    /// The status that the API server has, or will have once the write in flight is done, where the
+    /// store does not show it.
     pub fn overlay(&self, metadata: &ObjectMeta) -> Option<Status> {
         let uid = metadata.uid.as_deref().unwrap_or_default();
         self.queue.lock().overlay(uid, version(metadata.resource_version.as_deref()))
@@ -190,17 +191,19 @@ impl StatusSender {
         // stranger's status.
         let same_object = json!({"op": "test", "path": "/metadata/uid", "value": uid});
         let mut written = *read;
-        if let Some(status) = &update.status {
-            let status = json!({"op": "add", "path": "/status", "value": status});
-            let patch = patch(json!([same_object, status]))?;
-            let object = api.patch_status(name, &params(), &patch).await?;
-            written = version(object.meta().resource_version.as_deref());
-        }
+        // First: nobody reads that all is well before the deletion is held, and a status that is
+        // denied keeps no finalizer from being removed.
         if let Some(finalizers) = &update.finalizers {
             let path = "/metadata/finalizers";
             let unchanged = json!({"op": "test", "path": path, "value": finalizers.before});
             let replace = json!({"op": "add", "path": path, "value": finalizers.after});
             let object = api.patch(name, &params(), &patch(json!([same_object, unchanged, replace]))?).await?;
+            written = version(object.meta().resource_version.as_deref());
+        }
+        if let Some(status) = &update.status {
+            let status = json!({"op": "add", "path": "/status", "value": status});
+            let patch = patch(json!([same_object, status]))?;
+            let object = api.patch_status(name, &params(), &patch).await?;
             written = version(object.meta().resource_version.as_deref());
         }
         Ok(written)
@@ -211,15 +214,12 @@ fn params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// Who writes, as `metadata.managedFields` shows it.
-const FIELD_MANAGER: &str = "fdi-operator";
-
 fn patch(operations: Value) -> kube::Result<Patch<()>> {
     serde_json::from_value(operations).map(Patch::Json).map_err(kube::Error::SerdeError)
 }
 
-/// Gone, or a `test` of the patch failed. A policy that denies the write may use the same codes, which is
-/// why the queue believes this once only.
+/// Gone, or a `test` of the patch failed. A policy that denies the write may use the same codes,
+/// which is why the queue believes this once only.
 fn is_stale(status: &kube::core::Status) -> bool {
     matches!(status.code, 404 | 409 | 422)
 }

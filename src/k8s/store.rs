@@ -70,8 +70,8 @@ impl Store {
         self.objects.write().quotas.begin_list(K::KIND, scope.as_deref());
     }
 
-    /// The scope is listed completely. Queues its instances, for what was deleted meanwhile shows only
-    /// in what the list lacks.
+    /// The scope is listed completely. Queues its instances, for what was deleted meanwhile shows
+    /// only in what the list lacks.
     pub fn end_list<K: Stored>(&self, scope: &Scope) {
         let mut objects = self.objects.write();
         objects.listed.insert((K::KIND, scope.clone()));
@@ -101,8 +101,8 @@ impl Store {
         self.objects.read().quotas.has_room(K::KIND)
     }
 
-    /// Queues an instance that has changed, if its scope is listed. An instance is queued once, however
-    /// many changes it has.
+    /// Queues an instance that has changed, if its scope is listed. An instance is queued once,
+    /// however many changes it has.
     pub fn enqueue(&self, key: &InstanceKey) {
         if self.objects.read().is_synced(key) {
             self.queue.lock().insert(key.clone());
@@ -129,7 +129,8 @@ pub struct Change {
     pub instances: Vec<InstanceKey>,
     /// The uid of an object that is gone.
     pub gone: Option<String>,
-    /// The quota of its namespace is used up: the object is not stored, not even its former version.
+    /// The quota of its namespace is used up: the object is not stored, not even its former
+    /// version.
     pub rejected: bool,
 }
 

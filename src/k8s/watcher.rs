@@ -107,8 +107,8 @@ enum Step {
 /// Calls `on_event` for all that happens to the objects of `api`. The server is asked to end each
 /// watch after `watch_timeout`; the next one resumes from there. So there is an event at least that
 /// often, and one that is overdue means a dead connection. Bookmarks are not reliable as a liveness
-/// signal: measured on an idle kind they come every 60 s, but the first may be missing for up to ten
-/// minutes. Between two watches `must_list` may ask for a list.
+/// signal: measured on an idle kind they come every 60 s, but the first may be missing for up to
+/// ten minutes. Between two watches `must_list` may ask for a list.
 pub async fn watch<K>(
     api: &Api<K>,
     watch_timeout: Duration,

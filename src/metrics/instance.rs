@@ -1,5 +1,5 @@
-//! The metrics of one `FdiInstance`. Its series exist as long as it does; what must not vanish with it
-//! is counted for its namespace.
+//! The metrics of one `FdiInstance`. Its series exist as long as it does; what must not vanish with
+//! it is counted for its namespace.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,8 +152,8 @@ impl Families {
     }
 }
 
-/// The metrics of one instance. It has series only while [`InstanceMetrics::set_exists`] says so, so
-/// that groups which refer to instances that do not exist create none; dropping it removes them.
+/// The metrics of one instance. It has series only while [`InstanceMetrics::set_exists`] says so,
+/// so that groups which refer to instances that do not exist create none; dropping it removes them.
 #[derive(Debug)]
 pub struct InstanceMetrics {
     families: Families,
@@ -165,7 +165,8 @@ pub struct InstanceMetrics {
 impl InstanceMetrics {
     pub(super) fn new(families: Families, namespace: &str, name: &str) -> Self {
         let metrics = Self { families, namespace: namespace.into(), name: name.into(), exists: AtomicBool::new(false) };
-        // Alerts count these. They start at zero, because Prometheus sees no increase from nothing to one.
+        // Alerts count these. They start at zero, because Prometheus sees no increase from nothing
+        // to one.
         drop(metrics.families.reconcile_panics.get_or_create(&metrics.namespace()));
         drop(metrics.families.finalizer_give_ups.get_or_create(&metrics.namespace()));
         metrics
@@ -263,8 +264,8 @@ impl InstanceMetrics {
         }
     }
 
-    /// The finalizer of a group was removed although its tasks were not observed stopped. Counted for
-    /// the namespace: it is often the last that happens to an instance.
+    /// The finalizer of a group was removed although its tasks were not observed stopped. Counted
+    /// for the namespace: it is often the last that happens to an instance.
     pub fn finalizer_give_up(&self) {
         self.families.finalizer_give_ups.get_or_create(&self.namespace()).inc();
     }

@@ -34,8 +34,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// What is stored of the instance and its groups now, with our own last writes where the watch has
-    /// not shown them yet.
+    /// What is stored of the instance and its groups now, with our own last writes where the watch
+    /// has not shown them yet.
     pub fn snapshot(&self) -> Snapshot {
         let (instance, groups) = self.store.get(&self.key);
         let instance = instance.map(|object| {

@@ -53,7 +53,8 @@ pub struct DesiredGroup {
     pub name: String,
     pub uid: String,
     pub generation: i64,
-    /// The state its tasks are to have: `Stopped` while a group with `deletionPolicy: Stop` is being deleted.
+    /// The state its tasks are to have: `Stopped` while a group with `deletionPolicy: Stop` is
+    /// being deleted.
     pub run_state: RunState,
     /// Tasks that this group owns, in the order of the spec.
     pub owned: Vec<TaskId>,
@@ -104,8 +105,8 @@ pub enum FinalizerAction {
 /// Reads the specs in the snapshot and decides who owns what.
 ///
 /// Of all groups that claim an ID the oldest that is not being deleted owns it (creation time, then
-/// name; all groups of an instance share its namespace). A group being deleted owns only what nobody
-/// else claims, and only while it still has to stop it.
+/// name; all groups of an instance share its namespace). A group being deleted owns only what
+/// nobody else claims, and only while it still has to stop it.
 pub fn resolve(snapshot: Snapshot) -> Desired {
     let instance = snapshot.instance.map(|(object, status)| DesiredInstance {
         generation: object.metadata.generation.unwrap_or_default(),
@@ -256,8 +257,8 @@ impl Desired {
 }
 
 impl DesiredGroup {
-    /// No call is sent for the group: it is suspended, or its finalizer has to be there first, without
-    /// which it could be gone before its calls are answered.
+    /// No call is sent for the group: it is suspended, or its finalizer has to be there first,
+    /// without which it could be gone before its calls are answered.
     pub fn holds_calls(&self) -> bool {
         self.suspended || self.finalizer == FinalizerAction::Add || self.decode_error.is_some()
     }

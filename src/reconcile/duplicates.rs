@@ -1,5 +1,5 @@
-//! Several `FdiInstance` objects may refer to one ROMA Connect instance. One of them serves it: the oldest of
-//! those that can, and that have groups.
+//! Several `FdiInstance` objects may refer to one ROMA Connect instance. One of them serves it: the
+//! oldest of those that can, and that have groups.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -65,8 +65,8 @@ impl Duplicates {
         Self { store, fdi, known: Arc::default() }
     }
 
-    /// Takes in the object as it is stored now. To be called before the workers of a set of changes run, so
-    /// that each knows of the others.
+    /// Takes in the object as it is stored now. To be called before the workers of a set of changes
+    /// run, so that each knows of the others.
     pub fn sync(&self, key: &InstanceKey) {
         let object = self.store.get(key).0;
         let mut known = self.known.lock();
@@ -106,7 +106,8 @@ impl Duplicates {
         preferred.map(|(_, server)| server.clone())
     }
 
-    /// Takes in what a worker found. When it changes who serves, the workers of the duplicates are told.
+    /// Takes in what a worker found. When it changes who serves, the workers of the duplicates are
+    /// told.
     pub fn record(&self, key: &InstanceKey, standing: Option<Standing>, has_groups: bool) {
         let mut known = self.known.lock();
         let Some(candidate) = known.instances.get_mut(key) else { return };

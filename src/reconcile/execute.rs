@@ -1,4 +1,5 @@
-//! Step 4, I/O: sends the calls of the plan, within the limits of the instance, for as long as they are wanted.
+//! Step 4, I/O: sends the calls of the plan, within the limits of the instance, for as long as they
+//! are wanted.
 
 use futures::FutureExt as _;
 use futures::future::Fuse;
@@ -33,11 +34,11 @@ enum Sending {
     Interrupted,
 }
 
-/// Sends the calls in order, several at once where the instance allows it. Ends when the plan is done,
-/// when a call fails for a cause that may concern the whole instance, after a time slice, or when
-/// something changed: never within a call. For the last two not before one call was made, so that a
-/// stream of edits cannot keep all others from being served. When leadership ends the worker drops the
-/// reconcile, and calls in flight with it.
+/// Sends the calls in order, several at once where the instance allows it. Ends when the plan is
+/// done, when a call fails for a cause that may concern the whole instance, after a time slice, or
+/// when something changed: never within a call. For the last two not before one call was made, so
+/// that a stream of edits cannot keep all others from being served. When leadership ends the worker
+/// drops the reconcile, and calls in flight with it.
 pub async fn execute(ctx: &Context, plan: &Plan, session: &Session, cancel: Cancellation<'_>) -> Outcomes {
     let Some(api) = session.api().filter(|_| !plan.calls().is_empty()) else { return Outcomes::default() };
     let mut calls = Vec::new();

@@ -12,8 +12,8 @@ use crate::reconcile::observation::{Observation, Observed};
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
 use crate::reconcile::timings::Timings;
 
-/// The memory of one instance. Its methods are the only driver of [`Observation`] and [`Ledger`]: the
-/// operator, `fdi-operator plan` and the tests call the same ones.
+/// The memory of one instance. Its methods are the only driver of [`Observation`] and [`Ledger`]:
+/// the operator, `fdi-operator plan` and the tests call the same ones.
 #[derive(Debug)]
 pub struct InstanceState {
     pub timings: Arc<Timings>,
@@ -66,7 +66,8 @@ impl InstanceState {
                 CallScope::Tasks => self.observation.record_call_success(call.ended),
                 CallScope::Undetermined => self.observation.record_call(call.ended),
                 CallScope::Instance(error) => {
-                    // A throttled call is taken as not sent: its tasks are listed before they count as ready.
+                    // A throttled call is taken as not sent: its tasks are listed before they count
+                    // as ready.
                     if error.class != Class::Throttled {
                         self.observation.record_call(call.ended);
                     }

@@ -1,5 +1,5 @@
-//! What is remembered per task between reconciles: the last call, failed attempts, drift, isolation. Pure;
-//! rebuilt from the statuses after a restart.
+//! What is remembered per task between reconciles: the last call, failed attempts, drift,
+//! isolation. Pure; rebuilt from the statuses after a restart.
 
 pub mod calls;
 pub mod phase;
@@ -76,14 +76,15 @@ impl Ledger {
         }
     }
 
-    /// How many batch calls were sent since the start; every third goes to the task that has waited longest.
+    /// How many batch calls were sent since the start; every third goes to the task that has waited
+    /// longest.
     pub fn calls_sent(&self) -> u64 {
         self.calls_sent
     }
 
     /// Compares with today's specs: an edit or `requestedAt` clears the back-offs of that group's
-    /// tasks, a group seen for the first time brings its memory along in its status, tasks that nobody
-    /// lists any more are forgotten.
+    /// tasks, a group seen for the first time brings its memory along in its status, tasks that
+    /// nobody lists any more are forgotten.
     pub fn sync(&mut self, desired: &Desired, now: Timestamp) {
         for group in desired.groups() {
             self.sync_group(group, now);
@@ -91,7 +92,8 @@ impl Ledger {
         let uids: HashSet<&str> = desired.groups().iter().map(|group| group.uid.as_str()).collect();
         self.groups.retain(|uid, _| uids.contains(uid.as_str()));
         let window = self.timings.settle_window;
-        // A call that may still act is remembered for its window even when nobody lists the task for a moment.
+        // A call that may still act is remembered for its window even when nobody lists the task
+        // for a moment.
         self.tasks.retain(|id, record| {
             desired.owner(id).is_some() || record.is_some_and(|record| record.may_still_act(now, window))
         });

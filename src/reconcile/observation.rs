@@ -1,4 +1,5 @@
-//! What is known of one instance between reconciles: the last complete list, and why lists or calls fail. Pure.
+//! What is known of one instance between reconciles: the last complete list, and why lists or calls
+//! fail. Pure.
 
 pub mod failure;
 
@@ -52,7 +53,8 @@ pub struct Observed {
     pub instance: Option<String>,
     /// The credential in use, where the Secret was read.
     pub credential: Option<Fingerprint>,
-    /// The list, or why there is none; `None` when the list at hand is fresh or must not be replaced yet.
+    /// The list, or why there is none; `None` when the list at hand is fresh or must not be
+    /// replaced yet.
     pub list: Option<Result<TaskList, InstanceError>>,
 }
 
@@ -118,9 +120,9 @@ impl Observation {
         self.call_failure.as_ref()
     }
 
-    /// True when the last list need not be requested again: it is young, or since then only throttled
-    /// calls were sent, which a list would only throttle more; it shows what the last call did, and
-    /// nothing asks for a newer one.
+    /// True when the last list need not be requested again: it is young, or since then only
+    /// throttled calls were sent, which a list would only throttle more; it shows what the last
+    /// call did, and nothing asks for a newer one.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         self.list_failure.is_none()
             && self.list.as_ref().is_some_and(|list| {
@@ -159,9 +161,9 @@ impl Observation {
         self.list_failure.is_some() || self.call_failure.as_ref().is_some_and(|failure| now < failure.retry_at)
     }
 
-    /// When the instance is to be listed next: at the poll interval, or at `wanted` if that is sooner
-    /// and the service may be asked then. While anything fails, the Secret is read again well within
-    /// the promised time.
+    /// When the instance is to be listed next: at the poll interval, or at `wanted` if that is
+    /// sooner and the service may be asked then. While anything fails, the Secret is read again
+    /// well within the promised time.
     pub fn next_list(&mut self, poll: Duration, wanted: Option<Timestamp>, now: Timestamp) -> Timestamp {
         self.check_at = wanted;
         let regular = match &self.list {
@@ -214,7 +216,8 @@ impl Observation {
         self.knew_instance
     }
 
-    /// Takes in what step 2 found, unless that is about an `FdiInstance` that was replaced meanwhile.
+    /// Takes in what step 2 found, unless that is about an `FdiInstance` that was replaced
+    /// meanwhile.
     pub fn record_list(&mut self, observed: Observed, now: Timestamp) {
         if self.instance.as_ref().map(|instance| &instance.uid) != observed.instance.as_ref() {
             return;
@@ -257,8 +260,8 @@ impl Observation {
         self.last_call_ended = Some(ended);
     }
 
-    /// Calls failed, or could not be sent, for a cause that concerns the whole instance: one failure,
-    /// however many calls were in flight together.
+    /// Calls failed, or could not be sent, for a cause that concerns the whole instance: one
+    /// failure, however many calls were in flight together.
     pub fn record_call_failure(&mut self, error: CallError, at: Timestamp) {
         let streak = FailureStreak::after(self.call_failure.as_ref(), InstanceError::Call(error), at, &self.timings);
         self.call_failure = Some(streak);

@@ -20,8 +20,8 @@ use crate::reconcile::observation::failure::{InstanceError, Severity};
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::time::backoff::add;
 
-/// Lists the instance's tasks. A fresh list is not requested again; during a back-off only the Secret
-/// is read, for a changed one may end it.
+/// Lists the instance's tasks. A fresh list is not requested again; during a back-off only the
+/// Secret is read, for a changed one may end it.
 pub async fn observe(ctx: &Context, desired: &Desired, state: &InstanceState, session: &mut Session) -> Observed {
     let Some(instance) = desired.instance() else {
         session.end();
@@ -33,7 +33,8 @@ pub async fn observe(ctx: &Context, desired: &Desired, state: &InstanceState, se
         ctx.duplicates.record(&ctx.key, None, !desired.groups().is_empty());
         return observed;
     }
-    // Every request in it has a limit of its own; together they must not hold up an edit for minutes.
+    // Every request in it has a limit of its own; together they must not hold up an edit for
+    // minutes.
     let listing = sign_in_and_list(ctx, desired, state, session, &mut observed);
     let result = timeout(ctx.timings.observe_timeout, listing).await.unwrap_or(Err(InstanceError::TimedOut));
     observed.list = result.transpose();
@@ -149,8 +150,8 @@ async fn list(ctx: &Context, desired: &Desired, signed_in: &SignedIn) -> Result<
     Ok(TaskList::new(requested_at, tasks))
 }
 
-/// What the list says about whether this `FdiInstance` can serve; `None`: nothing new. An outage says
-/// nothing: a duplicate that took over during one would send its own groups' calls in between.
+/// What the list says about whether this `FdiInstance` can serve; `None`: nothing new. An outage
+/// says nothing: a duplicate that took over during one would send its own groups' calls in between.
 fn standing(state: &InstanceState, observed: &Observed, ctx: &Context) -> Option<Standing> {
     match observed.list.as_ref()? {
         Ok(_) => {

@@ -1,4 +1,5 @@
-//! Step 3, pure: the calls that are needed now, each of at most ten tasks, in the order in which they are to be sent.
+//! Step 3, pure: the calls that are needed now, each of at most ten tasks, in the order in which
+//! they are to be sent.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +14,8 @@ use crate::reconcile::ledger::task::Isolation;
 use crate::reconcile::timings::Timings;
 use crate::time::backoff::add;
 
-/// Every n-th call goes to the task that has waited longest, so that a stream of edits cannot starve
-/// drift and retries.
+/// Every n-th call goes to the task that has waited longest, so that a stream of edits cannot
+/// starve drift and retries.
 const FAIR_TURN: u64 = 3;
 
 /// Calls in sending order, and until when a partial batch is held back for more tasks.
@@ -53,10 +54,11 @@ struct CandidateBatch<'a> {
     tasks: Vec<DueTask<'a>>,
 }
 
-/// Plans the calls. Only tasks are in them that a group owns which may have calls, that the last list shows
-/// in the other state, and for which no back-off runs. Batches are filled across groups: n starts and m
-/// stops cost ⌈n/10⌉ + ⌈m/10⌉ calls, unless some are isolated because a batch with them was refused. Once
-/// one retry is due, others that are due soon go along, so that what failed together stays together.
+/// Plans the calls. Only tasks are in them that a group owns which may have calls, that the last
+/// list shows in the other state, and for which no back-off runs. Batches are filled across groups:
+/// n starts and m stops cost ⌈n/10⌉ + ⌈m/10⌉ calls, unless some are isolated because a batch with
+/// them was refused. Once one retry is due, others that are due soon go along, so that what failed
+/// together stays together.
 pub fn plan(desired: &Desired, state: &InstanceState, now: Timestamp) -> Plan {
     if desired.instance().is_none() || desired.instance_suspended() || state.observation.calls_blocked(now) {
         return Plan::default();
@@ -128,8 +130,8 @@ impl CandidateBatch<'_> {
     }
 }
 
-/// Most urgent first, halves of refused batches before others, stops before starts, then by ID; every
-/// third call is the one with the task that has waited longest.
+/// Most urgent first, halves of refused batches before others, stops before starts, then by ID;
+/// every third call is the one with the task that has waited longest.
 fn in_order(mut candidates: Vec<CandidateBatch<'_>>, sent: u64) -> Vec<Batch> {
     candidates.sort_by_key(|batch| {
         let first = &batch.tasks[0];

@@ -18,7 +18,8 @@ pub fn schedule(
     state: &mut InstanceState,
 ) -> Timestamp {
     let now = statuses.computed_at();
-    // Whatever asks for the next reconcile, a reconcile that did nothing cannot be followed by another at once.
+    // Whatever asks for the next reconcile, a reconcile that did nothing cannot be followed by
+    // another at once.
     let soonest = if outcomes.calls().is_empty() { add(now, state.timings.min_interval) } else { now };
     if outcomes.unfinished() {
         return soonest;

@@ -1,6 +1,8 @@
-//! Step 5, pure: what the statuses report now, the events that go with it, and which finalizers are removed.
+//! Step 5, pure: what the statuses report now, the events that go with it, and which finalizers are
+//! removed.
 //!
-//! Nothing is carried over: each reconcile computes every condition from today's spec and the last observation.
+//! Nothing is carried over: each reconcile computes every condition from today's spec and the last
+//! observation.
 
 pub mod deletion;
 mod facts;

@@ -1,11 +1,13 @@
-//! Every wait and every count that decides how the operator behaves over time, with the reason for its value.
+//! Every wait and every count that decides how the operator behaves over time, with the reason for
+//! its value.
 
 use std::time::Duration;
 
 use crate::time::backoff::Backoff;
 
-/// The values of the design. They are no flags: each follows from how the FDI service behaves, or from
-/// when a person who watches `kubectl get` takes a group for stuck. Only tests build other ones.
+/// The values of the design. They are no flags: each follows from how the FDI service behaves, or
+/// from when a person who watches `kubectl get` takes a group for stuck. Only tests build other
+/// ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timings {
     /// How long an accepted call may take to show in a list before the attempt counts as failed
@@ -21,7 +23,8 @@ pub struct Timings {
     /// Pause between attempts for a task that failed for a permanent cause: short enough that a
     /// repaired task starts by itself, long enough to cost nothing.
     pub slow_retry: Duration,
-    /// Corrections of one task within [`Self::contest_window`] after which the task counts as contested.
+    /// Corrections of one task within [`Self::contest_window`] after which the task counts as
+    /// contested.
     pub contest_corrections: u32,
     /// The time in which [`Self::contest_corrections`] are counted.
     pub contest_window: Duration,
@@ -30,34 +33,37 @@ pub struct Timings {
     pub missing_grace: Duration,
     /// How soon a second list confirms that a task is missing, once the grace is over.
     pub confirm_missing: Duration,
-    /// How long a group waits for an `FdiInstance` that was never seen before it reports that there is
-    /// none: of objects applied together, either may be seen first.
+    /// How long a group waits for an `FdiInstance` that was never seen before it reports that there
+    /// is none: of objects applied together, either may be seen first.
     pub reference_grace: Duration,
-    /// How long no status of a group can be written before no further call is sent for it: nobody could
-    /// see what the operator does.
+    /// How long no status of a group can be written before no further call is sent for it: nobody
+    /// could see what the operator does.
     pub report_timeout: Duration,
-    /// Shortest time between two reconciles of which the first has sent no call, unless something changed.
+    /// Shortest time between two reconciles of which the first has sent no call, unless something
+    /// changed.
     pub min_interval: Duration,
     /// Longest time that signing in and listing take together.
     pub observe_timeout: Duration,
-    /// How long the instance must be unable to serve (sign-in refused, forbidden, duplicate …) before
-    /// its groups stall: a rotated credential gets the time to arrive.
+    /// How long the instance must be unable to serve (sign-in refused, forbidden, duplicate …)
+    /// before its groups stall: a rotated credential gets the time to arrive.
     pub rejected_grace: Duration,
     /// How long lists must fail before groups report that their observation is stale.
     pub stale_grace: Duration,
     /// How many lists must fail in a row before groups report it: one lost response is no news.
     pub stale_after: u32,
-    /// How long the deletion of a group with `deletionPolicy: Stop` waits for its tasks to stop before
-    /// the finalizer is removed anyway.
+    /// How long the deletion of a group with `deletionPolicy: Stop` waits for its tasks to stop
+    /// before the finalizer is removed anyway.
     pub deletion_timeout: Duration,
     /// The same when the instance or its Secret is gone, so that nothing can be stopped any more.
     pub deletion_orphan_timeout: Duration,
-    /// How old a Secret read may be: the time in which a changed credential is used, also during a back-off.
+    /// How old a Secret read may be: the time in which a changed credential is used, also during a
+    /// back-off.
     pub secret_refresh: Duration,
-    /// A partial batch is sent after this time without another edit: longer than the gap between two
-    /// objects of one `kubectl apply`.
+    /// A partial batch is sent after this time without another edit: longer than the gap between
+    /// two objects of one `kubectl apply`.
     pub batch_idle: Duration,
-    /// Longest time a partial batch is held back for more tasks: the most that others can delay an edit.
+    /// Longest time a partial batch is held back for more tasks: the most that others can delay an
+    /// edit.
     pub batch_max_wait: Duration,
     /// Longest time one reconcile sends calls before the next one lists and plans anew, so that an
     /// edit is never queued behind a long plan.
@@ -66,7 +72,8 @@ pub struct Timings {
     pub list_ttl: Duration,
     /// The unit of `pollIntervalSeconds`. Tests shorten it.
     pub poll_interval_unit: Duration,
-    /// The first lists after a start are spread over this time, so that a restart is no burst for the service.
+    /// The first lists after a start are spread over this time, so that a restart is no burst for
+    /// the service.
     pub start_jitter: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! Step 7: publishes the statuses, the finalizers and the events that go with them. Nothing here waits for
-//! the API server.
+//! Step 7: publishes the statuses, the finalizers and the events that go with them. Nothing here
+//! waits for the API server.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The HTTP server of `/livez`, `/readyz` and `/metrics`. Any pod may connect, so whoever connects must
-//! not be able to use up its memory or keep the kubelet and Prometheus from being answered.
+//! The HTTP server of `/livez`, `/readyz` and `/metrics`. Any pod may connect, so whoever connects
+//! must not be able to use up its memory or keep the kubelet and Prometheus from being answered.
 
 use std::collections::VecDeque;
 use std::io;
@@ -31,8 +31,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: u32 = 1024;
 
-/// Listens on the address. `[::]` takes IPv4 connections too, and becomes `0.0.0.0` on a machine without
-/// IPv6.
+/// Listens on the address. `[::]` takes IPv4 connections too, and becomes `0.0.0.0` on a machine
+/// without IPv6.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     if address.ip() != IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED) {
         return TcpListener::bind(address).await;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A moment on two clocks: the monotonic one, on which timers run, and on Linux the one that goes on
-/// while the machine is suspended (`CLOCK_BOOTTIME`).
+/// A moment on two clocks: the monotonic one, on which timers run, and on Linux the one that goes
+/// on while the machine is suspended (`CLOCK_BOOTTIME`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     monotonic: Instant,

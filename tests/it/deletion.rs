@@ -2,7 +2,7 @@
 //! the tasks it owns first, and never stays forever.
 
 use fdi_operator::crd::{FINALIZER, reasons};
-use fdi_simulator::{Action, Manner};
+use fdi_simulator::{Action, Effect, Manner, Operation, Trigger};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Api;
 use kube::api::DeleteParams;
@@ -121,4 +121,39 @@ async fn in_a_terminating_namespace_the_group_does_not_stay() {
     env.delete_group("orders").await;
     env.wait_gone("orders").await;
     assert!(env.service.running().is_empty());
+}
+
+/// A group whose stopped tasks somebody has started at the console.
+async fn group_with_tasks_started_at_the_console(env: &TestEnv, ids: &[String]) {
+    env.group_with("orders", "Stopped", ids, json!({"deletionPolicy": "Stop"})).await;
+    env.wait_ready("orders").await;
+    for id in ids {
+        env.service.set_running(id, true).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_from_before_the_deletion_does_not_end_it_while_the_service_fails() {
+    let (env, ids) = TestEnv::new(3).await;
+    let _operator = Operator::start(&env).await;
+    group_with_tasks_started_at_the_console(&env, &ids).await;
+    let outage = env.service.fault(Trigger::all(), Effect::html(502));
+    env.delete_group("orders").await;
+    env.wait_reason("orders", reasons::DELETING).await;
+    env.wait_log("two failed lists", |log| log.iter().filter(|entry| entry.status == Some(502)).count() >= 2).await;
+    assert!(env.groups().get_opt("orders").await.unwrap().is_some());
+    env.sim.clear_fault(outage);
+    env.wait_gone("orders").await;
+    assert!(env.service.running().is_empty(), "deleted, and its tasks still run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_the_tasks_does_not_end_a_deletion() {
+    let (env, ids) = TestEnv::new(3).await;
+    let _operator = Operator::start(&env).await;
+    group_with_tasks_started_at_the_console(&env, &ids).await;
+    env.service.fault(Trigger::on(Operation::List).times(1), Effect::Omits { ids: vec![] });
+    env.delete_group("orders").await;
+    env.wait_gone("orders").await;
+    assert!(env.service.running().is_empty(), "deleted, and its tasks still run");
 }

@@ -12,13 +12,6 @@ const CONNECTIONS: usize = 2_000;
 /// The time limits of one connection, and some slack for a busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(15);
 
-/// Resident memory in KiB.
-fn memory(process: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
 /// Opens the connections, each of which sends `request` and no more.
 async fn flood(address: &str, request: &str) -> Vec<TcpStream> {
     let mut open = Vec::with_capacity(CONNECTIONS);
@@ -38,7 +31,7 @@ async fn probes_are_answered_during_a_flood_of_half_open_connections_which_get_c
         Process::with_kubeconfig(&kubeconfig_for(&folder, "http://127.0.0.1:1"), &["--leader-election=false"]);
     assert_eq!(process.get("/livez").await.0, 200);
     let address = process.address().await;
-    let before = memory(&process);
+    let before = process.memory();
     let mut slowest = Duration::ZERO;
     for request in ["GET /metrics HTTP/1.1\r\nhost: half", "", "GET /metrics HTTP/1.1\r\nhost: unread\r\n\r\n"] {
         let mut open = flood(&address, request).await;
@@ -58,7 +51,7 @@ async fn probes_are_answered_during_a_flood_of_half_open_connections_which_get_c
         };
         assert!(tokio::time::timeout(CLOSED_WITHIN, closed).await.is_ok(), "still open after {:?}", began.elapsed());
     }
-    let grown = memory(&process).saturating_sub(before);
+    let grown = process.memory().saturating_sub(before);
     assert!(grown < 30 * 1024, "{grown} KiB more");
     faults::record(
         "2,000 connections to `/livez` send half a request, three times",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fdi_operator::crd::{ConditionStatus, reasons};
 use fdi_simulator::{Effect, Manner, Operation, Trigger};
 
-use crate::harness::{Operator, TestEnv, fast_timings, ready_condition};
+use crate::harness::{Operator, TIMEOUT, TestEnv, fast_timings, ready_condition};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_settles_slowly_gets_no_second_call() {
@@ -88,4 +88,29 @@ async fn a_list_frozen_before_the_start_never_makes_the_group_ready() {
             .iter()
             .any(|g| ready_condition(g).is_some_and(|(ready, _)| ready == ConditionStatus::True))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_may_still_take_effect_is_remembered_across_a_restart() {
+    let (env, ids) = TestEnv::new(10).await;
+    for id in &ids {
+        env.service.set_manners(id, [Manner::SettlesAfter { ms: 1800 }]).unwrap();
+    }
+    let first = Operator::start(&env).await;
+    env.group("orders", "Running", &ids).await;
+    env.wait_log("the start", |log| log.iter().any(|entry| entry.operation == Operation::Batch)).await;
+    env.edit("orders", serde_json::json!({"desiredState": "Stopped"})).await;
+    env.wait("orders", "the edit reported", |group| ready_condition(group).is_some()).await;
+    first.end().await;
+    // The recorder of the revisions fails the test if the group is Ready when a task runs.
+    let _second = Operator::start(&env).await;
+    env.service.wait_until_all(true, &ids, TIMEOUT).await.unwrap();
+    let early = env
+        .revisions
+        .of("orders")
+        .iter()
+        .any(|g| ready_condition(g).is_some_and(|(ready, _)| ready == ConditionStatus::True));
+    assert!(!early, "Ready before the start took effect");
+    env.wait_ready("orders").await;
+    assert!(env.service.running().is_empty());
 }

@@ -90,7 +90,8 @@ impl Permit {
     /// Resolves at the deadline, or when the term is lost or released: drop what is in flight.
     pub async fn expired(&self) {
         let mut deadline = std::pin::pin!(self.deadline());
-        // Timers do not count the time in which the machine was suspended, so each poll asks the clock.
+        // Timers do not count the time in which the machine was suspended, so each poll asks the
+        // clock.
         poll_fn(|context| if self.check().is_err() { Poll::Ready(()) } else { deadline.as_mut().poll(context) }).await;
     }
 
@@ -241,7 +242,8 @@ mod tests {
         let term = Term::Until { sent, length: TERM };
         assert!(term.is_valid_at(sent.after_suspension(TERM.saturating_sub(Duration::from_millis(1)))));
         assert!(!term.is_valid_at(sent.after_suspension(TERM)));
-        // As seen from the other side: the clock that goes on is already far, the timers have not moved.
+        // As seen from the other side: the clock that goes on is already far, the timers have not
+        // moved.
         let (sender, leadership) = Leadership::channel();
         let (now, almost) = (Moment::now(), TERM.saturating_sub(Duration::from_millis(20)));
         let early = Moment::now().before_suspension(almost);

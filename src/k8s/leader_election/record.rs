@@ -19,8 +19,8 @@ pub(super) struct LeaseRecord {
     interrupted: bool,
 }
 
-/// A version of the Lease, or its absence, and since when it has been there. The times in the Lease are
-/// ignored: they come from the clocks of others.
+/// A version of the Lease, or its absence, and since when it has been there. The times in the Lease
+/// are ignored: they come from the clocks of others.
 #[derive(Debug)]
 struct Seen {
     /// `None`: there is no Lease, or no longer.
@@ -55,8 +55,8 @@ impl LeaseRecord {
     pub fn observe(&mut self, lease: Option<Lease>, now: Instant) {
         let interrupted = std::mem::take(&mut self.interrupted);
         let Some(lease) = lease else {
-            // Whoever held a Lease that was deleted does not know yet, and acts until its deadline; a
-            // process that has only just started never saw it.
+            // Whoever held a Lease that was deleted does not know yet, and acts until its deadline;
+            // a process that has only just started never saw it.
             if interrupted || self.seen.as_ref().is_none_or(|seen| seen.lease.is_some()) {
                 let holder = self.holder().to_owned();
                 self.seen = Some(Seen { lease: None, holder, expires: now + self.default_duration });
@@ -119,8 +119,8 @@ mod tests {
         }
     }
 
-    /// A response and the second in which it was received. A Lease named `FAILED` stands for a request
-    /// that failed.
+    /// A response and the second in which it was received. A Lease named `FAILED` stands for a
+    /// request that failed.
     type Read = (u64, Option<Lease>);
 
     const FAILED: &str = "failed";

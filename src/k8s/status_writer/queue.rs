@@ -1,7 +1,7 @@
 //! Which status is written next. Pure.
 //!
-//! The queue keeps the latest status of each object and at most one write in flight for each. So the last
-//! status written is the newest, and one that was overtaken is never sent.
+//! The queue keeps the latest status of each object and at most one write in flight for each. So
+//! the last status written is the newest, and one that was overtaken is never sent.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,14 +16,15 @@ use crate::time::backoff::{Backoff, add};
 /// convergence that is quicker costs one write.
 pub const PROGRESS_HOLD: Duration = Duration::from_millis(300);
 
-/// How far an urgent update goes ahead of those that are queued already. One that has been queued for
-/// longer is written before it, so nothing starves.
+/// How far an urgent update goes ahead of those that are queued already. One that has been queued
+/// for longer is written before it, so nothing starves.
 pub const URGENT_HEAD_START: Duration = Duration::from_secs(2);
 
 /// Waits after a write that failed, for each object.
 const BACKOFF: Backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(60) };
 
-/// When the API server says that an object is gone or another one, the watch shows it well within this time.
+/// When the API server says that an object is gone or another one, the watch shows it well within
+/// this time.
 const STALE_RETRY: Duration = Duration::from_secs(1);
 
 /// What became of a write.
@@ -82,7 +83,8 @@ enum Place {
 }
 
 impl Entry {
-    /// Whether the API server has all that is in `update`, or will have it once the write in flight is done.
+    /// Whether the API server has all that is in `update`, or will have it once the write in flight
+    /// is done.
     fn will_have(&self, update: &Update) -> bool {
         let in_flight = self.in_flight.as_ref();
         let written = self.written.as_ref().filter(|written| update.object.version < written.version);
@@ -104,8 +106,9 @@ impl Entry {
 }
 
 impl Queue {
-    /// Takes the newest status of an object. It replaces one that is still queued. Nothing is queued when
-    /// the API server has this status, or will have it once the write in flight is done.
+    /// Takes the newest status of an object. It replaces one that is still queued. Nothing is
+    /// queued when the API server has this status, or will have it once the write in flight is
+    /// done.
     pub fn publish(&mut self, update: Update, now: Timestamp) {
         let uid = Arc::clone(&update.object.uid);
         let entry = self.entries.entry(Arc::clone(&uid)).or_default();
@@ -137,8 +140,8 @@ impl Queue {
         Some(update)
     }
 
-    /// Takes in what became of a write. One that failed is tried again unless a newer status is queued.
-    /// Returns false when the failure is one to report.
+    /// Takes in what became of a write. One that failed is tried again unless a newer status is
+    /// queued. Returns false when the failure is one to report.
     pub fn complete(&mut self, uid: &Arc<str>, outcome: Outcome, now: Timestamp) -> bool {
         self.in_flight -= 1;
         let Some(entry) = self.entries.get_mut(uid) else { return true };
@@ -175,8 +178,8 @@ impl Queue {
         self.delayed.first().map(|(eligible_at, _)| *eligible_at)
     }
 
-    /// The status that the API server has, or will have once the write in flight is done, where the store
-    /// does not show it: the store is at `version`.
+    /// The status that the API server has, or will have once the write in flight is done, where the
+    /// store does not show it: the store is at `version`.
     pub fn overlay(&mut self, uid: &str, version: u64) -> Option<Status> {
         let entry = self.entries.get_mut(uid)?;
         entry.written = entry.written.take().filter(|written| version < written.version);
@@ -200,7 +203,8 @@ impl Queue {
         }
     }
 
-    /// The API server went back to an older state: our last writes may be lost, whatever their version.
+    /// The API server went back to an older state: our last writes may be lost, whatever their
+    /// version.
     pub fn forget_versions(&mut self) {
         for entry in self.entries.values_mut() {
             (entry.written, entry.stale) = (None, None);
@@ -208,7 +212,8 @@ impl Queue {
         self.entries.retain(|_, entry| !entry.is_idle());
     }
 
-    /// The process shuts down: everything that is queued may be written now, once more also after a failure.
+    /// The process shuts down: everything that is queued may be written now, once more also after a
+    /// failure.
     pub fn flush(&mut self, now: Timestamp) {
         self.flushing = true;
         let uids: Vec<Arc<str>> = self.delayed.iter().map(|(_, uid)| Arc::clone(uid)).collect();

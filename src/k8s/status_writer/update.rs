@@ -23,8 +23,8 @@ pub struct Object {
     pub namespace: String,
     pub name: String,
     pub uid: Arc<str>,
-    /// Resource versions are numbers that grow (comparable by contract since Kubernetes 1.35, in fact
-    /// long before).
+    /// Resource versions are numbers that grow (comparable by contract since Kubernetes 1.35, in
+    /// fact long before).
     pub version: u64,
 }
 
@@ -52,10 +52,11 @@ impl Status {
     }
 }
 
-/// A change of the finalizers, applied after the status is written.
+/// A change of the finalizers, applied before the status is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finalizers {
-    /// The list is replaced as a whole, so it must be the one that was read (`None`: there was none).
+    /// The list is replaced as a whole, so it must be the one that was read (`None`: there was
+    /// none).
     pub before: Option<Vec<String>>,
     pub after: Vec<String>,
     /// Ours is removed although tasks were not observed stopped.

@@ -1,5 +1,5 @@
-//! What a completed call changes in the records of its tasks, and how a batch that fails as a whole is
-//! bisected.
+//! What a completed call changes in the records of its tasks, and how a batch that fails as a whole
+//! is bisected.
 
 use jiff::Timestamp;
 
@@ -9,8 +9,8 @@ use crate::reconcile::ledger::task::{
     CallState, FailedAttempt, FailureCode, Isolation, Pace, TaskRecord, UnsettledCall,
 };
 
-/// How often the response to calls with the same tasks must be lost in a row, while lists work, before one
-/// of the tasks is suspected.
+/// How often the response to calls with the same tasks must be lost in a row, while lists work,
+/// before one of the tasks is suspected.
 const LOST_CALLS_MAX: u32 = 3;
 
 /// What a completed call says beyond its tasks.
@@ -18,7 +18,8 @@ const LOST_CALLS_MAX: u32 = 3;
 pub enum CallScope {
     /// The service answered per task, or refused the batch for a task in it.
     Tasks,
-    /// The batch was refused as a whole; whether for a task in it or for the instance is not known yet.
+    /// The batch was refused as a whole; whether for a task in it or for the instance is not known
+    /// yet.
     Undetermined,
     /// The cause concerns the whole instance.
     Instance(CallError),
@@ -89,15 +90,15 @@ impl Ledger {
         });
     }
 
-    /// The whole batch failed, perhaps for one task in it. Part of it may have been done all the same; the
-    /// batch is halved until the poison task is isolated. For n tasks that takes at most 2·n − 1 calls,
-    /// whatever the number of poison tasks.
+    /// The whole batch failed, perhaps for one task in it. Part of it may have been done all the
+    /// same; the batch is halved until the poison task is isolated. For n tasks that takes at most
+    /// 2·n − 1 calls, whatever the number of poison tasks.
     ///
-    /// Where it is not `certain` that a task is the cause, the batch is split once: when both halves fail
-    /// too and nothing was accepted in between, the cause counts as the instance's; until something is
-    /// accepted, each further failure counts so at once. The bisection goes on all the same, one call per
-    /// back-off of the instance: several poison tasks in one batch look like an instance-wide cause, and
-    /// the other tasks must not be blocked.
+    /// Where it is not `certain` that a task is the cause, the batch is split once: when both
+    /// halves fail too and nothing was accepted in between, the cause counts as the instance's;
+    /// until something is accepted, each further failure counts so at once. The bisection goes on
+    /// all the same, one call per back-off of the instance: several poison tasks in one batch look
+    /// like an instance-wide cause, and the other tasks must not be blocked.
     fn bisect(&mut self, batch: &Batch, error: &CallError, ended: Timestamp, certain: bool) -> CallScope {
         let code = FailureCode::Service(error.code.clone());
         let poison = |record: &TaskRecord| record.failure.as_ref().is_some_and(|failure| failure.code == code);

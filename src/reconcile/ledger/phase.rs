@@ -1,5 +1,5 @@
-//! The phase of one task: what the status says of it, whether a call is due, and when to list again. One
-//! assessment for `plan`, `status` and `schedule`, so that they cannot disagree.
+//! The phase of one task: what the status says of it, whether a call is due, and when to list
+//! again. One assessment for `plan`, `status` and `schedule`, so that they cannot disagree.
 
 use std::time::Duration;
 
@@ -133,7 +133,8 @@ impl TaskRecord {
         }
     }
 
-    /// The phase while the effect of the last call is not known; `None` where that call does not matter.
+    /// The phase while the effect of the last call is not known; `None` where that call does not
+    /// matter.
     fn unsettled_phase(
         &self,
         call: &UnsettledCall,
@@ -185,9 +186,9 @@ impl Failure {
     }
 }
 
-/// When to list for the effect of a call: as soon as it has ended, then after 0.1, 0.25, 0.5, 1, 2, 4, 8,
-/// 8 … seconds more (the first of these moments that the list at hand is older than), at the latest when
-/// the settle window ends.
+/// When to list for the effect of a call: as soon as it has ended, then after 0.1, 0.25, 0.5, 1, 2,
+/// 4, 8, 8 … seconds more (the first of these moments that the list at hand is older than), at the
+/// latest when the settle window ends.
 fn next_check(call: &UnsettledCall, listed_at: Timestamp, timings: &Timings) -> Timestamp {
     if listed_at < call.ended {
         return call.ended;

@@ -12,10 +12,10 @@ use crate::time::backoff::add;
 impl Ledger {
     /// Takes over what a group's status stores from before a restart.
     ///
-    /// A call of a predecessor may still act against what is desired now. Where the status is of this
-    /// generation it says so (`unsettled`). Where the group was edited since, calls for the specs in
-    /// between are known to nobody, unless the status is of the generation just before and wanted the
-    /// same state. A group of the first generation had no other spec.
+    /// A call of a predecessor may still act against what is desired now. Where the status is of
+    /// this generation it says so (`unsettled`). Where the group was edited since, calls for the
+    /// specs in between are known to nobody, unless the status is of the generation just before and
+    /// wanted the same state. A group of the first generation had no other spec.
     pub(super) fn restore(&mut self, group: &DesiredGroup, now: Timestamp) {
         let status = &group.status;
         if !group.acknowledged() {

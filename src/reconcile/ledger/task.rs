@@ -118,8 +118,8 @@ impl Failure {
 /// An attempt may come sooner by this part of its wait.
 const SLACK_PART: u32 = 10;
 
-/// How long waits are. The jitter is one for all tasks of an instance, so that what failed together is
-/// tried again together; it differs between instances.
+/// How long waits are. The jitter is one for all tasks of an instance, so that what failed together
+/// is tried again together; it differs between instances.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace<'a> {
     pub timings: &'a Timings,
@@ -290,9 +290,9 @@ impl TaskRecord {
             let code = FailureCode::NotSettled;
             self.record_failure(FailedAttempt { action, code, message, permanent: false, at: now }, pace);
         } else if expired || (call.state == CallState::Lost && !opposing) {
-            // A lost call in the desired direction may be repeated: starting twice is starting once. A
-            // lost or accepted call in the opposite direction may still act, so nothing is sent against
-            // it before its window has ended.
+            // A lost call in the desired direction may be repeated: starting twice is starting
+            // once. A lost or accepted call in the opposite direction may still act, so nothing is
+            // sent against it before its window has ended.
             self.call = None;
         }
     }

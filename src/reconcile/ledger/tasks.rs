@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use crate::fdi::{RunState, TaskId};
 use crate::reconcile::ledger::task::TaskRecord;
 
-/// Of most tasks nothing is to be remembered but that they are as desired. Those take no more memory than
-/// a map entry, for there may be a hundred thousand of them. The others are boxed, because a map keeps
-/// the capacity that it once needed.
+/// Of most tasks nothing is to be remembered but that they are as desired. Those take no more
+/// memory than a map entry, for there may be a hundred thousand of them. The others are boxed,
+/// because a map keeps the capacity that it once needed.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     settled: HashMap<TaskId, RunState>,

@@ -87,7 +87,8 @@ impl InstanceError {
         }
     }
 
-    /// True when only a change of the Secret, the instance or the operator's configuration can help.
+    /// True when only a change of the Secret, the instance or the operator's configuration can
+    /// help.
     pub fn needs_change(&self) -> bool {
         self.severity() != Severity::Transient
     }
@@ -120,7 +121,8 @@ impl FailureStreak {
                 call_wait(error, failures, timings.backoff.proportional(started, now), timings)
             }
             InstanceError::SecretUnreadable(_) | InstanceError::TimedOut => timings.backoff.proportional(started, now),
-            // Nothing is asked of the service: only the cluster is read again, a little more often than promised.
+            // Nothing is asked of the service: only the cluster is read again, a little more often
+            // than promised.
             _ => timings.secret_refresh.mul_f64(0.8),
         };
         // Where the service itself named the wait, not a moment sooner.
@@ -134,7 +136,8 @@ impl FailureStreak {
 fn call_wait(error: &CallError, failures: u32, proportional: Duration, timings: &Timings) -> Duration {
     let backoff = timings.backoff;
     match (error.class, error.cause) {
-        // The circuit breaker keeps its own back-off and counts refusals; while it is open, asking it costs nothing.
+        // The circuit breaker keeps its own back-off and counts refusals; while it is open, asking
+        // it costs nothing.
         (Class::SignIn, _) => error.retry_after.unwrap_or(backoff.base).max(backoff.base),
         (Class::Throttled, _) => error.retry_after.unwrap_or_else(|| backoff.exponential(failures)).min(backoff.max),
         (Class::Unavailable, _) => proportional,

@@ -57,7 +57,8 @@ impl Session {
         self.signed_in = None;
     }
 
-    /// The limiter in force: kept while its limits stay the same, so that a new sign-in does not refill it.
+    /// The limiter in force: kept while its limits stay the same, so that a new sign-in does not
+    /// refill it.
     pub fn limiter(&mut self, limits: RateLimit) -> Arc<RequestLimiter> {
         match &self.limiter {
             Some((known, limiter)) if *known == limits => Arc::clone(limiter),

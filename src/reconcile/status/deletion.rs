@@ -33,8 +33,8 @@ pub(super) fn release(facts: &Facts<'_, '_>) -> Option<FinalizerRelease> {
         return Some(FinalizerRelease::Completed);
     }
     let left = facts.group.owned.len() - facts.tally.stopped_or_not_found();
-    // Only a list that was requested after the deletion shows that the tasks are stopped: before it,
-    // somebody else may have started them.
+    // Only a list that was requested after the deletion shows that the tasks are stopped: before
+    // it, somebody else may have started them.
     let observed = facts.state.observation.list().is_some_and(|list| list.requested_at > seen);
     if observed && left == 0 {
         return Some(FinalizerRelease::Completed);
@@ -69,8 +69,8 @@ pub(super) fn next_transition(facts: &Facts<'_, '_>) -> Option<Timestamp> {
     [orphaned, list, Some(deadline(facts, seen))].into_iter().flatten().min()
 }
 
-/// When the finalizer is removed whatever the tasks do. The time that passed before a restart counts, as
-/// far as the wall clocks tell; this process tries for a while of its own in any case.
+/// When the finalizer is removed whatever the tasks do. The time that passed before a restart
+/// counts, as far as the wall clocks tell; this process tries for a while of its own in any case.
 fn deadline(facts: &Facts<'_, '_>, seen: Timestamp) -> Timestamp {
     let timings = &facts.state.timings;
     let deleted_at = facts.group.deletion_timestamp.unwrap_or(seen).min(seen);
@@ -83,7 +83,8 @@ fn missing_reference<'m>(facts: &Facts<'_, 'm>) -> Option<&'m FailureStreak> {
     failure.filter(|failure| failure.error.severity() == Severity::MissingReference)
 }
 
-/// At least one full attempt was made: the service failed, or a call for each task that still runs did.
+/// At least one full attempt was made: the service failed, or a call for each task that still runs
+/// did.
 fn attempted(facts: &Facts<'_, '_>) -> bool {
     let observation = &facts.state.observation;
     observation.list_failure().is_some()

@@ -49,7 +49,8 @@ impl Tally {
                 }
             }
             Phase::Pending(PendingReason::Observation) => self.unobserved += 1,
-            // A lost call may have to be repeated: as long as nothing else is observed it still has to be done.
+            // A lost call may have to be repeated: as long as nothing else is observed it still has
+            // to be done.
             Phase::Pending(PendingReason::Call | PendingReason::Confirmation) => self.calls_due += 1,
             Phase::Pending(PendingReason::Settling) => self.settling += 1,
             Phase::Pending(PendingReason::OpposingCall) => self.opposing += 1,

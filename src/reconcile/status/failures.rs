@@ -1,4 +1,5 @@
-//! `status.failures`: the tasks that could not be started or stopped, failed longest first, bounded in number and size.
+//! `status.failures`: the tasks that could not be started or stopped, failed longest first, bounded
+//! in number and size.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ use crate::reconcile::ledger::task::Failure;
 
 /// Most failures in a status.
 const FAILURES_MAX: usize = 100;
-/// Most bytes of JSON for them, so that a whole status stays under 96 KiB whatever the texts are made of.
+/// Most bytes of JSON for them, so that a whole status stays under 96 KiB whatever the texts are
+/// made of.
 const BYTES_MAX: usize = 80 * 1024;
 const MESSAGE_MAX: usize = 256;
 const NAME_MAX: usize = 128;
@@ -41,7 +43,8 @@ pub(super) fn list(facts: &Facts<'_, '_>) -> (Vec<TaskFailure>, usize) {
     (shown, omitted)
 }
 
-/// The codes of failed tasks with how often each occurs, most frequent first, for the condition's message.
+/// The codes of failed tasks with how often each occurs, most frequent first, for the condition's
+/// message.
 pub(super) fn codes(facts: &Facts<'_, '_>) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     if facts.tally.not_found > 0 {

@@ -1,4 +1,5 @@
-//! The status of one group: its condition row, counts, failures, and the events that the change makes.
+//! The status of one group: its condition row, counts, failures, and the events that the change
+//! makes.
 
 use std::time::Duration;
 
@@ -79,8 +80,8 @@ fn conditions(facts: &Facts<'_, '_>, row: &Row) -> Vec<Condition> {
     conditions.into_iter().map(finish).collect()
 }
 
-/// Whether the last exchange with FDI that this group needed succeeded. A single failed list that no work
-/// depends on is reported on the `FdiInstance` only.
+/// Whether the last exchange with FDI that this group needed succeeded. A single failed list that
+/// no work depends on is reported on the `FdiInstance` only.
 fn synced(facts: &Facts<'_, '_>, row: &Row) -> Condition {
     let observation = &facts.state.observation;
     let needed = row.ready == ConditionStatus::Unknown || observation.list().is_none();

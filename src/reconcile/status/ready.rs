@@ -1,4 +1,5 @@
-//! The condition table of a group: the first row that holds. `docs/fditaskgroup.md` shows the same table to users.
+//! The condition table of a group: the first row that holds. `docs/fditaskgroup.md` shows the same
+//! table to users.
 
 use jiff::Timestamp;
 
@@ -26,7 +27,8 @@ pub(super) enum Progress {
     Settled,
 }
 
-/// The first row that holds; `None` where the old status stands (after a restart, before the first list).
+/// The first row that holds; `None` where the old status stands (after a restart, before the first
+/// list).
 pub(super) fn row(facts: &Facts<'_, '_>) -> Option<Row> {
     let rows = [deleting, spec_invalid, missing_reference, rejected];
     if let Some(row) = rows.iter().find_map(|row| row(facts)) {
@@ -99,7 +101,8 @@ fn not_observed(facts: &Facts<'_, '_>) -> Option<Row> {
     let reported = find_condition(&facts.group.status.conditions, condition_types::READY).is_some();
     let known = reported && facts.group.acknowledged();
     let message = match facts.state.observation.list_failure() {
-        // After a restart the old status stands until the first list succeeds, or lists fail for long.
+        // After a restart the old status stands until the first list succeeds, or lists fail for
+        // long.
         Some(failure) if known => return is_stale(facts, failure).then(|| stale_row(facts, failure)),
         None if known => return None,
         Some(failure) => format!("the tasks have not been listed yet: {}", failure.error.message()),

@@ -6,8 +6,8 @@ use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, reasons};
 use crate::fdi::{Cause, Class, RunState};
 use crate::reconcile::observation::failure::InstanceError;
 
-/// Everything is wrong with group `b` at once; then one thing after the other is put right, and each time the next row of the
-/// table of `docs/fditaskgroup.md` is what the group says.
+/// Everything is wrong with group `b` at once; then one thing after the other is put right, and
+/// each time the next row of the table of `docs/fditaskgroup.md` is what the group says.
 #[test]
 fn every_row_of_the_table_wins_over_all_that_come_after_it() {
     let mut sim = Simulation::new(5);
@@ -92,7 +92,8 @@ fn a_change_of_fact_costs_two_status_writes_at_most() {
         sim.writes - before
     };
     sim.group("a", DesiredState::Running, 1..=20);
-    // The spec, the outcomes, the observation; and the instance's first look and its count of groups.
+    // The spec, the outcomes, the observation; and the instance's first look and its count of
+    // groups.
     let instance = 2;
     assert!(writes(&mut sim, seconds(30)) <= 2 * 2 + instance);
     sim.edit("a", |spec| spec.desired_state = DesiredState::Stopped);

@@ -1,4 +1,5 @@
-//! Random lives of an instance: whatever happens, once it stops happening everything ends as wanted, and then there is silence.
+//! Random lives of an instance: whatever happens, once it stops happening everything ends as
+//! wanted, and then there is silence.
 
 use std::time::Duration;
 

@@ -152,7 +152,8 @@ fn lists_that_fail_after_a_lost_call_make_no_hot_loop() {
     sim.group("a", DesiredState::Running, 1..=3);
     sim.run_for(seconds(1));
     let outage = Fault::Fail { error: error(Class::Unavailable, Cause::Unavailable, "HTTP 502"), applied: 0 };
-    // The look at what the lost call did works; the next ones do not, for longer than the wait for calls.
+    // The look at what the lost call did works; the next ones do not, for longer than the wait for
+    // calls.
     sim.now += jiff::SignedDuration::from_secs(5);
     sim.service.list_faults.extend(vec![outage; 4]);
     sim.next = sim.now;

@@ -43,7 +43,8 @@ fn the_slow_retry_of_three_hundred_tasks_costs_thirty_calls_also_after_a_restart
         }
         let (calls, lists) = (sim.service.calls.len(), sim.service.lists);
         sim.run_for(seconds(661));
-        // Of 300 failures the status stores a hundred; the others are tried at once after a restart.
+        // Of 300 failures the status stores a hundred; the others are tried at once after a
+        // restart.
         let most = if restart { 30 + 20 } else { 30 };
         let (calls, lists) = (sim.service.calls.len() - calls, sim.service.lists - lists);
         assert!((30..=most).contains(&calls), "{calls} calls, restart: {restart}");
@@ -70,7 +71,8 @@ fn an_outage_of_calls_alone_changes_the_status_once() {
         transitions += usize::from(std::mem::replace(&mut synced, now) != now);
     }
     assert_eq!((transitions, synced), (1, ConditionStatus::False));
-    // One write more for the instance, and for each task that is named once it was isolated and failed.
+    // One write more for the instance, and for each task that is named once it was isolated and
+    // failed.
     assert!(sim.writes - writes <= 6, "{} writes", sim.writes - writes);
     assert!(sim.service.calls.len() <= 25, "{} calls", sim.service.calls.len());
     sim.service.batch_faults.clear();

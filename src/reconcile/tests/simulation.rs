@@ -1,8 +1,9 @@
-//! A simulation for tests of the pure steps: groups, a service, a clock. No Kubernetes, no network, no real time.
+//! A simulation for tests of the pure steps: groups, a service, a clock. No Kubernetes, no network,
+//! no real time.
 //!
-//! `Simulation::reconcile` is `reconcile.rs` with the I/O steps replaced by a model of the service; statuses
-//! are stored in the objects as the API server would. After every reconcile the invariants of a truthful
-//! status are checked.
+//! `Simulation::reconcile` is `reconcile.rs` with the I/O steps replaced by a model of the service;
+//! statuses are stored in the objects as the API server would. After every reconcile the invariants
+//! of a truthful status are checked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The queue against a model of the API server: slow, refusing, conflicting, and with objects that are recreated.
+//! The queue against a model of the API server: slow, refusing, conflicting, and with objects that
+//! are recreated.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -255,7 +256,8 @@ impl Model {
         self.queue.complete(&update.object.uid, outcome, at(self.now));
     }
 
-    /// The watch shows the present object; the reconcile that it triggers publishes the last word anew.
+    /// The watch shows the present object; the reconcile that it triggers publishes the last word
+    /// anew.
     fn watch(&mut self, object: usize) {
         let former = std::mem::replace(&mut self.shown[object], self.stored[object].clone());
         if former.0 != self.shown[object].0 {
@@ -296,7 +298,8 @@ impl Model {
         }
     }
 
-    /// The API server answers everything, and the watch shows everything, until there is nothing left to do.
+    /// The API server answers everything, and the watch shows everything, until there is nothing
+    /// left to do.
     fn settle(&mut self) {
         for _ in 0..200 {
             self.now += 1000;
