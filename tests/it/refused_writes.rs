@@ -1,5 +1,5 @@
-//! An API server that rejects what the operator writes: tasks are still started and stopped, and the
-//! rejected writes are few, counted and logged.
+//! An API server that rejects what the operator writes: tasks are still started and stopped, and
+//! the rejected writes are few, counted and logged.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

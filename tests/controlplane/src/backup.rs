@@ -1,5 +1,5 @@
-//! Copies the data of etcd and restores it later: everything since then is gone, and etcd assigns the
-//! versions since then again.
+//! Copies the data of etcd and restores it later: everything since then is gone, and etcd assigns
+//! the versions since then again.
 
 use std::path::Path;
 
@@ -19,8 +19,8 @@ impl ControlPlane {
         copied
     }
 
-    /// Stops both servers, replaces the data with the backup, and starts the servers again. They are
-    /// ready when this returns.
+    /// Stops both servers, replaces the data with the backup, and starts the servers again. They
+    /// are ready when this returns.
     pub async fn restore(&self) -> Result<(), Error> {
         self.stop_apiserver().await;
         {

@@ -7,7 +7,7 @@ use rcgen::{
 };
 
 use crate::Error;
-use crate::plane::SERVICE_ADDRESS;
+use crate::command_lines::SERVICE_ADDRESS;
 
 /// A certificate and its private key, both PEM.
 pub(crate) struct Identity {

@@ -160,7 +160,7 @@ impl Enclosure {
             .args(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["/bin/sh", "-c", FIRST, "first"])
             .arg(&self.inside.folder)
-            .arg(crate::plane::SERVICE_ADDRESS)
+            .arg(crate::command_lines::SERVICE_ADDRESS)
             .arg(program)
             .env("PATH", self.inside.path()?)
             // What the node creates there must go with the folder.

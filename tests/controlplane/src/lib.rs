@@ -4,8 +4,8 @@
 //! ```no_run
 //! # async fn example() -> Result<(), controlplane::Error> {
 //! let plane = controlplane::ControlPlane::start().await?;
-//! let made = plane.kubectl().run(["create", "namespace", "orders"]).await?;
-//! assert!(made.status.success(), "{}", made.stderr);
+//! let created = plane.kubectl().run(["create", "namespace", "orders"]).await?;
+//! assert!(created.status.success(), "{}", created.stderr);
 //! plane.stop().await
 //! # }
 //! ```
@@ -18,6 +18,7 @@
 //! | `node` | a real node that runs pods, in namespaces that `enclosure` creates and removes |
 //! | `backup` | the data of etcd, copied and restored, as an administrator restores a cluster |
 //! | `plane` | the control plane: start, readiness, faults, stop |
+//! | `command_lines` | the command lines of etcd and kube-apiserver, and the files that they name |
 //! | `certificates`, `kubeconfig`, `ports`, `kubectl`, `error` | what their names say |
 //!
 //! A control plane without kube-controller-manager does not delete namespaces, collect garbage or
@@ -29,6 +30,7 @@ mod backup;
 mod binaries;
 mod build;
 mod certificates;
+mod command_lines;
 mod enclosure;
 mod error;
 mod kubeconfig;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
-use crate::plane::{CA, SERVICE_ADDRESS, TOKEN_KEY, flag};
+use crate::command_lines::{CA, SERVICE_ADDRESS, TOKEN_KEY, flag};
 use crate::server::{Server, Start};
 use crate::{ControlPlane, Error, Inside, Kubectl, Program};
 
