@@ -28,7 +28,7 @@ integration: ## the operator on a real kube-apiserver; K8S=1.33 chooses another 
 scale: ## memory, CPU, requests and latency of the real binary, as a table
 	cargo bench --locked --bench scale
 
-crds: ## generate the definitions
+crds: ## generate the CRDs
 	cargo run --locked --quiet --bin fdi-operator -- crds > crds/fdi.romaconnect.dev.yaml
 
 .PHONY: help demo test lint unit integration scale crds

@@ -1,4 +1,4 @@
-# What takes longer than a test of every day. The top Makefile includes this file.
+# What takes longer than the everyday tests. The top Makefile includes this file.
 FAULT_ROWS = $(abspath $(or $(CARGO_TARGET_DIR),target))/fault-rows.md
 
 faults: ## break everything on purpose and write docs/faults.md
@@ -6,7 +6,7 @@ faults: ## break everything on purpose and write docs/faults.md
 	FDI_FAULT_TABLE=$(FAULT_ROWS) cargo test --locked --test it -- health:: leadership:: watches:: clock_steps::
 	{ cat benches/faults-head.md; sort $(FAULT_ROWS); } > docs/faults.md
 
-soak: ## three replicas with random kills for two minutes; one process through an hour of churn and trouble
+soak: ## three replicas with random kills for two minutes; one process through an hour of churn and faults
 	cargo test --locked --test it -- --ignored --nocapture for_two_minutes
 	cargo bench --locked --bench soak
 

@@ -1,5 +1,5 @@
-//! Scale and cost of the real binary on a real kube-apiserver, as a table. `make scale`, or with other sizes:
-//! `cargo bench --bench scale -- --groups 10000 --instances 100 --idle 60`.
+//! Scale and cost of the real binary on a real kube-apiserver, as a table. `make scale`, or with
+//! other sizes: `cargo bench --bench scale -- --groups 10000 --instances 100 --idle 60`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
@@ -17,7 +17,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::json;
-use support::{Ground, PROJECT, cpu_seconds, is_ready, object, rss_megabytes, start};
+use support::{Environment, PROJECT, cpu_seconds, is_ready, object, rss_megabytes, start};
 
 #[derive(Parser)]
 struct Cli {
@@ -27,19 +27,19 @@ struct Cli {
     /// Instances that they are spread over.
     #[arg(long, default_value_t = 100)]
     instances: usize,
-    /// Tasks of each group; they are running, as wanted.
+    /// Tasks of each group; they are running, as desired.
     #[arg(long, default_value_t = 10)]
     tasks: usize,
     /// Poll interval in seconds.
     #[arg(long, default_value_t = 60)]
     poll: i32,
-    /// Seconds of idleness that are measured.
+    /// Seconds of idle time to measure.
     #[arg(long, default_value_t = 60)]
     idle: u64,
-    /// Edits of one group whose way to the service is timed.
+    /// Edits of one group whose latency to the service is measured.
     #[arg(long, default_value_t = 40)]
     edits: usize,
-    /// Given by cargo.
+    /// Set by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -47,7 +47,7 @@ struct Cli {
 #[tokio::main]
 async fn main() {
     let cli = Cli::parse();
-    let Ground { plane, sim, client } = Ground::new().await;
+    let Environment { plane, sim, client } = Environment::new().await;
     fill(&cli, &sim, &client).await;
 
     let Cli { groups, tasks, instances, poll, .. } = &cli;
@@ -58,12 +58,12 @@ async fn main() {
     let took = began.elapsed().as_secs_f64();
     let pid = operator.id().unwrap();
     let worked = cpu_seconds(pid);
-    row("cold start → every group Ready", format!("{took:.1} s, of which the operator computed {worked:.1} s"));
+    row("cold start → every group Ready", format!("{took:.1} s, of which the operator used {worked:.1} s of CPU"));
     row("start and stop calls for that", count(&sim, Operation::Batch));
     tokio::time::sleep(Duration::from_secs(5)).await;
 
     let (cpu, lists, writes) = (cpu_seconds(pid), count(&sim, Operation::List), versions(&client).await);
-    let asked = requests(&plane).await;
+    let before = requests(&plane).await;
     tokio::time::sleep(Duration::from_secs(cli.idle)).await;
     let (used, idle) = (cpu_seconds(pid) - cpu, cli.idle as f64);
     let lists = (count(&sim, Operation::List) - lists) as f64;
@@ -72,20 +72,20 @@ async fn main() {
         "list requests an instance and poll interval",
         format!("{:.2}", lists / cli.instances as f64 * f64::from(cli.poll) / idle),
     );
-    row("requests to the API server a minute", format!("{:.0}", (requests(&plane).await - asked) * 60.0 / idle));
+    row("requests to the API server a minute", format!("{:.0}", (requests(&plane).await - before) * 60.0 / idle));
     row("objects written while idle", changed(&writes, &versions(&client).await));
     row("RSS idle", format!("{:.1} MB", rss_megabytes(pid)));
 
     operator.kill().await.unwrap();
     let (began, seen) = (Instant::now(), sim.last_seq());
     let mut operator = start(&plane, "127.0.0.1:0");
-    let looked = sim.wait_for(Duration::from_secs(120), |view| {
+    let listed = sim.wait_for(Duration::from_secs(120), |view| {
         let new = view.log().iter().rev().take_while(|entry| entry.seq > seen);
-        let looked: HashSet<_> = new.filter_map(|entry| entry.instance.clone()).collect();
-        (looked.len() == cli.instances).then_some(())
+        let listed: HashSet<_> = new.filter_map(|entry| entry.instance.clone()).collect();
+        (listed.len() == cli.instances).then_some(())
     });
-    looked.await.expect("a look at each");
-    row("restart → every instance looked at again", format!("{:.1} s", began.elapsed().as_secs_f64()));
+    listed.await.expect("a list of each instance");
+    row("restart → every instance listed again", format!("{:.1} s", began.elapsed().as_secs_f64()));
     tokio::time::sleep(Duration::from_secs(5)).await;
 
     let mut times = edits(&cli, &sim, &client).await;
@@ -134,7 +134,8 @@ async fn fill(cli: &Cli, sim: &Simulator, client: &kube::Client) {
     futures::stream::iter(creating).buffer_unordered(16).collect::<Vec<_>>().await;
 }
 
-/// Until so many groups are Ready. Told by a watch: listing them all again and again would slow what is measured.
+/// Waits until that many groups are Ready. It watches, because repeated lists would slow what is
+/// measured.
 async fn ready(client: kube::Client, groups: usize) {
     let api: Api<FdiTaskGroup> = Api::default_namespaced(client);
     let mut events = watcher(api, watcher::Config::default()).applied_objects().boxed();
@@ -153,7 +154,8 @@ fn count(sim: &Simulator, operation: Operation) -> usize {
     sim.with_log(|log| log.iter().filter(|entry| entry.operation == operation).count())
 }
 
-/// Requests for what only the operator asks for, as the API server counts them. Our own two lists are among them.
+/// Requests for the resources that only the operator uses, as the API server counts them. The two
+/// lists of this program are among them.
 async fn requests(plane: &ControlPlane) -> f64 {
     let metrics = plane.kubectl().run(["get", "--raw", "/metrics"]).await.unwrap().stdout;
     let ours =
@@ -176,7 +178,7 @@ fn changed(before: &[Option<String>], after: &[Option<String>]) -> usize {
     before.iter().zip(after).filter(|(before, after)| before != after).count()
 }
 
-/// Milliseconds from sending each edit to the arrival of its call.
+/// Milliseconds from each edit to the arrival of its call.
 async fn edits(cli: &Cli, sim: &Simulator, client: &kube::Client) -> Vec<i64> {
     let api: Api<FdiTaskGroup> = Api::default_namespaced(client.clone());
     let mut times = Vec::new();
@@ -191,7 +193,8 @@ async fn edits(cli: &Cli, sim: &Simulator, client: &kube::Client) -> Vec<i64> {
             new.find(|entry| entry.operation == Operation::Batch).map(|entry| entry.arrived_at)
         });
         times.push(arrived.await.expect("a call") - i64::try_from(sent).unwrap());
-        // Settled, the limiter full again, and the last list so old that the next edit needs a look of its own.
+        // By then the tasks have settled, the rate limiter is full, and the last list is so old
+        // that the next edit needs its own.
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
     times

@@ -1,4 +1,5 @@
-//! What the measurements stand on: a real API server with the definitions, a simulated service, the real binary.
+//! What the measurements run on: a real API server with the CRDs, a simulated service, the real
+//! binary.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,14 +15,14 @@ use tokio::process::{Child, Command};
 
 pub const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 
-pub struct Ground {
+pub struct Environment {
     pub plane: ControlPlane,
     pub sim: Simulator,
     pub client: kube::Client,
 }
 
-impl Ground {
-    /// With one Secret, `token`, by which all instances sign in.
+impl Environment {
+    /// With one Secret, `token`, with which all instances sign in.
     pub async fn new() -> Self {
         let plane = ControlPlane::start().await.unwrap();
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");

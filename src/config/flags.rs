@@ -52,7 +52,7 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_LISTEN_ADDRESS", value_name = "ADDRESS", default_value = "[::]:8080")]
     listen_address: SocketAddr,
 
-    /// Address of /metrics, if it is to be another one than that of the probes.
+    /// Address of /metrics, if it is to differ from that of the probes.
     ///
     /// With 127.0.0.1:8081 only containers of the same pod can read the metrics, for instance a
     /// proxy that asks for authentication.
@@ -148,11 +148,11 @@ pub struct Flags {
     #[arg(long, env = "FDI_OPERATOR_ALLOW_INSECURE_ENDPOINTS")]
     allow_insecure_endpoints: bool,
 
-    /// How many instances are reconciled at once.
+    /// How many instances of one namespace are reconciled at once.
     ///
     /// A reconcile spends most of its time waiting for the service, so with a low limit instances
-    /// that hang delay the others; 1024 is above what an installation has, and still bounds the
-    /// memory.
+    /// that hang delay others of their namespace, never those of another one. 1024 is above what a
+    /// namespace has, and still bounds the memory.
     #[arg(long, env = "FDI_OPERATOR_MAX_CONCURRENT_RECONCILES", value_name = "COUNT", default_value = "1024")]
     max_concurrent_reconciles: NonZeroUsize,
 
@@ -166,8 +166,9 @@ pub struct Flags {
 
     /// How many threads the operator works with, whatever the number of cores of the node.
     ///
-    /// 2, because the operator mostly waits, and one thread that decodes a long list must not hold
-    /// up the renewal of the Lease and the probes. Each further thread costs memory.
+    /// 2, because the operator spends most of its time waiting, and one thread that decodes a long
+    /// list must not delay the renewal of the Lease and the probes. Each further thread costs
+    /// memory.
     #[arg(long, env = "FDI_OPERATOR_WORKER_THREADS", value_name = "COUNT", default_value = "2")]
     worker_threads: NonZeroUsize,
 

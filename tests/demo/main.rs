@@ -1,6 +1,8 @@
-//! The demo: a short story on a real kube-apiserver, told with the real output of kubectl. Each step is checked.
+//! The demo: a short story on a real kube-apiserver, with the real output of kubectl. It checks
+//! each step.
 //!
-//! On a terminal it stays up afterwards and says how to play with it; otherwise it ends, with a failure if a step failed.
+//! On a terminal it stays up afterwards and shows how to continue by hand; otherwise it exits, with
+//! a failure if a step failed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::IsTerminal as _;
@@ -14,9 +16,9 @@ use tokio::process::{Child, Command};
 
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 const INSTANCE: &str = "1d94f3f6-1111-2222-3333-444455556666";
-const SOON: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-struct Stage {
+struct Demo {
     plane: ControlPlane,
     service: InstanceHandle,
     operator: Child,
@@ -26,36 +28,36 @@ struct Stage {
 #[tokio::main]
 async fn main() -> ExitCode {
     let folder = tempfile::tempdir().unwrap();
-    say("Starting a real etcd and kube-apiserver (the first time they are built: some minutes) …");
+    narrate("Starting a real etcd and kube-apiserver (building them the first time takes some minutes) …");
     let plane = ControlPlane::start().await.unwrap_or_else(|error| fail(&error.to_string()));
-    say("Starting the simulated FDI service and the operator …");
+    narrate("Starting the simulated FDI service and the operator …");
     let simulator = Simulator::start(Options::default()).await.unwrap_or_else(|error| fail(&error.to_string()));
     simulator.set_token("demo-token", Some(PROJECT), Duration::from_secs(24 * 3600));
     let service = simulator.instance(PROJECT, INSTANCE);
     service.create(&NewTasks { ids: (1..=25).map(|n| format!("orders-{n:02}")).collect(), ..NewTasks::default() });
     let log = folder.path().join("operator.log");
     let operator = start_operator(&plane, &log);
-    let mut stage = Stage { plane, service, operator, log };
-    stage.kubectl(&["apply", "--server-side", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")], "").await;
+    let mut demo = Demo { plane, service, operator, log };
+    demo.kubectl(&["apply", "--server-side", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")], "").await;
     let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
-    stage.kubectl(&established, "").await;
+    demo.kubectl(&established, "").await;
 
-    stage.together(&simulator.url()).await;
-    stage.behind_our_back().await;
-    stage.without_a_plan().await;
-    stage.the_other_way().await;
-    stage.silence().await;
+    demo.start_two_groups(&simulator.url()).await;
+    demo.correct_drift().await;
+    demo.report_a_failure().await;
+    demo.stop_everything().await;
+    demo.stay_idle().await;
 
     if std::io::stdout().is_terminal() && std::env::var_os("CI").is_none() {
-        stage.play(&simulator.url()).await;
+        demo.stay_up(&simulator.url()).await;
     }
-    let _ = stage.operator.kill().await;
-    let _ = stage.plane.stop().await;
+    let _ = demo.operator.kill().await;
+    let _ = demo.plane.stop().await;
     ExitCode::SUCCESS
 }
 
-impl Stage {
-    async fn together(&self, url: &str) {
+impl Demo {
+    async fn start_two_groups(&self, url: &str) {
         title("1. Two groups, 25 tasks, applied together");
         let samples = include_str!("../../deploy/samples/demo/orders.yaml").replace("http://127.0.0.1:8089", url);
         self.show(&["apply", "--server-side", "-f", "-"], &samples).await;
@@ -66,12 +68,12 @@ impl Stage {
         self.check_calls(0, 3);
     }
 
-    async fn behind_our_back(&self) {
+    async fn correct_drift(&self) {
         title("2. Somebody stops a task at the console");
         let before = self.service.batch_calls().len();
         self.service.set_running("orders-07", false).unwrap();
-        say("orders-07 was stopped behind the operator's back; the next look (every 10 s here) finds it …");
-        let back = self.service.wait_until_all(true, &["orders-07".to_owned()], SOON).await;
+        narrate("Somebody stopped orders-07; the operator notices with its next list (every 10 s here) …");
+        let back = self.service.wait_until_all(true, &["orders-07".to_owned()], TIMEOUT).await;
         check(back.is_ok(), "the operator started it again");
         self.show(&["wait", "--for=condition=Ready", "fditaskgroups", "--all", "--timeout=60s"], "").await;
         self.check_calls(before, 1);
@@ -80,7 +82,7 @@ impl Stage {
         self.show(&events, "").await;
     }
 
-    async fn without_a_plan(&self) {
+    async fn report_a_failure(&self) {
         title("3. A task without schedule plan");
         self.service.set_running("orders-20", false).unwrap();
         self.service.set_manners("orders-20", [Manner::NoSchedulePlan]).unwrap();
@@ -92,17 +94,17 @@ impl Stage {
         let failure = self.show(&["get", "fditaskgroup/returns", "-o=jsonpath={.status.failures[0]}{'\\n'}"], "").await;
         check(
             failure.contains("orders-20") && failure.contains("FDI.3083"),
-            "the group says which task, which code, what to do",
+            "the status names the task, the code and the cure",
         );
-        say("The plan is added in ROMA Connect, and the group is asked to try again now:");
+        narrate("Somebody adds the plan in ROMA Connect and asks the group to try again now:");
         self.service.set_manners("orders-20", []).unwrap();
         self.show(&["annotate", "fditaskgroup/returns", "--overwrite", "reconcile.fluxcd.io/requestedAt=again"], "")
             .await;
         self.show(&["wait", "--for=condition=Ready", "fditaskgroup/returns", "--timeout=60s"], "").await;
     }
 
-    async fn the_other_way(&self) {
-        title("4. Everything is to stop");
+    async fn stop_everything(&self) {
+        title("4. Stop everything");
         let before = self.service.batch_calls().len();
         let stop = "spec:\n  desiredState: Stopped\n";
         self.show(&["patch", "fditaskgroups", "nightly-orders", "returns", "--type=merge", "-p", stop], "").await;
@@ -112,23 +114,23 @@ impl Stage {
         self.check_calls(before, 3);
     }
 
-    async fn silence(&self) {
+    async fn stay_idle(&self) {
         title("5. Nothing to do");
         let (calls, lists) = (self.service.batch_calls().len(), self.service.list_calls().len());
         let versions = "-o=jsonpath={range .items[*]}{.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}";
         let get = ["get", "fdiinstances,fditaskgroups", versions];
         let before = self.show(&get, "").await;
-        say("25 seconds in which the operator looks at the service as always …");
+        narrate("For 25 seconds the operator lists the tasks as always …");
         tokio::time::sleep(Duration::from_secs(25)).await;
         let after = self.show(&get, "").await;
-        check(after == before, "nothing was written: the same resource versions");
-        check(self.service.batch_calls().len() == calls, "no task was started or stopped");
-        let looks = self.service.list_calls().len() - lists;
-        check((2..=4).contains(&looks), &format!("{looks} list requests in 25 s, one for each look"));
+        check(after == before, "it wrote nothing: the resource versions are the same");
+        check(self.service.batch_calls().len() == calls, "it started and stopped no task");
+        let lists = self.service.list_calls().len() - lists;
+        check((2..=4).contains(&lists), &format!("it sent {lists} list requests in 25 s"));
     }
 
-    async fn play(&mut self, url: &str) {
-        title("It is yours now");
+    async fn stay_up(&mut self, url: &str) {
+        title("Continue by hand");
         let kubeconfig = self.plane.kubeconfig_path();
         let kubectl = self.plane.kubectl().path().parent().map(Path::to_path_buf).unwrap_or_default();
         println!("  export KUBECONFIG={} PATH=$PATH:{}", kubeconfig.display(), kubectl.display());
@@ -142,16 +144,16 @@ impl Stage {
         let _ = tokio::signal::ctrl_c().await;
     }
 
-    /// Runs kubectl and shows what it says.
+    /// Runs kubectl and shows its output.
     async fn show(&self, args: &[&str], input: &str) -> String {
         let shown: Vec<String> = args
             .iter()
             .map(|arg| if arg.contains([' ', '{', '\n']) { format!("'{}'", arg.trim_end()) } else { (*arg).to_owned() })
             .collect();
         println!("\n$ kubectl {}", shown.join(" "));
-        let said = self.kubectl(args, input).await;
-        print!("{said}");
-        said
+        let output = self.kubectl(args, input).await;
+        print!("{output}");
+        output
     }
 
     async fn kubectl(&self, args: &[&str], input: &str) -> String {
@@ -165,12 +167,12 @@ impl Stage {
     }
 
     async fn eventually(&self, args: &[&str], words: &str) {
-        let told = async {
+        let published = async {
             while !self.kubectl(args, "").await.contains(words) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        check(tokio::time::timeout(SOON, told).await.is_ok(), &format!("an event says {words}"));
+        check(tokio::time::timeout(TIMEOUT, published).await.is_ok(), &format!("an event reports {words}"));
     }
 
     fn check_calls(&self, before: usize, expected: usize) {
@@ -202,13 +204,13 @@ fn title(text: &str) {
     println!("\n\n== {text} ==");
 }
 
-fn say(text: &str) {
+fn narrate(text: &str) {
     println!("{text}");
 }
 
 fn check(holds: bool, what: &str) {
     if !holds {
-        fail(&format!("not so: {what}"));
+        fail(&format!("this does not hold: {what}"));
     }
     println!("  ✓ {what}");
 }

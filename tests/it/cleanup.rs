@@ -12,33 +12,34 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Stage, kubeconfig, kubeconfig_for};
+use crate::harness::{TestEnv, kubeconfig, kubeconfig_for};
 
 const GROUPS: usize = 40;
 
-/// Groups with the finalizer and, if so, one of somebody else before it. Nobody operates.
-async fn groups(stage: &Stage, other: bool) {
-    let finalizers = if other { vec!["example.com/other", FINALIZER] } else { vec![FINALIZER] };
+/// Creates groups with the finalizer and, optionally, a foreign one before it. No operator runs.
+async fn create_groups(env: &TestEnv, foreign: bool) {
+    let finalizers = if foreign { vec!["example.com/other", FINALIZER] } else { vec![FINALIZER] };
     for n in 0..GROUPS {
+        let spec = json!({"instanceRef": {"name": "roma"}, "desiredState": "Running", "taskIds": ["a"],
+            "deletionPolicy": "Stop"});
         let group = json!({"apiVersion": "fdi.romaconnect.dev/v1alpha1", "kind": "FdiTaskGroup",
-            "metadata": {"name": format!("g{n:02}"), "finalizers": finalizers},
-            "spec": {"instanceRef": {"name": "roma"}, "desiredState": "Running", "taskIds": ["a"], "deletionPolicy": "Stop"}});
-        stage.groups().create(&PostParams::default(), &serde_json::from_value(group).unwrap()).await.unwrap();
+            "metadata": {"name": format!("g{n:02}"), "finalizers": finalizers}, "spec": spec});
+        env.groups().create(&PostParams::default(), &serde_json::from_value(group).unwrap()).await.unwrap();
     }
 }
 
-async fn held(stage: &Stage) -> usize {
-    let groups = stage.groups().list(&ListParams::default()).await.unwrap();
+async fn groups_with_finalizer(env: &TestEnv) -> usize {
+    let groups = env.groups().list(&ListParams::default()).await.unwrap();
     groups.iter().filter(|group| group.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)).count()
 }
 
-fn command(kubeconfig: &Path, stage: &Stage, flags: &[&str]) -> Command {
+fn command(kubeconfig: &Path, env: &TestEnv, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fdi-operator"));
-    command.arg("cleanup").arg(format!("--namespaces={}", stage.namespace)).args(flags).env("KUBECONFIG", kubeconfig);
+    command.arg("cleanup").arg(format!("--namespaces={}", env.namespace)).args(flags).env("KUBECONFIG", kubeconfig);
     command
 }
 
-async fn output(mut command: Command) -> Output {
+async fn run(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
@@ -47,18 +48,18 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_finalizer_goes_while_others_write_and_those_of_others_stay() {
-    let (stage, _) = Stage::new(0).await;
-    groups(&stage, true).await;
-    let said = output(command(&kubeconfig().await, &stage, &["--dry-run"])).await;
-    assert!(said.status.success() && text(&said.stdout).ends_with("\n40 finalizers would be removed\n"));
-    assert_eq!(held(&stage).await, GROUPS);
+async fn every_finalizer_is_removed_while_others_write_and_foreign_ones_stay() {
+    let (env, _) = TestEnv::new(0).await;
+    create_groups(&env, true).await;
+    let output = run(command(&kubeconfig().await, &env, &["--dry-run"])).await;
+    assert!(output.status.success() && text(&output.stdout).ends_with("\n40 finalizers would be removed\n"));
+    assert_eq!(groups_with_finalizer(&env).await, GROUPS);
 
-    // Somebody changes all of them all the time, so every version that was read is old.
-    let api = stage.groups();
+    // A writer changes all groups all the time, so every version that was read is outdated.
+    let api = env.groups();
     let writes = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&writes);
-    let restless = tokio::spawn(async move {
+    let noise = tokio::spawn(async move {
         for round in 0.. {
             for n in 0..GROUPS {
                 let patch = Patch::Merge(json!({"metadata": {"labels": {"round": round.to_string()}}}));
@@ -70,36 +71,36 @@ async fn every_finalizer_goes_while_others_write_and_those_of_others_stay() {
     while writes.load(Ordering::Relaxed) < GROUPS {
         tokio::task::yield_now().await;
     }
-    let said = output(command(&kubeconfig().await, &stage, &[])).await;
-    restless.abort();
-    assert!(said.status.success(), "{}", text(&said.stderr));
-    assert!(text(&said.stdout).contains("40 finalizers removed, 0 left"), "{}", text(&said.stdout));
-    assert_eq!(held(&stage).await, 0);
-    let group = stage.groups().get("g00").await.unwrap();
+    let output = run(command(&kubeconfig().await, &env, &[])).await;
+    noise.abort();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("40 finalizers removed, 0 left"), "{}", text(&output.stdout));
+    assert_eq!(groups_with_finalizer(&env).await, 0);
+    let group = env.groups().get("g00").await.unwrap();
     assert_eq!(group.metadata.finalizers.unwrap(), ["example.com/other"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_pipe_does_not_stop_it_half_way() {
-    let (stage, _) = Stage::new(0).await;
-    groups(&stage, false).await;
-    let mut child = command(&kubeconfig().await, &stage, &[]).stdout(Stdio::piped()).spawn().unwrap();
+async fn a_closed_pipe_does_not_stop_the_cleanup() {
+    let (env, _) = TestEnv::new(0).await;
+    create_groups(&env, false).await;
+    let mut child = command(&kubeconfig().await, &env, &[]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let status = tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap();
     assert!(status.success());
-    assert_eq!(held(&stage).await, 0);
+    assert_eq!(groups_with_finalizer(&env).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_and_why_is_said_and_the_exit_code_is_not_zero() {
-    let (stage, _) = Stage::new(0).await;
-    groups(&stage, false).await;
+async fn finalizers_that_remain_are_counted_with_causes_and_the_exit_code_is_1() {
+    let (env, _) = TestEnv::new(0).await;
+    create_groups(&env, false).await;
     let folder = tempfile::tempdir().unwrap();
-    let said = output(command(&kubeconfig_for(&folder, "http://127.0.0.1:1"), &stage, &[])).await;
-    assert_eq!(said.status.code(), Some(1));
-    let errors = text(&said.stderr);
+    let output = run(command(&kubeconfig_for(&folder, "http://127.0.0.1:1"), &env, &[])).await;
+    assert_eq!(output.status.code(), Some(1));
+    let errors = text(&output.stderr);
     assert!(errors.contains("cannot list FdiTaskGroups") && errors.contains("Connection refused"), "{errors}");
-    assert!(text(&said.stdout).contains("0 finalizers removed"));
+    assert!(text(&output.stdout).contains("0 finalizers removed"));
 
     let policy = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {name: keep-one}\n\
         spec:\n  failurePolicy: Fail\n  matchConstraints: {resourceRules: [{apiGroups: [fdi.romaconnect.dev], \
@@ -107,23 +108,23 @@ async fn what_is_left_and_why_is_said_and_the_exit_code_is_not_zero() {
         expression: \"object.metadata.name == 'g07' && object.metadata.namespace == 'NAMESPACE'\"}]\n  validations: [{expression: 'false', message: kept for the test}]\n\
         ---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {name: keep-one}\n\
         spec: {policyName: keep-one, validationActions: [Deny]}\n"
-        .replace("NAMESPACE", &stage.namespace)
-        .replace("keep-one", &format!("keep-{}", stage.namespace));
-    let applied = stage.cluster.kubectl(&["apply", "--server-side", "-f", "-"], &policy).await;
+        .replace("NAMESPACE", &env.namespace)
+        .replace("keep-one", &format!("keep-{}", env.namespace));
+    let applied = env.cluster.kubectl(&["apply", "--server-side", "-f", "-"], &policy).await;
     assert!(applied.status.success(), "{}", applied.stderr);
-    // It holds once an edit is refused.
+    // The policy is in force once the API server rejects an edit.
     let patch = Patch::Merge(json!({"spec": {"suspend": true}}));
-    while stage.groups().patch("g07", &PatchParams::default(), &patch).await.is_ok() {
+    while env.groups().patch("g07", &PatchParams::default(), &patch).await.is_ok() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    let said = output(command(&kubeconfig().await, &stage, &[])).await;
-    assert_eq!(said.status.code(), Some(1));
-    assert!(text(&said.stdout).contains("39 finalizers removed, 1 left"), "{}", text(&said.stdout));
-    let errors = text(&said.stderr);
+    let output = run(command(&kubeconfig().await, &env, &[])).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("39 finalizers removed, 1 left"), "{}", text(&output.stdout));
+    let errors = text(&output.stderr);
     assert!(errors.contains("g07: ") && errors.contains("kept for the test"), "{errors}");
 }
 
-/// A proxy that knows where the API server is, whatever name it is asked for.
+/// A proxy that connects to the API server, whatever host name a client requests.
 async fn proxy(target: String) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -154,8 +155,8 @@ async fn proxy(target: String) -> (String, Arc<AtomicUsize>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_proxy_of_the_kubeconfig_is_used() {
-    let (stage, _) = Stage::new(0).await;
-    groups(&stage, false).await;
+    let (env, _) = TestEnv::new(0).await;
+    create_groups(&env, false).await;
     let mut config: serde_json::Value =
         serde_saphyr::from_str(&std::fs::read_to_string(kubeconfig().await).unwrap()).unwrap();
     let cluster = &mut config["clusters"][0]["cluster"];
@@ -167,8 +168,8 @@ async fn the_proxy_of_the_kubeconfig_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kubeconfig");
     std::fs::write(&path, config.to_string()).unwrap();
-    let said = output(command(&path, &stage, &[])).await;
-    assert!(said.status.success(), "{}", text(&said.stderr));
+    let output = run(command(&path, &env, &[])).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(used.load(Ordering::Relaxed) > 0);
-    assert_eq!(held(&stage).await, 0);
+    assert_eq!(groups_with_finalizer(&env).await, 0);
 }

@@ -1,15 +1,15 @@
 //! Any pod may connect to the port of `/livez`. Connections that send half a request, or do not
-//! read the answer, must cost neither the probes their answers nor the process its memory.
+//! read the response, must neither block the probes nor fill the memory of the process.
 
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Process, SOON, faults, kubeconfig_for};
+use crate::harness::{Process, TIMEOUT, faults, kubeconfig_for};
 
 const CONNECTIONS: usize = 2_000;
-/// What one connection may take, and some room for a machine that is busy.
+/// The time limits of one connection, and some slack for a busy machine.
 const CLOSED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Opens the connections, each of which sends `request` and no more.
@@ -17,7 +17,7 @@ async fn flood(address: &str, request: &str) -> Vec<TcpStream> {
     let mut open = Vec::with_capacity(CONNECTIONS);
     for _ in 0..CONNECTIONS {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // One that was closed already refuses it.
+        // The operator may have closed this connection already.
         let _ = stream.write_all(request.as_bytes()).await;
         open.push(stream);
     }
@@ -25,7 +25,7 @@ async fn flood(address: &str, request: &str) -> Vec<TcpStream> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thousands_of_half_open_connections_are_closed_and_probes_are_answered_meanwhile() {
+async fn probes_are_answered_during_a_flood_of_half_open_connections_which_get_closed() {
     let folder = tempfile::tempdir().unwrap();
     let process =
         Process::with_kubeconfig(&kubeconfig_for(&folder, "http://127.0.0.1:1"), &["--leader-election=false"]);
@@ -45,7 +45,7 @@ async fn thousands_of_half_open_connections_are_closed_and_probes_are_answered_m
         let closed = async {
             for stream in &mut open {
                 let mut answer = Vec::new();
-                // Its end, or that it was reset.
+                // Ends with the connection, closed or reset.
                 let _ = stream.read_to_end(&mut answer).await;
             }
         };
@@ -53,16 +53,16 @@ async fn thousands_of_half_open_connections_are_closed_and_probes_are_answered_m
     }
     let grown = process.memory().saturating_sub(before);
     assert!(grown < 30 * 1024, "{grown} KiB more");
-    faults::row(
+    faults::record(
         "2,000 connections to `/livez` send half a request, three times",
-        "all closed, probes answered",
+        "closed all of them and answered the probes",
         slowest,
     );
-    assert!(tokio::time::timeout(SOON, process.get("/metrics")).await.unwrap().1.ends_with('\n'));
+    assert!(tokio::time::timeout(TIMEOUT, process.get("/metrics")).await.unwrap().1.ends_with('\n'));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_can_be_served_at_an_address_of_their_own() {
+async fn metrics_can_have_a_separate_address() {
     let folder = tempfile::tempdir().unwrap();
     let flags = ["--leader-election=false", "--metrics-address=127.0.0.1:0"];
     let process = Process::with_kubeconfig(&kubeconfig_for(&folder, "http://127.0.0.1:1"), &flags);

@@ -1,4 +1,5 @@
-//! What every test needs: the control plane, a namespace, a simulator, an operator, and conditions with deadlines.
+//! What every test needs: the control plane, a namespace, a simulator, an operator, and conditions
+//! with deadlines.
 
 mod cluster;
 pub mod fake_api;
@@ -19,8 +20,8 @@ use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-pub use cluster::{Cluster, HOME, kubeconfig, kubectl, shared};
-pub use operator::{Operator, fast};
+pub use cluster::{Cluster, OPERATOR_NAMESPACE, kubeconfig, kubectl, shared};
+pub use operator::{Operator, fast_timings};
 pub use process::{Process, kubeconfig_for};
 pub use proxy::Proxy;
 pub use revisions::Revisions;
@@ -28,33 +29,36 @@ pub use revisions::Revisions;
 pub const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 pub const INSTANCE: &str = "1d94f3f6-1111-2222-3333-444455556666";
 pub const TOKEN: &str = "token-of-the-tests";
-/// How long a condition may take before a test fails. Generous: machines are busy, and a test that passes never waits for it.
-pub const SOON: Duration = Duration::from_secs(30);
+/// How long a condition may take before a test fails. Generous, because machines are busy and a
+/// test that succeeds never needs it.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A namespace with an instance `roma` in it, its simulator, and every status revision that its groups had.
-pub struct Stage {
+/// A namespace with an instance `roma`, its simulator, and every status revision that its groups
+/// had.
+pub struct TestEnv {
     pub cluster: Arc<Cluster>,
     pub namespace: String,
     pub client: Client,
     pub sim: Simulator,
     pub service: InstanceHandle,
     pub revisions: Revisions,
-    /// The newest uid and generation of each group: what the recorder has not seen yet must not be waited upon.
+    /// The newest uid and generation of each group, so that no test waits on a revision that is
+    /// outdated.
     newest: Mutex<HashMap<String, (String, i64)>>,
 }
 
-impl Stage {
-    /// A stage with an instance, its Secret, and `tasks` stopped tasks at the service. No operator yet.
+impl TestEnv {
+    /// With an instance, its Secret, and `tasks` stopped tasks at the service. No operator yet.
     pub async fn new(tasks: usize) -> (Self, Vec<String>) {
         Self::on(shared().await, tasks).await
     }
 
     /// The same on a control plane of the caller's choice.
     pub async fn on(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
-        let (stage, ids) = Self::bare_on(cluster, tasks).await;
-        stage.secret("roma-credentials", &[("token", TOKEN)]).await;
-        stage.instance("roma", json!({})).await;
-        (stage, ids)
+        let (env, ids) = Self::bare_on(cluster, tasks).await;
+        env.secret("roma-credentials", &[("token", TOKEN)]).await;
+        env.instance("roma", json!({})).await;
+        (env, ids)
     }
 
     /// The same without Secret and `FdiInstance`.
@@ -62,20 +66,20 @@ impl Stage {
         Self::bare_on(shared().await, tasks).await
     }
 
-    /// For several operator processes: each signs in by password and so gets a token of its own, by which the simulator's log
-    /// tells them apart. Its namespace may hold a Lease.
-    pub async fn contested(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
-        let (stage, ids) = Self::bare_on(cluster, tasks).await;
-        stage.cluster.allow_lease_in(&stage.namespace).await;
-        stage.sim.set_project(PROJECT, "cn-north-4");
+    /// For several operator processes. Each signs in by password and gets its own token, which
+    /// identifies the process in the simulator's log. The namespace may hold a Lease.
+    pub async fn for_replicas(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
+        let (env, ids) = Self::bare_on(cluster, tasks).await;
+        env.cluster.allow_lease_in(&env.namespace).await;
+        env.sim.set_project(PROJECT, "cn-north-4");
         let user: User =
             serde_json::from_value(json!({"domain": "ACCOUNT", "name": "operator", "password": "PW"})).unwrap();
-        stage.sim.set_user(user);
+        env.sim.set_user(user);
         let data = [("domainName", "ACCOUNT"), ("userName", "operator"), ("password", "PW")];
-        stage.secret("roma-credentials", &data).await;
+        env.secret("roma-credentials", &data).await;
         let auth = json!({"token": null, "password": {"secretRef": {"name": "roma-credentials"}}});
-        stage.instance("roma", json!({"auth": auth, "iamEndpoint": stage.sim.url()})).await;
-        (stage, ids)
+        env.instance("roma", json!({"auth": auth, "iamEndpoint": env.sim.url()})).await;
+        (env, ids)
     }
 
     async fn bare_on(cluster: Arc<Cluster>, tasks: usize) -> (Self, Vec<String>) {
@@ -169,9 +173,9 @@ impl Stage {
         self.groups().get(name).await.unwrap().status.unwrap_or_default()
     }
 
-    /// Reason of the `FdiInstance`'s Ready condition.
+    /// Waits until the `FdiInstance`'s Ready condition has this reason.
     pub async fn wait_instance(&self, name: &str, reason: &str) {
-        let said = async {
+        let reported = async {
             loop {
                 let status = self.instances().get(name).await.unwrap().status.unwrap_or_default();
                 let ready = status.conditions.iter().find(|c| c.type_ == condition_types::READY);
@@ -181,8 +185,8 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         };
-        let in_time = tokio::time::timeout(SOON, said).await.is_ok();
-        assert!(in_time, "{name} did not say {reason}: {:#?}", self.instances().get(name).await.unwrap().status);
+        let in_time = tokio::time::timeout(TIMEOUT, reported).await.is_ok();
+        assert!(in_time, "{name} did not report {reason}: {:#?}", self.instances().get(name).await.unwrap().status);
     }
 
     /// Waits until the group is gone.
@@ -192,55 +196,55 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(30)).await;
             }
         };
-        let in_time = tokio::time::timeout(SOON, gone).await.is_ok();
+        let in_time = tokio::time::timeout(TIMEOUT, gone).await.is_ok();
         assert!(in_time, "{name} is still there: {:#?}", self.groups().get(name).await.unwrap().status);
     }
 
-    /// Waits until the call log holds what `found` looks for.
+    /// Waits until `found` accepts the call log.
     pub async fn wait_log(&self, what: &str, found: impl Fn(&[Entry]) -> bool) {
-        let waited = self.sim.wait_for(SOON, |view| found(view.log()).then_some(())).await;
+        let waited = self.sim.wait_for(TIMEOUT, |view| found(view.log()).then_some(())).await;
         assert!(waited.is_ok(), "the call log never showed {what}: {:#?}", self.service.batch_calls());
     }
 
     /// Actions and IDs of all batches so far.
-    pub fn told(&self) -> Vec<(Action, Vec<String>)> {
+    pub fn sent_batches(&self) -> Vec<(Action, Vec<String>)> {
         let ids = |entry: &Entry| entry.ids.iter().map(ToString::to_string).collect();
         self.service.batch_calls().iter().map(|entry| (entry.action.unwrap(), ids(entry))).collect()
     }
 
-    /// Waits until the group is as `condition` says, or fails with its last status.
+    /// Waits until the group fulfils the condition, or fails with its last status.
     pub async fn wait(&self, name: &str, what: &str, condition: impl Fn(&FdiTaskGroup) -> bool) -> FdiTaskGroup {
         let newest = self.newest.lock().unwrap().get(name).cloned();
-        let today = |group: &FdiTaskGroup| {
+        let is_current = |group: &FdiTaskGroup| {
             let generation = group.metadata.generation.unwrap_or_default();
             newest.as_ref().is_none_or(|(uid, least)| group.metadata.uid.as_ref() == Some(uid) && generation >= *least)
         };
-        self.revisions.wait(name, what, SOON, |group| today(group) && condition(group)).await
+        self.revisions.wait(name, what, TIMEOUT, |group| is_current(group) && condition(group)).await
     }
 
-    /// Waits until the group's Ready condition of today's generation has this reason.
+    /// Waits until the group's Ready condition has this reason in the current generation.
     pub async fn wait_reason(&self, name: &str, reason: &str) -> FdiTaskGroup {
-        self.wait(name, reason, |group| says(group).is_some_and(|(_, now)| now == reason)).await
+        self.wait(name, reason, |group| ready_condition(group).is_some_and(|(_, current)| current == reason)).await
     }
 
-    /// Waits until the group is Ready in today's generation.
+    /// Waits until the group is Ready in its current generation.
     pub async fn wait_ready(&self, name: &str) -> FdiTaskGroup {
         self.wait(name, "Ready", is_ready).await
     }
 }
 
-/// Status and reason of the Ready condition, if it is of today's generation.
-pub fn says(group: &FdiTaskGroup) -> Option<(ConditionStatus, String)> {
+/// Status and reason of the Ready condition, if it is of the current generation.
+pub fn ready_condition(group: &FdiTaskGroup) -> Option<(ConditionStatus, String)> {
     let status = group.status.as_ref()?;
     let ready = status.conditions.iter().find(|c| c.type_ == condition_types::READY)?;
-    let today = Some(ready.observed_generation) == group.metadata.generation
+    let is_current = Some(ready.observed_generation) == group.metadata.generation
         && Some(status.observed_generation) == group.metadata.generation;
-    today.then(|| (ready.status, ready.reason.clone()))
+    is_current.then(|| (ready.status, ready.reason.clone()))
 }
 
-/// Ready in today's generation.
+/// Ready in the current generation.
 pub fn is_ready(group: &FdiTaskGroup) -> bool {
-    says(group).is_some_and(|(ready, _)| ready == ConditionStatus::True)
+    ready_condition(group).is_some_and(|(ready, _)| ready == ConditionStatus::True)
 }
 
 /// The condition of that type.

@@ -1,4 +1,4 @@
-//! How the process ends and what it says of itself: real processes, real signals, exit codes.
+//! How the process ends and how it reports its health: real processes, real signals, exit codes.
 
 use std::time::{Duration, Instant};
 
@@ -9,26 +9,26 @@ use fdi_simulator::{Effect, Operation, Trigger};
 use rustix::process::Signal;
 use tokio::net::TcpListener;
 
-use crate::harness::{Process, SOON, Stage, faults, kubeconfig_for, shared};
+use crate::harness::{Process, TIMEOUT, TestEnv, faults, kubeconfig_for, shared};
 
 const LIMIT: Duration = Duration::from_secs(6);
 const ALONE: &str = "--leader-election=false";
 
-async fn ends_cleanly(mut process: Process, when: &str) {
+async fn assert_clean_end(mut process: Process, when: &str) {
     process.signal(Signal::TERM);
     let (status, took) = process.ended(LIMIT).await;
     assert_eq!(status.code(), Some(0), "{when}: {}", process.log());
-    faults::row(&format!("SIGTERM {when}"), "ended with code 0", took);
+    faults::record(&format!("SIGTERM {when}"), "exited with code 0", took);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_within_six_seconds_while_a_call_hangs() {
-    let (stage, ids) = Stage::new(1).await;
-    stage.service.fault(Trigger::on(Operation::Batch), Effect::Hang { acts: false });
-    stage.group("orders", "Running", &ids).await;
-    let process = Process::start(&stage, &[ALONE]);
-    stage.wait_log("a call", |log| log.iter().any(|entry| entry.operation == Operation::Batch)).await;
-    ends_cleanly(process, "while a call gets no answer").await;
+    let (env, ids) = TestEnv::new(1).await;
+    env.service.fault(Trigger::on(Operation::Batch), Effect::Hang { acts: false });
+    env.group("orders", "Running", &ids).await;
+    let process = Process::start(&env, &[ALONE]);
+    env.wait_log("a call", |log| log.iter().any(|entry| entry.operation == Operation::Batch)).await;
+    assert_clean_end(process, "while a call hangs").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +38,7 @@ async fn it_stays_alive_and_ends_cleanly_when_the_api_server_was_never_reached()
     process.logged("watch failed").await;
     assert_eq!(process.get("/livez").await.0, 200);
     assert_eq!(process.get("/readyz").await.0, 503);
-    ends_cleanly(process, "when the API server refuses connections").await;
+    assert_clean_end(process, "when the API server refuses connections").await;
 
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = format!("http://{}", silent.local_addr().unwrap());
@@ -48,16 +48,16 @@ async fn it_stays_alive_and_ends_cleanly_when_the_api_server_was_never_reached()
         kept.push(silent.accept().await.unwrap());
     }
     assert_eq!(process.get("/livez").await.0, 200);
-    ends_cleanly(process, "when the API server accepts connections and says nothing").await;
+    assert_clean_end(process, "when the API server accepts connections and does not answer").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
-    let (stage, ids) = Stage::new(1).await;
-    stage.service.fault(Trigger::on(Operation::Batch), Effect::Hang { acts: false });
-    stage.group("orders", "Running", &ids).await;
-    let mut process = Process::start(&stage, &[ALONE]);
-    stage.wait_log("a call", |log| log.iter().any(|entry| entry.operation == Operation::Batch)).await;
+    let (env, ids) = TestEnv::new(1).await;
+    env.service.fault(Trigger::on(Operation::Batch), Effect::Hang { acts: false });
+    env.group("orders", "Running", &ids).await;
+    let mut process = Process::start(&env, &[ALONE]);
+    env.wait_log("a call", |log| log.iter().any(|entry| entry.operation == Operation::Batch)).await;
     process.signal(Signal::TERM);
     process.logged("shutting down: waiting for in-flight calls").await;
     process.signal(Signal::TERM);
@@ -67,7 +67,7 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nonsense_ends_it_with_code_2_and_a_taken_address_with_code_1() {
+async fn an_invalid_flag_ends_it_with_code_2_and_a_taken_address_with_code_1() {
     let cluster = shared().await;
     let mut process = Process::of(&cluster, &["--lease-renew-deadline=1h"]);
     assert_eq!(process.ended(LIMIT).await.0.code(), Some(2));
@@ -95,15 +95,15 @@ async fn livez_fails_when_one_of_our_own_tasks_is_unresponsive_and_names_it() {
     let url = format!("http://{}/livez", listener.local_addr().unwrap());
     let listeners = Listeners { health: listener, metrics: None };
     let (hang, hangs) = tokio::sync::oneshot::channel::<()>();
-    let (end, asked_to_end) = tokio::sync::oneshot::channel::<()>();
-    // Lives for as long as it is let, then never shows a sign of life again.
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    // Ticks its heartbeat until the test stops it, and then hangs.
     let work = |runtime: Runtime| async move {
-        let heart = runtime.health.heartbeat("worker of orders/roma", Duration::from_millis(500));
+        let heartbeat = runtime.health.heartbeat("worker of orders/roma", Duration::from_millis(500));
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
         let living = async {
             loop {
                 ticks.tick().await;
-                heart.tick(Duration::from_millis(500));
+                heartbeat.tick(Duration::from_millis(500));
             }
         };
         tokio::select! {
@@ -112,19 +112,19 @@ async fn livez_fails_when_one_of_our_own_tasks_is_unresponsive_and_names_it() {
         }
         std::future::pending::<()>().await;
     };
-    let asked = async {
-        let _ = asked_to_end.await;
+    let shutdown_signal = async {
+        let _ = ended.await;
     };
-    let running = tokio::spawn(run(config, clients, listeners, asked, work));
+    let running = tokio::spawn(run(config, clients, listeners, shutdown_signal, work));
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let live = async || {
-        let answer = http.get(&url).send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        let response = http.get(&url).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     };
     assert_eq!(live().await.0, 200);
     let began = Instant::now();
     hang.send(()).unwrap();
-    let red = async {
+    let failed = async {
         loop {
             let (code, text) = live().await;
             if code == 503 {
@@ -133,15 +133,15 @@ async fn livez_fails_when_one_of_our_own_tasks_is_unresponsive_and_names_it() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let text = tokio::time::timeout(SOON, red).await.expect("it turns red");
+    let text = tokio::time::timeout(TIMEOUT, failed).await.expect("/livez fails");
     assert!(text.starts_with("failed: worker of orders/roma: heartbeat overdue by "), "{text}");
-    assert_eq!(text.lines().count(), 1, "only what hangs is named: {text}");
-    faults::row(
-        "a task of the operator's own hangs (due within 0.5 s here)",
-        "`/livez` red, naming the task",
+    assert_eq!(text.lines().count(), 1, "only the hanging task is named: {text}");
+    faults::record(
+        "one of the operator's own tasks hangs (its heartbeat is due within 0.5 s)",
+        "`/livez` failed and named the task",
         began.elapsed(),
     );
-    // What hangs does not keep the process from ending either.
+    // The hanging task does not keep the process from ending either.
     end.send(()).unwrap();
-    tokio::time::timeout(LIMIT, running).await.expect("it ends").unwrap().unwrap();
+    tokio::time::timeout(LIMIT, running).await.expect("the process ends").unwrap().unwrap();
 }

@@ -1,5 +1,6 @@
-//! The operator on a real kube-apiserver against the simulated service. One control plane for all tests, a namespace for
-//! each. The oracles are the simulator's call log and what the API server stores, never the operator's own word.
+//! The operator on a real kube-apiserver against the simulated service. All tests share one control
+//! plane; each has its own namespace. A test judges by the simulator's call log and by what the API
+//! server stores, never by what the operator reports of itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::match_wild_err_arm)]
 
 mod architecture;
@@ -31,3 +32,4 @@ mod sign_in;
 mod timelines;
 mod validation;
 mod watches;
+mod wording;

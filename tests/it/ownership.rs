@@ -7,94 +7,94 @@ use fdi_simulator::{AccessKey, Action};
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::harness::{Operator, Stage, TOKEN};
+use crate::harness::{Operator, TOKEN, TestEnv};
 
-/// Creation times are whole seconds: the next group is younger only after one.
+/// Creation times are whole seconds: a group is younger only if it is created a second later.
 async fn a_second_later() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_oldest_group_owns_and_exactly_one_hand_over_happens_when_it_goes() {
-    let (stage, ids) = Stage::new(3).await;
-    let _operator = Operator::start(&stage).await;
-    stage.group("old", "Running", &ids[..2]).await;
-    stage.wait_ready("old").await;
+async fn the_oldest_group_owns_a_task_and_hands_it_over_exactly_once_when_it_goes() {
+    let (env, ids) = TestEnv::new(3).await;
+    let _operator = Operator::start(&env).await;
+    env.group("old", "Running", &ids[..2]).await;
+    env.wait_ready("old").await;
     a_second_later().await;
-    stage.group("young", "Stopped", &ids[1..]).await;
-    let group = stage.wait_reason("young", reasons::TASKS_CONFLICT).await;
+    env.group("young", "Stopped", &ids[1..]).await;
+    let group = env.wait_reason("young", reasons::TASKS_CONFLICT).await;
     let message = &crate::harness::condition(&group, "Ready").unwrap().message;
     assert!(message.contains("FdiTaskGroup old") && message.contains(&ids[1]), "{message}");
-    assert_eq!(stage.told().len(), 1, "nothing was sent for the task of the other group");
-    stage.delete_group("old").await;
-    stage.wait_ready("young").await;
-    assert_eq!(stage.told()[1..], [(Action::Stop, vec![ids[1].clone()])]);
-    assert!(stage.service.task(&ids[0]).unwrap().running, "a task that nobody lists any more is left as it is");
+    assert_eq!(env.sent_batches().len(), 1, "nothing was sent for the task of the other group");
+    env.delete_group("old").await;
+    env.wait_ready("young").await;
+    assert_eq!(env.sent_batches()[1..], [(Action::Stop, vec![ids[1].clone()])]);
+    assert!(env.service.task(&ids[0]).unwrap().running, "a task that no group lists any more stays as it is");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_that_drops_a_task_hands_it_over_and_flips_of_both_do_not_oscillate() {
-    let (stage, ids) = Stage::new(1).await;
-    let _operator = Operator::start(&stage).await;
-    stage.group("a", "Running", &ids).await;
+async fn an_owner_that_drops_a_task_hands_it_over_and_edits_of_both_do_not_oscillate() {
+    let (env, ids) = TestEnv::new(1).await;
+    let _operator = Operator::start(&env).await;
+    env.group("a", "Running", &ids).await;
     a_second_later().await;
-    stage.group("b", "Stopped", &ids).await;
-    stage.wait_ready("a").await;
+    env.group("b", "Stopped", &ids).await;
+    env.wait_ready("a").await;
     for (a, b) in [("Stopped", "Running"), ("Running", "Stopped"), ("Stopped", "Running")] {
-        stage.edit("a", json!({"desiredState": a})).await;
-        stage.edit("b", json!({"desiredState": b})).await;
-        stage.wait_ready("a").await;
+        env.edit("a", json!({"desiredState": a})).await;
+        env.edit("b", json!({"desiredState": b})).await;
+        env.wait_ready("a").await;
     }
-    assert_eq!(stage.told().len(), 4, "the first start and one call for each flip of the owner");
-    stage.edit("a", json!({"taskIds": ["something-else"]})).await;
-    stage.wait_ready("b").await;
-    assert_eq!(stage.told().last().unwrap().0, Action::Start);
-    assert_eq!(stage.told().len(), 5);
+    assert_eq!(env.sent_batches().len(), 4, "the first start and one call for each edit of the owner");
+    env.edit("a", json!({"taskIds": ["something-else"]})).await;
+    env.wait_ready("b").await;
+    assert_eq!(env.sent_batches().last().unwrap().0, Action::Start);
+    assert_eq!(env.sent_batches().len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_owner_still_owns() {
-    let (stage, ids) = Stage::new(1).await;
-    let _operator = Operator::start(&stage).await;
-    stage.group_with("old", "Running", &ids, json!({"suspend": true})).await;
+    let (env, ids) = TestEnv::new(1).await;
+    let _operator = Operator::start(&env).await;
+    env.group_with("old", "Running", &ids, json!({"suspend": true})).await;
     a_second_later().await;
-    stage.group("young", "Running", &ids).await;
-    stage.wait_reason("young", reasons::TASKS_CONFLICT).await;
-    assert!(stage.told().is_empty());
+    env.group("young", "Running", &ids).await;
+    env.wait_reason("young", reasons::TASKS_CONFLICT).await;
+    assert!(env.sent_batches().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_moved_between_groups_in_one_apply_is_told_nothing_new() {
-    let (stage, ids) = Stage::new(4).await;
-    let _operator = Operator::start(&stage).await;
-    stage.group("a", "Running", &ids[..3]).await;
-    stage.group("b", "Running", &ids[3..]).await;
-    stage.wait_ready("a").await;
-    stage.wait_ready("b").await;
-    let before = stage.told().len();
-    stage.group("b", "Running", &ids[2..]).await;
-    stage.group("a", "Running", &ids[..2]).await;
-    stage.wait_ready("a").await;
-    stage.wait_ready("b").await;
-    assert_eq!(stage.told().len(), before);
+async fn an_id_transferred_between_groups_in_one_apply_causes_no_call() {
+    let (env, ids) = TestEnv::new(4).await;
+    let _operator = Operator::start(&env).await;
+    env.group("a", "Running", &ids[..3]).await;
+    env.group("b", "Running", &ids[3..]).await;
+    env.wait_ready("a").await;
+    env.wait_ready("b").await;
+    let before = env.sent_batches().len();
+    env.group("b", "Running", &ids[2..]).await;
+    env.group("a", "Running", &ids[..2]).await;
+    env.wait_ready("a").await;
+    env.wait_ready("b").await;
+    assert_eq!(env.sent_batches().len(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_instances_for_one_roma_instance_the_older_serves_and_the_younger_takes_over_when_it_goes() {
-    let (stage, ids) = Stage::new(2).await;
+async fn of_two_instances_for_one_roma_instance_the_older_serves_until_it_goes() {
+    let (env, ids) = TestEnv::new(2).await;
     a_second_later().await;
-    stage.instance("twin", json!({"endpoint": stage.sim.url().replace("http://127", "HTTP://127")})).await;
-    let _operator = Operator::start(&stage).await;
-    stage.group("of-the-older", "Running", &ids[..1]).await;
-    stage.group_with("of-the-younger", "Running", &ids[1..], json!({"instanceRef": {"name": "twin"}})).await;
-    stage.wait_ready("of-the-older").await;
-    stage.wait_instance("twin", reasons::DUPLICATE_INSTANCE).await;
-    let group = stage.wait_reason("of-the-younger", reasons::DUPLICATE_INSTANCE).await;
+    env.instance("duplicate", json!({"endpoint": env.sim.url().replace("http://127", "HTTP://127")})).await;
+    let _operator = Operator::start(&env).await;
+    env.group("of-the-older", "Running", &ids[..1]).await;
+    env.group_with("of-the-younger", "Running", &ids[1..], json!({"instanceRef": {"name": "duplicate"}})).await;
+    env.wait_ready("of-the-older").await;
+    env.wait_instance("duplicate", reasons::DUPLICATE_INSTANCE).await;
+    let group = env.wait_reason("of-the-younger", reasons::DUPLICATE_INSTANCE).await;
     assert!(crate::harness::condition(&group, "Stalled").is_some());
-    assert!(!stage.service.task(&ids[1]).unwrap().running);
-    stage.instances().delete("roma", &DeleteParams::default()).await.unwrap();
-    stage.wait_ready("of-the-younger").await;
-    stage.wait_reason("of-the-older", reasons::INSTANCE_NOT_FOUND).await;
+    assert!(!env.service.task(&ids[1]).unwrap().running);
+    env.instances().delete("roma", &DeleteParams::default()).await.unwrap();
+    env.wait_ready("of-the-younger").await;
+    env.wait_reason("of-the-older", reasons::INSTANCE_NOT_FOUND).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,22 +107,22 @@ async fn an_older_instance_that_cannot_serve_keeps_nobody_from_serving() {
         ("an unreachable IAM", json!({"token": null, "password": {"secretRef": {"name": "user"}}})),
     ];
     for (what, auth) in unusable {
-        let (stage, ids) = Stage::bare(2).await;
-        stage.sim.set_key("READERKEY00000000001", AccessKey { read_only: true, ..AccessKey::new("reader-sk") });
-        stage.secret("reader", &[("accessKey", "READERKEY00000000001"), ("secretKey", "reader-sk")]).await;
-        stage.secret("refused", &[("accessKey", "UNKNOWNKEY0000000001"), ("secretKey", "unknown-sk")]).await;
-        stage.secret("user", &[("domainName", "ACCOUNT"), ("userName", "nobody"), ("password", "PW")]).await;
+        let (env, ids) = TestEnv::bare(2).await;
+        env.sim.set_key("READERKEY00000000001", AccessKey { read_only: true, ..AccessKey::new("reader-sk") });
+        env.secret("reader", &[("accessKey", "READERKEY00000000001"), ("secretKey", "reader-sk")]).await;
+        env.secret("refused", &[("accessKey", "UNKNOWNKEY0000000001"), ("secretKey", "unknown-sk")]).await;
+        env.secret("user", &[("domainName", "ACCOUNT"), ("userName", "nobody"), ("password", "PW")]).await;
         // Nothing listens there.
-        stage.instance("older", json!({"auth": auth, "iamEndpoint": "http://127.0.0.1:1"})).await;
+        env.instance("older", json!({"auth": auth, "iamEndpoint": "http://127.0.0.1:1"})).await;
         let older = json!({"instanceRef": {"name": "older"}});
-        stage.group_with("of-the-older", "Running", &ids[..1], older).await;
+        env.group_with("of-the-older", "Running", &ids[..1], older).await;
         a_second_later().await;
-        stage.secret("roma-credentials", &[("token", TOKEN)]).await;
-        stage.instance("roma", json!({})).await;
-        stage.group("of-the-younger", "Running", &ids[1..]).await;
-        let _operator = Operator::start(&stage).await;
-        stage.wait_ready("of-the-younger").await;
-        assert!(stage.service.task(&ids[1]).unwrap().running, "{what}");
-        assert!(!stage.service.task(&ids[0]).unwrap().running, "{what}");
+        env.secret("roma-credentials", &[("token", TOKEN)]).await;
+        env.instance("roma", json!({})).await;
+        env.group("of-the-younger", "Running", &ids[1..]).await;
+        let _operator = Operator::start(&env).await;
+        env.wait_ready("of-the-younger").await;
+        assert!(env.service.task(&ids[1]).unwrap().running, "{what}");
+        assert!(!env.service.task(&ids[0]).unwrap().running, "{what}");
     }
 }

@@ -1,4 +1,4 @@
-//! `fdi-operator plan`: what it prints for files as users have them.
+//! What `fdi-operator plan` prints for the files that users have.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -28,7 +28,7 @@ fn group(metadata: &str, state: &str, ids: &str) -> String {
 }
 
 #[test]
-fn a_group_that_is_not_there_yet_takes_no_task_from_one_that_is() {
+fn a_group_that_is_not_applied_yet_takes_no_task_from_an_existing_one() {
     let live = "{name: old, namespace: orders, uid: u, generation: 1, creationTimestamp: '2026-11-26T06:58:00Z'}";
     let manifests = format!(
         "{}status: {{observedGeneration: 1}}\n---\n{}",
@@ -66,7 +66,7 @@ fn each_call_names_its_groups_and_why_it_is_sent() {
 }
 
 #[test]
-fn lists_count_alone_and_beside_other_documents() {
+fn lists_are_read_alone_and_beside_other_documents() {
     let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: fdi.romaconnect.dev/v1alpha1\n  kind: FdiTaskGroup\n  \
                 metadata: {name: b}\n  spec: {instanceRef: {name: orders}, desiredState: Stopped, taskIds: [t2, t3]}\n";
     let (code, printed, _) = plan(list, None);
@@ -76,7 +76,7 @@ fn lists_count_alone_and_beside_other_documents() {
 }
 
 #[test]
-fn what_the_api_server_would_refuse_is_no_plan() {
+fn what_the_api_server_would_reject_gets_no_plan() {
     let refused = format!(
         "{}---\n{}",
         group("{name: A_bad_Name}", "Running", "").replace("taskIds", "surprise: 1, taskIds"),
@@ -93,7 +93,7 @@ fn what_the_api_server_would_refuse_is_no_plan() {
 }
 
 #[test]
-fn a_suspended_instance_in_the_file_is_obeyed() {
+fn a_suspended_instance_in_the_file_gets_no_calls() {
     let instance = "apiVersion: fdi.romaconnect.dev/v1alpha1\nkind: FdiInstance\nmetadata: {name: orders}\nspec: {region: \
                     cn-north-4, projectId: p, instanceId: i, suspend: true, auth: {token: {secretRef: {name: s}}}}\n";
     let (code, printed, _) = plan(&format!("{instance}---\n{}", group("{name: a}", "Running", "t1")), None);

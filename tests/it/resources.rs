@@ -1,4 +1,4 @@
-//! What the process takes of its node does not follow from how large the node is.
+//! The size of the node does not change what the process uses of it.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ async fn threads(flags: &[&str]) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_number_of_threads_is_that_of_the_flag() {
-    // The main thread, the workers, and what resolves names.
+    // The main thread, the workers, and threads that resolve names.
     let (few, many) = (threads(&[]).await, threads(&["--worker-threads=9"]).await);
     assert!((3..=5).contains(&few), "{few}");
     assert_eq!(many, few + 7);

@@ -1,16 +1,16 @@
-//! What the API server says to wrong input, through real kubectl: each answer names the field and
-//! the limit.
+//! What the API server answers to invalid input, through real kubectl: each message names the field
+//! and the limit.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Stage, kubectl};
+use crate::harness::{TestEnv, kubectl};
 
-async fn apply(stage: &Stage, kind: &str, name: &str, spec: Value) -> Result<String, String> {
+async fn apply(env: &TestEnv, kind: &str, name: &str, spec: Value) -> Result<String, String> {
     let object = json!({
         "apiVersion": "fdi.romaconnect.dev/v1alpha1", "kind": kind,
-        "metadata": {"name": name, "namespace": stage.namespace}, "spec": spec,
+        "metadata": {"name": name, "namespace": env.namespace}, "spec": spec,
     });
     let answer = kubectl(&["apply", "-f", "-"], &object.to_string()).await;
     if answer.status.success() { Ok(answer.stdout) } else { Err(answer.stderr) }
@@ -37,8 +37,8 @@ fn with(mut spec: Value, key: &str, value: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_input_is_refused_with_words_that_name_the_field_and_the_limit() {
-    let (stage, _) = Stage::bare(0).await;
+async fn invalid_input_is_rejected_with_a_message_that_names_the_field_and_the_limit() {
+    let (env, _) = TestEnv::bare(0).await;
     let many: Vec<String> = (0..1001).map(|n| format!("task{n}")).collect();
     let secret = json!({"secretRef": {"name": "s"}});
     let cases = [
@@ -86,8 +86,8 @@ async fn wrong_input_is_refused_with_words_that_name_the_field_and_the_limit() {
     ];
     let mut wrong = String::new();
     for (kind, spec, words) in cases {
-        match apply(&stage, kind, "wrong", spec).await {
-            Err(said) if said.contains(words) => {}
+        match apply(&env, kind, "wrong", spec).await {
+            Err(message) if message.contains(words) => {}
             other => writeln!(wrong, "expected {words:?}, got {other:?}").unwrap(),
         }
     }
@@ -95,18 +95,18 @@ async fn wrong_input_is_refused_with_words_that_name_the_field_and_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_of_more_than_63_characters_is_refused() {
-    let (stage, _) = Stage::bare(0).await;
-    let said = apply(&stage, "FdiTaskGroup", &"g".repeat(64), group(&json!(["a"]))).await.unwrap_err();
-    assert!(said.contains("metadata.name must have at most 63 characters"), "{said}");
-    apply(&stage, "FdiTaskGroup", &"g".repeat(63), group(&json!(["a"]))).await.unwrap();
+async fn a_name_of_more_than_63_characters_is_rejected() {
+    let (env, _) = TestEnv::bare(0).await;
+    let message = apply(&env, "FdiTaskGroup", &"g".repeat(64), group(&json!(["a"]))).await.unwrap_err();
+    assert!(message.contains("metadata.name must have at most 63 characters"), "{message}");
+    apply(&env, "FdiTaskGroup", &"g".repeat(63), group(&json!(["a"]))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_identifies_an_object_cannot_be_changed() {
-    let (stage, _) = Stage::bare(0).await;
-    apply(&stage, "FdiTaskGroup", "g", group(&json!(["a"]))).await.unwrap();
-    apply(&stage, "FdiInstance", "i", instance()).await.unwrap();
+    let (env, _) = TestEnv::bare(0).await;
+    apply(&env, "FdiTaskGroup", "g", group(&json!(["a"]))).await.unwrap();
+    apply(&env, "FdiInstance", "i", instance()).await.unwrap();
     let changes = [
         (
             "FdiTaskGroup",
@@ -126,19 +126,19 @@ async fn what_identifies_an_object_cannot_be_changed() {
         ),
     ];
     for (kind, name, spec, words) in changes {
-        let said = apply(&stage, kind, name, spec).await.unwrap_err();
-        assert!(said.contains(words), "expected {words:?}, got {said}");
+        let message = apply(&env, kind, name, spec).await.unwrap_err();
+        assert!(message.contains(words), "expected {words:?}, got {message}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fresh_object_has_defaults_and_a_status_that_nobody_takes_for_healthy() {
-    let (stage, _) = Stage::bare(0).await;
-    apply(&stage, "FdiTaskGroup", "g", group(&json!(["a"]))).await.unwrap();
-    apply(&stage, "FdiInstance", "i", instance()).await.unwrap();
+async fn a_new_object_has_defaults_and_a_status_that_no_tool_takes_for_healthy() {
+    let (env, _) = TestEnv::bare(0).await;
+    apply(&env, "FdiTaskGroup", "g", group(&json!(["a"]))).await.unwrap();
+    apply(&env, "FdiInstance", "i", instance()).await.unwrap();
     let get = async |kind: &str, name: &str, path: &str| {
         let path = format!("-o=jsonpath={{{path}}}");
-        let got = kubectl(&["get", kind, name, "-n", &stage.namespace, &path], "").await;
+        let got = kubectl(&["get", kind, name, "-n", &env.namespace, &path], "").await;
         assert!(got.status.success(), "{}", got.stderr);
         got.stdout
     };

@@ -1,6 +1,6 @@
-//! What happens to the API server must not end the operator, nor leave it blind. One control plane
-//! of its own, broken in one way after the other; after each an edit must be carried out by the
-//! same process.
+//! Faults of the API server must neither end the operator nor leave its watches dead. One control
+//! plane of its own, broken in one way after the other; after each the same process must carry out
+//! an edit.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,56 +10,55 @@ use kube::api::{Patch, PatchParams};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{Cluster, Process, Proxy, Stage, faults, is_ready, shared};
+use crate::harness::{Cluster, Process, Proxy, TestEnv, faults, is_ready, shared};
 
 const ALONE: &str = "--leader-election=false";
-/// Longer than any pause between two attempts of a watch, and its list, a look at the service and
-/// its answer after it.
-const RIGHT_AGAIN: Duration = Duration::from_secs(20);
+/// Longer than the longest back-off of a watch, the list after it, and a reconcile with its calls.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(20);
 const OUTAGE: Duration = Duration::from_secs(8);
 
-struct Scene {
-    stage: Stage,
+struct Fixture {
+    env: TestEnv,
     ids: Vec<String>,
     process: Process,
     running: bool,
 }
 
-impl Scene {
-    async fn set(cluster: &Arc<Cluster>) -> Self {
-        let (stage, ids) = Stage::on(Arc::clone(cluster), 3).await;
-        stage.group("orders", "Running", &ids).await;
-        let process = Process::start(&stage, &[ALONE]);
-        stage.service.wait_until_all(true, &ids, RIGHT_AGAIN).await.unwrap();
-        Self { stage, ids, process, running: true }
+impl Fixture {
+    async fn running(cluster: &Arc<Cluster>) -> Self {
+        let (env, ids) = TestEnv::on(Arc::clone(cluster), 3).await;
+        env.group("orders", "Running", &ids).await;
+        let process = Process::start(&env, &[ALONE]);
+        env.service.wait_until_all(true, &ids, RECOVERY_TIMEOUT).await.unwrap();
+        Self { env, ids, process, running: true }
     }
 
-    /// Asks for the other state and waits until the tasks are in it and the status says so; how
-    /// long that took.
-    async fn right_again(&mut self) -> Duration {
+    /// Edits the group to the other state and waits until the tasks are in it and the status
+    /// reports it. Returns how long that took.
+    async fn wait_recovered(&mut self) -> Duration {
         let began = Instant::now();
         self.running = !self.running;
         let state = if self.running { "Running" } else { "Stopped" };
         let done = async {
             let patch = Patch::Merge(json!({"spec": {"desiredState": state}}));
-            while self.stage.groups().patch("orders", &PatchParams::default(), &patch).await.is_err() {
+            while self.env.groups().patch("orders", &PatchParams::default(), &patch).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            self.stage.service.wait_until_all(self.running, &self.ids, RIGHT_AGAIN).await.unwrap();
+            self.env.service.wait_until_all(self.running, &self.ids, RECOVERY_TIMEOUT).await.unwrap();
             while !self.is_ready().await {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        assert!(tokio::time::timeout(RIGHT_AGAIN, done).await.is_ok(), "not right again:\n{}", self.process.log());
+        assert!(tokio::time::timeout(RECOVERY_TIMEOUT, done).await.is_ok(), "no recovery:\n{}", self.process.log());
         began.elapsed()
     }
 
     async fn is_ready(&self) -> bool {
-        self.stage.groups().get("orders").await.is_ok_and(|group| is_ready(&group))
+        self.env.groups().get("orders").await.is_ok_and(|group| is_ready(&group))
     }
 
-    /// For as long as an outage lasts.
-    async fn stays_alive(&mut self) {
+    /// Holds for as long as an outage lasts.
+    async fn assert_alive_during_outage(&mut self) {
         let until = Instant::now() + OUTAGE;
         while Instant::now() < until {
             assert_eq!(self.process.get("/livez").await.0, 200);
@@ -74,150 +73,149 @@ async fn kubectl(cluster: &Cluster, args: &[&str]) {
     assert!(done.status.success(), "{}", done.stderr);
 }
 
-async fn install(cluster: &Cluster) {
+async fn install_crds(cluster: &Cluster) {
     let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
     kubectl(cluster, &["apply", "--server-side", "--force-conflicts", "-f", crds]).await;
     kubectl(cluster, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_happens_to_the_api_server_the_same_process_goes_on() {
+async fn the_same_process_survives_every_fault_of_the_api_server() {
     let cluster = Arc::new(Cluster::start().await);
-    let mut scene = Scene::set(&cluster).await;
-    killed_and_restarted(&cluster, &mut scene).await;
-    paused(&cluster, &mut scene).await;
-    rights_taken_and_given_back(&cluster, &mut scene).await;
-    longer_away_than_the_lease(&cluster).await;
-    definitions_changed_deleted_and_back(&cluster, &mut scene).await;
-    away_at_the_end(&cluster, scene).await;
+    let mut fixture = Fixture::running(&cluster).await;
+    killed_and_restarted(&cluster, &mut fixture).await;
+    paused(&cluster, &mut fixture).await;
+    permissions_removed_and_restored(&cluster, &mut fixture).await;
+    outage_longer_than_the_lease(&cluster).await;
+    crds_changed_deleted_and_restored(&cluster, &mut fixture).await;
+    shut_down_during_an_outage(&cluster, fixture).await;
 }
 
-async fn killed_and_restarted(cluster: &Cluster, scene: &mut Scene) {
+async fn killed_and_restarted(cluster: &Cluster, fixture: &mut Fixture) {
     cluster.plane().stop_apiserver().await;
-    scene.stays_alive().await;
+    fixture.assert_alive_during_outage().await;
     cluster.plane().start_apiserver().await.unwrap();
-    let took = scene.right_again().await;
-    faults::row(
-        "the API server is killed and comes back after 8 s",
-        "watches begun anew, the edit carried out, `/livez` green",
+    let took = fixture.wait_recovered().await;
+    faults::record(
+        "the API server is killed and returns after 8 s",
+        "restarted the watches and carried out the edit; `/livez` stayed ok",
         took,
     );
 }
 
-async fn paused(cluster: &Cluster, scene: &mut Scene) {
+async fn paused(cluster: &Cluster, fixture: &mut Fixture) {
     cluster.plane().pause_apiserver().await.unwrap();
-    scene.stays_alive().await;
+    fixture.assert_alive_during_outage().await;
     cluster.plane().resume_apiserver().await.unwrap();
-    let took = scene.right_again().await;
-    faults::row(
-        "the API server hangs for 8 s (connections open, no answer)",
-        "the edit carried out, `/livez` green",
+    let took = fixture.wait_recovered().await;
+    faults::record(
+        "the API server hangs for 8 s (connections stay open)",
+        "carried out the edit; `/livez` stayed ok",
         took,
     );
 }
 
-async fn rights_taken_and_given_back(cluster: &Cluster, scene: &mut Scene) {
+async fn permissions_removed_and_restored(cluster: &Cluster, fixture: &mut Fixture) {
     kubectl(cluster, &["delete", "clusterrolebinding", "fdi-operator"]).await;
-    // Watches that are open are not cut by RBAC; the restart makes the operator ask again.
+    // RBAC does not end open watches; the restart makes the operator request new ones.
     cluster.plane().stop_apiserver().await;
     cluster.plane().start_apiserver().await.unwrap();
-    scene.process.logged("is forbidden").await;
-    scene.stays_alive().await;
+    fixture.process.logged("is forbidden").await;
+    fixture.assert_alive_during_outage().await;
     let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/install.yaml");
     kubectl(cluster, &["apply", "--server-side", "--force-conflicts", "-f", manifests]).await;
-    install(cluster).await;
-    let took = scene.right_again().await;
-    faults::row(
-        "the operator's rights are taken and given back",
-        "asked again with growing waits, the edit carried out",
+    install_crds(cluster).await;
+    let took = fixture.wait_recovered().await;
+    faults::record(
+        "the operator's permissions are removed and restored",
+        "retried with a growing back-off and carried out the edit",
         took,
     );
 }
 
-async fn longer_away_than_the_lease(cluster: &Arc<Cluster>) {
-    let (stage, ids) = Stage::contested(Arc::clone(cluster), 1).await;
-    stage.group("orders", "Running", &ids).await;
+async fn outage_longer_than_the_lease(cluster: &Arc<Cluster>) {
+    let (env, ids) = TestEnv::for_replicas(Arc::clone(cluster), 1).await;
+    env.group("orders", "Running", &ids).await;
     let mut process =
-        Process::start(&stage, &["--lease-duration=4s", "--lease-renew-deadline=3s", "--lease-retry-period=500ms"]);
+        Process::start(&env, &["--lease-duration=4s", "--lease-renew-deadline=3s", "--lease-retry-period=500ms"]);
     process.wait_leading().await;
-    stage.service.wait_until_all(true, &ids, RIGHT_AGAIN).await.unwrap();
+    env.service.wait_until_all(true, &ids, RECOVERY_TIMEOUT).await.unwrap();
     cluster.plane().pause_apiserver().await.unwrap();
     let (status, took) = process.ended(Duration::from_secs(5)).await;
     cluster.plane().resume_apiserver().await.unwrap();
     assert_eq!(status.code(), Some(1), "{}", process.log());
     assert!(process.log().contains("the Lease could not be renewed in time"), "{}", process.log());
-    faults::row(
-        "the API server is away longer than the renew deadline (3 s here)",
-        "the leader stopped calling and ended with code 1",
+    faults::record(
+        "the API server is unavailable for longer than the renew deadline (3 s)",
+        "the leader stopped calling and exited with code 1",
         took,
     );
 }
 
-async fn definitions_changed_deleted_and_back(cluster: &Cluster, scene: &mut Scene) {
+async fn crds_changed_deleted_and_restored(cluster: &Cluster, fixture: &mut Fixture) {
     let older =
         json!([{"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend"}]);
     let groups = "fditaskgroups.fdi.romaconnect.dev";
     kubectl(cluster, &["patch", "crd", groups, "--type=json", "-p", &older.to_string()]).await;
-    let late = Process::start(&scene.stage, &[ALONE, "--namespaces=nowhere"]);
+    let late = Process::start(&fixture.env, &[ALONE, "--namespaces=nowhere"]);
     let line = late.logged("the installed CRD differs").await.to_string();
     assert!(line.contains("properties.spec.properties.suspend") && line.contains("WARN"), "{line}");
     drop(late);
 
     kubectl(cluster, &["delete", "crd", groups]).await;
-    let waiting = Process::start(&scene.stage, &[ALONE, "--namespaces=nowhere"]);
+    let waiting = Process::start(&fixture.env, &[ALONE, "--namespaces=nowhere"]);
     waiting.logged("the CRD is not installed").await;
     assert_eq!(waiting.get("/livez").await.0, 200);
     assert_eq!(waiting.get("/readyz").await.0, 503);
-    scene.stays_alive().await;
-    install(cluster).await;
-    // Everything was deleted with the definition.
-    scene.stage.group("orders", if scene.running { "Running" } else { "Stopped" }, &scene.ids).await;
-    let took = scene.right_again().await;
-    faults::row(
-        "a definition is deleted and installed again, the groups too",
-        "watch begun anew, the edit carried out",
+    fixture.assert_alive_during_outage().await;
+    install_crds(cluster).await;
+    // The objects were deleted with their CRD.
+    fixture.env.group("orders", if fixture.running { "Running" } else { "Stopped" }, &fixture.ids).await;
+    let took = fixture.wait_recovered().await;
+    faults::record(
+        "a CRD is deleted and installed again, and the groups too",
+        "restarted the watch and carried out the edit",
         took,
     );
     waiting.wait_ready().await;
 }
 
-async fn away_at_the_end(cluster: &Cluster, mut scene: Scene) {
+async fn shut_down_during_an_outage(cluster: &Cluster, mut fixture: Fixture) {
     cluster.plane().stop_apiserver().await;
-    scene.process.signal(Signal::TERM);
-    let (status, took) = scene.process.ended(Duration::from_secs(6)).await;
-    assert_eq!(status.code(), Some(0), "{}", scene.process.log());
-    faults::row("SIGTERM while the API server is away", "ended with code 0", took);
+    fixture.process.signal(Signal::TERM);
+    let (status, took) = fixture.process.ended(Duration::from_secs(6)).await;
+    assert_eq!(status.code(), Some(0), "{}", fixture.process.log());
+    faults::record("SIGTERM while the API server is unavailable", "exited with code 0", took);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_die_silently_are_replaced_and_the_leader_stays_the_leader() {
-    let (stage, ids) = Stage::contested(shared().await, 1).await;
-    let server = stage.cluster.operator_config().await.cluster_url;
+    let (env, ids) = TestEnv::for_replicas(shared().await, 1).await;
+    let server = env.cluster.operator_config().await.cluster_url;
     let target = server.authority().unwrap().to_string();
     let proxy = Proxy::to(target.clone()).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kubeconfig");
-    let direct = std::fs::read_to_string(stage.cluster.kubeconfig_path()).unwrap();
+    let direct = std::fs::read_to_string(env.cluster.kubeconfig_path()).unwrap();
     std::fs::write(&path, direct.replace(&target, &proxy.address().to_string())).unwrap();
-    let (scope, lease) =
-        (format!("--namespaces={}", stage.namespace), format!("--lease-namespace={}", stage.namespace));
+    let (scope, lease) = (format!("--namespaces={}", env.namespace), format!("--lease-namespace={}", env.namespace));
     let mut process = Process::with_kubeconfig(&path, &[&scope, &lease, "--watch-timeout=3s"]);
-    stage.group("orders", "Running", &ids).await;
-    stage.wait_ready("orders").await;
+    env.group("orders", "Running", &ids).await;
+    env.wait_ready("orders").await;
 
     proxy.lose_connections();
     let began = Instant::now();
-    stage.edit("orders", json!({"desiredState": "Stopped"})).await;
-    let generation = stage.groups().get("orders").await.unwrap().metadata.generation;
-    // Each dead connection of the pool costs one time limit of a request.
+    env.edit("orders", json!({"desiredState": "Stopped"})).await;
+    let generation = env.groups().get("orders").await.unwrap().metadata.generation;
+    // Each dead connection in the pool costs one request timeout.
     let patience = Duration::from_secs(60);
     let done = |group: &FdiTaskGroup| group.metadata.generation == generation && is_ready(group);
-    stage.revisions.wait("orders", "Ready again", patience, done).await;
+    env.revisions.wait("orders", "Ready again", patience, done).await;
     let took = began.elapsed();
     assert!(!process.has_ended() && !process.log().contains("leadership lost"), "{}", process.log());
-    faults::row(
-        "all connections to the API server die silently, new ones work (a watch lasts 3 s here, 60 s by default)",
-        "watches begun anew, the Lease kept, the edit carried out",
+    faults::record(
+        "all connections to the API server die silently (`--watch-timeout` 3 s, default 60 s)",
+        "restarted the watches, kept the Lease and carried out the edit",
         took,
     );
 }

@@ -1,5 +1,5 @@
-//! The data of etcd, set aside and put back later: everything since then is gone, and versions are
-//! given out anew.
+//! Copies the data of etcd and restores it later: everything since then is gone, and etcd assigns
+//! the versions since then again.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ const DATA: &str = "etcd";
 const BACKUP: &str = "etcd-backup";
 
 impl ControlPlane {
-    /// Sets a copy of what etcd stores now aside. etcd is frozen meanwhile.
+    /// Copies what etcd stores now. etcd is frozen meanwhile.
     pub async fn backup(&self) -> Result<(), Error> {
         let mut etcd = self.etcd.lock().await;
         let etcd = etcd.last_mut().ok_or(Error::NotRunning)?;
@@ -19,13 +19,13 @@ impl ControlPlane {
         copied
     }
 
-    /// Stops both servers, puts the backup in place of the data, and starts them again; they are
-    /// ready when this returns.
+    /// Stops both servers, replaces the data with the backup, and starts the servers again. They
+    /// are ready when this returns.
     pub async fn restore(&self) -> Result<(), Error> {
         self.stop_apiserver().await;
         {
             let mut etcd = self.etcd.lock().await;
-            // It is not dropped: its supervisor would remove the folder.
+            // This one is not dropped, because its supervisor would remove the folder.
             let replaced = etcd.last_mut().ok_or(Error::NotRunning)?;
             replaced.signal("KILL")?;
             replaced.ended().await;

@@ -1,4 +1,5 @@
-//! Where the programs are: the folder in `KUBEBUILDER_ASSETS`, else the project's cache folder, else built into the latter.
+//! Where the programs are: in the folder of `KUBEBUILDER_ASSETS`, else in the project's cache
+//! folder, into which they are built if necessary.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::release::Product;
 use crate::{Error, Release, build};
 
-/// A program of Kubernetes or beside it.
+/// A program of Kubernetes, or one that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
     Etcd,
@@ -18,7 +19,7 @@ pub enum Program {
     Containerd,
     ContainerdShim,
     Ctr,
-    /// The one program of the image that keeps a pod's namespaces; ours.
+    /// The only program in the image that holds a pod's namespaces. Part of this crate.
     Pause,
 }
 
@@ -36,7 +37,7 @@ impl Program {
         Self::Kubelet,
     ];
 
-    /// What it needs beside Kubernetes to run containers.
+    /// What it needs besides Kubernetes to run containers.
     pub const RUNTIME: [Self; 4] = [Self::Containerd, Self::ContainerdShim, Self::Ctr, Self::Pause];
 
     /// The name of its file, in `KUBEBUILDER_ASSETS` as in the cache folder.
@@ -49,7 +50,7 @@ impl Program {
             Self::KubeScheduler => "kube-scheduler",
             Self::Kubelet => "kubelet",
             Self::Containerd => "containerd",
-            // containerd looks for it by this name.
+            // containerd finds it by this name.
             Self::ContainerdShim => "containerd-shim-runc-v2",
             Self::Ctr => "ctr",
             Self::Pause => "pause",
@@ -73,39 +74,41 @@ impl Program {
     }
 }
 
-/// A folder that holds the programs that were asked for.
+/// A folder that holds the requested programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binaries {
     folder: PathBuf,
 }
 
 impl Binaries {
-    /// The programs where they already are; `None` if they would have to be built first.
+    /// The folder of the programs; `None` if they have to be built first.
     ///
     /// # Errors
-    /// `KUBEBUILDER_ASSETS` is set and a program is not in it: a variable that somebody set is obeyed, never worked around.
+    /// `KUBEBUILDER_ASSETS` is set and a program is not in it. No fallback: who sets the variable
+    /// means it.
     pub fn find(release: &Release, programs: &[Program]) -> Result<Option<Self>, Error> {
-        let places = Places::of_environment();
-        // Whoever makes such a folder puts Kubernetes into it, not a container runtime.
-        if let (Some(assets), true) = (&places.assets, release.product == Product::Kubernetes) {
+        let locations = Locations::of_environment();
+        // Such a folder has the programs of Kubernetes, but no container runtime.
+        if let (Some(assets), true) = (&locations.assets, release.product == Product::Kubernetes) {
             let assets = assets.clone();
             return Self::in_assets(assets, programs).map(Some);
         }
-        let folder = places.cache(release)?;
+        let folder = locations.cache(release)?;
         Ok(missing(&folder, programs).is_empty().then_some(Self { folder }))
     }
 
-    /// The programs, built first with Go into the cache folder if need be. That takes minutes, and says so on stderr.
+    /// The programs, which it first builds with Go into the cache folder if necessary. That takes
+    /// minutes; stderr shows the progress.
     pub async fn find_or_build(release: &Release, programs: &[Program]) -> Result<Self, Error> {
         if let Some(found) = Self::find(release, programs)? {
             return Ok(found);
         }
-        let folder = Places::of_environment().cache(release)?;
+        let folder = Locations::of_environment().cache(release)?;
         build::into(&folder, release, programs).await?;
         Ok(Self { folder })
     }
 
-    /// The folder they are in; good for `PATH` and for `KUBEBUILDER_ASSETS`.
+    /// Their folder, usable in `PATH` and as `KUBEBUILDER_ASSETS`.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -131,15 +134,15 @@ fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
-/// What the environment says about where to look.
-struct Places {
+/// The folders that the environment names.
+struct Locations {
     assets: Option<PathBuf>,
     cache_home: Option<PathBuf>,
 }
 
-impl Places {
+impl Locations {
     fn of_environment() -> Self {
-        // Absolute, because Go is run in another folder than we are.
+        // Absolute, because Go runs in another working folder.
         let set = |name: &str| {
             let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
             std::path::absolute(value).ok()
@@ -150,7 +153,7 @@ impl Places {
         }
     }
 
-    /// One folder a version, so that several live side by side.
+    /// One folder for each version, so that several can coexist.
     fn cache(self, release: &Release) -> Result<PathBuf, Error> {
         let home = self.cache_home.ok_or(Error::NoCacheFolder)?;
         Ok(home.join("fdi-operator/controlplane").join(release.folder()))
@@ -175,7 +178,7 @@ mod tests {
 
     #[test]
     fn an_incomplete_assets_folder_is_an_error_that_names_the_file() {
-        let told = Binaries::in_assets("/nowhere".into(), &Program::CONTROL_PLANE).unwrap_err().to_string();
-        assert!(told.contains("KUBEBUILDER_ASSETS is /nowhere") && told.contains("executable etcd"), "{told}");
+        let message = Binaries::in_assets("/nowhere".into(), &Program::CONTROL_PLANE).unwrap_err().to_string();
+        assert!(message.contains("KUBEBUILDER_ASSETS is /nowhere") && message.contains("executable etcd"), "{message}");
     }
 }

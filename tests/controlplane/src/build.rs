@@ -1,4 +1,5 @@
-//! Builds the programs with Go from the pinned module, once, however many test binaries ask for them at the same time.
+//! Builds the programs with Go from the pinned module: once, however many test binaries need them
+//! at the same time.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -14,10 +15,10 @@ use crate::{Error, Program, Release};
 
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 
-/// How much of Go's words an error shows.
+/// How much of Go's output an error shows.
 const TAIL_LINES: usize = 25;
 
-/// Puts those of `programs` that `folder` lacks into it. A program is there whole or not at all.
+/// Builds those of `programs` that `folder` lacks. A program appears complete or not at all.
 pub(crate) async fn into(folder: &Path, release: &Release, programs: &[Program]) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(Error::file("cannot create the cache folder", folder))?;
     // Held until the end of this function; the kernel frees it when the process dies.
@@ -34,23 +35,24 @@ pub(crate) async fn into(folder: &Path, release: &Release, programs: &[Program])
 
     let names: Vec<&str> = wanted.iter().map(|program| program.file()).collect();
     let names = names.join(", ");
-    say(&format!("building {names} of {release} with Go: {}", release.product.patience()));
+    log(&format!("building {names} of {release} with Go: {}", release.product.build_time()));
     let started = Instant::now();
     for program in &wanted {
-        // One after the other, so that every file gets our name for it: Go calls etcd `server`.
+        // One after the other, so that each file gets the name of its program: Go names etcd
+        // `server`.
         go_build(*program, &building.path().join(program.file()), release, started).await?;
     }
     for program in &wanted {
         let (from, to) = (building.path().join(program.file()), folder.join(program.file()));
         std::fs::rename(&from, &to).map_err(Error::file("cannot move the program to", &to))?;
     }
-    say(&format!("built {names} in {} s: {}", started.elapsed().as_secs(), folder.display()));
+    log(&format!("built {names} in {} s: {}", started.elapsed().as_secs(), folder.display()));
     Ok(())
 }
 
 const BUILDING: &str = ".building-";
 
-/// A build that was killed leaves its folder; nobody else can be in it while we hold the lock.
+/// A killed build leaves its folder behind. No other build uses it while this one holds the lock.
 fn clear_leftovers(folder: &Path) -> Result<(), Error> {
     let entries = std::fs::read_dir(folder).map_err(Error::file("cannot list", folder))?;
     for entry in entries.filter_map(Result::ok) {
@@ -72,7 +74,7 @@ async fn lock(folder: &Path) -> Result<File, Error> {
     if file.try_lock().is_ok() {
         return Ok(file);
     }
-    say(&format!("another process is building into {}; waiting for it", folder.display()));
+    log(&format!("another process is building into {}; waiting for it", folder.display()));
     tokio::task::spawn_blocking(move || file.lock().map(|()| file).map_err(Error::file("cannot lock", &path)))
         .await
         .unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
@@ -89,7 +91,7 @@ async fn go_build(program: Program, output: &Path, release: &Release, started: I
         .current_dir(&release.module)
         .env("CGO_ENABLED", "0")
         .env("GOWORK", "off")
-        // What the machine's user sets for own builds must not change this one; all that matters is said above.
+        // The user's own build settings must not change this one.
         .env_remove("GOFLAGS")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -102,7 +104,7 @@ async fn go_build(program: Program, output: &Path, release: &Release, started: I
     let mut child = go.spawn().map_err(start_error)?;
     let mut tail = VecDeque::new();
     if let Some(stderr) = child.stderr.take() {
-        follow(BufReader::new(stderr), program, started, &mut tail).await;
+        read_progress(BufReader::new(stderr), program, started, &mut tail).await;
     }
     let status = child.wait().await.map_err(|source| Error::Start { program: "go".to_owned(), source })?;
     if status.success() {
@@ -111,15 +113,16 @@ async fn go_build(program: Program, output: &Path, release: &Release, started: I
     Err(Error::Build { release: release.to_string(), tail: Vec::from(tail).join("\n") })
 }
 
-/// Reads Go's words to their end, keeps the last, and tells now and then how far it is. With `-v` Go names every package it compiles.
-async fn follow<R>(words: BufReader<R>, program: Program, started: Instant, tail: &mut VecDeque<String>)
+/// Reads Go's output to its end, keeps the last lines, and logs the progress now and then. With
+/// `-v` Go names every package it compiles.
+async fn read_progress<R>(output: BufReader<R>, program: Program, started: Instant, tail: &mut VecDeque<String>)
 where
     R: tokio::io::AsyncRead + Unpin,
 {
-    let mut lines = words.lines();
+    let mut lines = output.lines();
     let mut packages = 0;
     let mut progress = tokio::time::interval(PROGRESS_EVERY);
-    progress.tick().await; // The first tick is at once.
+    progress.tick().await; // The first tick completes at once.
     loop {
         tokio::select! {
             line = lines.next_line() => match line {
@@ -134,12 +137,12 @@ where
             },
             _ = progress.tick() => {
                 let last = tail.back().map_or("the rest comes from Go's cache", String::as_str);
-                say(&format!("  {} s: {}, {packages} packages compiled ({last})", started.elapsed().as_secs(), program.file()));
+                log(&format!("  {} s: {}, {packages} packages compiled ({last})", started.elapsed().as_secs(), program.file()));
             }
         }
     }
 }
 
-fn say(line: &str) {
+fn log(line: &str) {
     eprintln!("controlplane: {line}");
 }

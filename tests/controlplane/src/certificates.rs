@@ -1,5 +1,5 @@
-//! A CA for one control plane, and what it signs: the API server's certificate and an administrator's. Plus the key that signs
-//! `ServiceAccount` tokens.
+//! The CA of one control plane and the certificates it signs, for the API server and an
+//! administrator, and the key that signs `ServiceAccount` tokens.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -7,7 +7,7 @@ use rcgen::{
 };
 
 use crate::Error;
-use crate::plane::SERVICE_ADDRESS;
+use crate::command_lines::SERVICE_ADDRESS;
 
 /// A certificate and its private key, both PEM.
 pub(crate) struct Identity {
@@ -19,7 +19,7 @@ pub(crate) struct Certificates {
     pub(crate) ca: String,
     pub(crate) server: Identity,
     pub(crate) admin: Identity,
-    /// The public key that checks `ServiceAccount` tokens, and the private one that signs them.
+    /// The public key that verifies `ServiceAccount` tokens, and the private key that signs them.
     pub(crate) token_public_key: String,
     pub(crate) token_key: String,
 }
@@ -30,7 +30,7 @@ impl Certificates {
         let token_key = KeyPair::generate()?;
         Ok(Self {
             server: identity(&ca, "kube-apiserver", None, &SERVER_NAMES, ExtendedKeyUsagePurpose::ServerAuth)?,
-            // Membership of this group is what makes an administrator; the API server allows it everything.
+            // The API server allows members of this group everything.
             admin: identity(&ca, "admin", Some("system:masters"), &[], ExtendedKeyUsagePurpose::ClientAuth)?,
             ca: ca.pem(),
             token_public_key: token_key.public_key_pem(),

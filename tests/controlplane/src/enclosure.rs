@@ -1,8 +1,10 @@
-//! Namespaces of a node's own, which take everything with them when they go.
+//! The namespaces of a node, which take everything in them along when they end.
 //!
-//! A node starts processes that outlive their parents, mounts, network devices and control groups. In PID, mount and network namespaces of
-//! its own the kernel removes all but the last when the first process in them dies; and that one dies with its holder, however the holder
-//! ends. What is left, control groups and a folder, is for the janitor: a small shell that waits on a pipe which only the holder has open.
+//! A node starts processes that outlive their parents, mounts, network devices and control groups.
+//! It runs in its own PID, mount and network namespaces. When the first process in them dies, the
+//! kernel removes everything but the control groups, and that process dies with its holder, however
+//! the holder ends. The janitor removes the control groups and the folder: it is a small shell that
+//! waits on a pipe which only the holder has open.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +14,8 @@ use std::process::{Child, Command, Stdio};
 
 use crate::{Binaries, Error, Program, Release};
 
-/// `$1` folder, `$2` control group. On cgroup v1 every controller has a tree of its own, on v2 there is one.
+/// `$1` folder, `$2` control group. On cgroup v1 every controller has its own tree, on v2 there is
+/// one.
 const JANITOR: &str = r#"
 folder=$1 group=$2
 groups() { find "/sys/fs/cgroup/$group" /sys/fs/cgroup/*/"$group" -depth -type d 2>/dev/null; }
@@ -26,9 +29,11 @@ done
 rm -rf -- "$folder"
 "#;
 
-/// The first process in the namespaces; it reaps what is orphaned. `$1` folder, `$2` address, then the command line.
+/// The first process in the namespaces; it reaps orphans. `$1` folder, `$2` address, then the
+/// command line.
 ///
-/// `/run` is empty and `/var` a copy on write, because kubelet, containerd and the network plugins have fixed paths there.
+/// `/run` is empty and `/var` is copy-on-write, because kubelet, containerd and the network plugins
+/// have fixed paths there.
 const FIRST: &str = r#"
 set -e
 folder=$1 address=$2; shift 2
@@ -42,18 +47,19 @@ exec 3<&0
 wait $!
 "#;
 
-/// The programs that come with the system and not from Go, and what installs them.
+/// The programs that come with the system and not from Go, and how to install them.
 const TOOLS: [&str; 5] = ["runc", "ip", "unshare", "setpriv", "/usr/lib/cni/bridge"];
 const INSTALL: &str = "on Debian, tests/e2e/prepare installs what is missing";
 
-/// A place for one node. Dropping it removes it without waiting; [`remove`](Self::remove) waits.
+/// The namespaces and the folder of one node. Dropping it removes them in the background;
+/// [`remove`](Self::remove) returns once they are gone.
 #[derive(Debug)]
 pub struct Enclosure {
     inside: Inside,
     janitor: Child,
 }
 
-/// What a node is started from, in its enclosure.
+/// What a node needs to start in its enclosure.
 #[derive(Debug, Clone)]
 pub struct Inside {
     pub(crate) folder: PathBuf,
@@ -62,7 +68,7 @@ pub struct Inside {
 }
 
 impl Inside {
-    /// Finds the programs, which [`Enclosure::make`] has built, in the enclosure whose folder this is.
+    /// Finds the programs, which [`Enclosure::make`] has built, for the enclosure of this folder.
     pub fn of(folder: &Path) -> Result<Self, Error> {
         let found = |release: Release, programs: &[Program]| match Binaries::find(&release, programs)? {
             Some(binaries) => Ok(binaries),
@@ -78,12 +84,12 @@ impl Inside {
         })
     }
 
-    /// The name of the control group under which the pods' are.
+    /// The name of the control group that contains those of the pods.
     pub(crate) fn control_group(&self) -> &OsStr {
         self.folder.file_name().unwrap_or_default()
     }
 
-    /// The value of `PATH` with the programs in front.
+    /// The value of `PATH`, with the programs first.
     fn path(&self) -> Result<std::ffi::OsString, Error> {
         let own = [self.kubernetes.folder().to_owned(), self.runtime.folder().to_owned()];
         let system = std::env::var_os("PATH").unwrap_or_default();
@@ -97,7 +103,7 @@ impl Inside {
 }
 
 impl Enclosure {
-    /// Checks that this machine can run a node, and says what is missing.
+    /// Checks that this machine can run a node; the error names what is missing.
     pub fn check() -> Result<(), Error> {
         let missing = |missing: &str, remedy| Err(Error::NodeCannotRun { missing: missing.to_owned(), remedy });
         if !std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {
@@ -115,7 +121,7 @@ impl Enclosure {
         Ok(())
     }
 
-    /// Makes one; the programs are built first if need be.
+    /// Makes one, after building the programs if necessary.
     pub async fn make() -> Result<Self, Error> {
         Self::check()?;
         let kubernetes = Binaries::find_or_build(&Release::chosen()?, &Program::NODE).await?;
@@ -130,7 +136,7 @@ impl Enclosure {
             .args(["-c", JANITOR, "janitor"])
             .arg(&inside.folder)
             .arg(inside.control_group())
-            // Ctrl-C on a terminal must not reach it.
+            // Ctrl-C on a terminal must not reach the janitor.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -144,8 +150,9 @@ impl Enclosure {
         &self.inside.folder
     }
 
-    /// A command that runs `program` as all there is in the namespaces: its end, or ours, is the end of every process in them. It must be
-    /// spawned from a thread that lives as long, because the kernel takes the end of that thread for ours.
+    /// A command that runs `program` in the namespaces. When it ends, or this process ends, every
+    /// process in them ends. Spawn it from a thread that lives as long, because the kernel takes
+    /// the end of that thread for the end of the process.
     pub fn command(&self, program: &Path) -> Result<Command, Error> {
         let mut command = Command::new("setpriv");
         command
@@ -153,15 +160,15 @@ impl Enclosure {
             .args(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["/bin/sh", "-c", FIRST, "first"])
             .arg(&self.inside.folder)
-            .arg(crate::plane::SERVICE_ADDRESS)
+            .arg(crate::command_lines::SERVICE_ADDRESS)
             .arg(program)
             .env("PATH", self.inside.path()?)
-            // What is made in there must go with the folder.
+            // What the node creates there must go with the folder.
             .env("TMPDIR", self.inside.folder.join("tmp"));
         Ok(command)
     }
 
-    /// Removes what the kernel does not, after the end of the command.
+    /// Removes what the kernel does not remove, after the end of the command.
     pub async fn remove(mut self) -> Result<(), Error> {
         let folder = self.inside.folder.clone();
         let waited = tokio::task::spawn_blocking(move || {
@@ -172,7 +179,7 @@ impl Enclosure {
         match ended {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => {
-                Err(Error::Command { command: format!("rm -rf {}", folder.display()), told: status.to_string() })
+                Err(Error::Command { command: format!("rm -rf {}", folder.display()), output: status.to_string() })
             }
             Err(source) => Err(Error::Start { program: "the janitor".to_owned(), source }),
         }

@@ -1,4 +1,4 @@
-//! What can go wrong, in words that say what to do.
+//! What can go wrong, with messages that say what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("K8S={asked} is not a Kubernetes minor that is pinned here; pinned are: {pinned}")]
-    UnknownRelease { asked: String, pinned: String },
+    #[error("K8S={minor} is not a Kubernetes minor that is pinned here; pinned are: {pinned}")]
+    UnknownRelease { minor: String, pinned: String },
 
     #[error("{} names no version of {module}: add the line `{module} vMAJOR.MINOR.PATCH` to its require block", .go_mod.display())]
     NoVersion { go_mod: PathBuf, module: &'static str },
@@ -50,8 +50,8 @@ pub enum Error {
     #[error("a node needs {missing}: {remedy}")]
     NodeCannotRun { missing: String, remedy: &'static str },
 
-    #[error("`{command}` failed: {told}")]
-    Command { command: String, told: String },
+    #[error("`{command}` failed: {output}")]
+    Command { command: String, output: String },
 
     #[error("the node was not ready within {} s: {answer}; the last lines of the logs:\n{logs}", .waited.as_secs())]
     NodeNotReady { waited: Duration, answer: String, logs: String },
@@ -59,7 +59,7 @@ pub enum Error {
     #[error("kube-apiserver is not running: call start_apiserver first")]
     NotRunning,
 
-    #[error("the process that watches over {program} does not answer; {program} was probably killed from outside")]
+    #[error("the supervisor of {program} does not answer; another process probably killed {program}")]
     Supervisor { program: &'static str },
 
     #[error("cannot listen to signals: {0}")]
@@ -79,7 +79,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`: an I/O error with the deed and the file it happened to.
+    /// For `map_err`: an I/O error with the operation that failed and its file.
     pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { what, path: path.to_owned(), source }
     }

@@ -38,7 +38,7 @@ current-context: fdi-operator-test
     )
 }
 
-/// Writes a file that only its owner can read, also if it was there before with a wider mode.
+/// Writes a file that only its owner can read, even if it existed with a wider mode.
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;

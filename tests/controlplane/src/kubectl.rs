@@ -1,4 +1,4 @@
-//! The real kubectl, pointed at one control plane and at nothing of the user's own.
+//! The real kubectl, configured for one control plane and isolated from the user's own settings.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub struct Kubectl {
     pub(crate) cache: PathBuf,
 }
 
-/// What a run of kubectl left. A non-zero status is not an [`Error`]: tests look for it.
+/// The result of a run of kubectl. A non-zero status is no [`Error`]: tests expect it.
 #[derive(Debug, Clone)]
 pub struct Output {
     pub status: ExitStatus,
@@ -36,7 +36,8 @@ impl Kubectl {
         self.run_with_input(args, "").await
     }
 
-    /// Runs kubectl with these arguments and `input` on its standard input, as `apply -f -` reads it.
+    /// Runs kubectl with these arguments and `input` on its standard input, as `apply -f -` reads
+    /// it.
     pub async fn run_with_input<A: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = A>,
@@ -46,7 +47,8 @@ impl Kubectl {
         let mut child = Command::new(&self.program)
             .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
-            // kubectl keeps what a server offers per host and port for hours: another control plane may have had this port.
+            // kubectl caches what a server offers, by host and port, for hours, and another control
+            // plane may have used this port.
             .env("KUBECACHEDIR", &self.cache)
             .env("KUBERC", "off")
             .stdin(Stdio::piped())
@@ -58,7 +60,8 @@ impl Kubectl {
         let stdin = child.stdin.take();
         let feed = async {
             if let Some(mut stdin) = stdin {
-                // A kubectl that ends without reading its input says why on stderr: the broken pipe adds nothing.
+                // A kubectl that ends without reading its input says why on stderr: the broken pipe
+                // adds nothing.
                 let _ = stdin.write_all(input.as_bytes()).await;
             }
         };

@@ -1,27 +1,28 @@
-//! A real Kubernetes control plane for tests and the demo, without Docker: etcd and kube-apiserver on loopback ports, with a CA and an
-//! administrator of their own, and the kubectl that fits them.
+//! A real Kubernetes control plane for tests and the demo, without Docker: etcd and kube-apiserver
+//! on loopback ports, with their own CA and administrator, and the kubectl of the same version.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), controlplane::Error> {
 //! let plane = controlplane::ControlPlane::start().await?;
-//! let made = plane.kubectl().run(["create", "namespace", "orders"]).await?;
-//! assert!(made.status.success(), "{}", made.stderr);
+//! let created = plane.kubectl().run(["create", "namespace", "orders"]).await?;
+//! assert!(created.status.success(), "{}", created.stderr);
 //! plane.stop().await
 //! # }
 //! ```
 //!
-//! | File | What it holds |
+//! | File | Contents |
 //! |---|---|
-//! | `release` | the pinned Kubernetes releases, `k8s/<minor>/go.mod` each; `K8S` chooses |
+//! | `release` | the pinned Kubernetes releases, `k8s/<minor>/go.mod` each; `K8S` selects one |
 //! | `binaries` | where the programs are: `KUBEBUILDER_ASSETS`, the cache folder, or built into it by `build` |
 //! | `server` | one server process that ends with its holder, however the holder ends |
-//! | `node` | a real node beside it that runs pods, in namespaces of its own that `enclosure` makes and removes |
-//! | `backup` | the data of etcd, set aside and put back, as an administrator restores a cluster |
+//! | `node` | a real node that runs pods, in namespaces that `enclosure` creates and removes |
+//! | `backup` | the data of etcd, copied and restored, as an administrator restores a cluster |
 //! | `plane` | the control plane: start, readiness, faults, stop |
-//! | `certificates`, `kubeconfig`, `ports`, `kubectl`, `error` | as they say |
+//! | `command_lines` | the command lines of etcd and kube-apiserver, and the files that they name |
+//! | `certificates`, `kubeconfig`, `ports`, `kubectl`, `error` | what their names say |
 //!
-//! What a control plane without kube-controller-manager does not do: delete namespaces, collect garbage, create default
-//! `ServiceAccount`s. So give each test a fresh namespace and leave it.
+//! A control plane without kube-controller-manager does not delete namespaces, collect garbage or
+//! create default `ServiceAccount`s. So give each test a new namespace and do not delete it.
 
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ mod backup;
 mod binaries;
 mod build;
 mod certificates;
+mod command_lines;
 mod enclosure;
 mod error;
 mod kubeconfig;

@@ -1,4 +1,4 @@
-//! `controlplane`: starts a control plane to play with, or gets its programs ready.
+//! `controlplane`: starts a control plane to experiment with, or finds and builds its programs.
 
 #![forbid(unsafe_code)]
 
@@ -16,8 +16,9 @@ use tokio::sync::oneshot;
 
 /// A real etcd and kube-apiserver on loopback, without Docker.
 ///
-/// The programs are taken from the folder in `KUBEBUILDER_ASSETS`; else from the cache folder; else they are built with Go into the cache
-/// folder. `K8S` chooses another pinned Kubernetes minor, for example `K8S=1.37`.
+/// The programs come from the folder in `KUBEBUILDER_ASSETS`, else from the cache folder, into
+/// which they are built with Go if necessary. `K8S` selects another pinned Kubernetes minor, for
+/// example `K8S=1.37`.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -27,24 +28,27 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start a control plane and keep it until Ctrl-C, SIGTERM, or the end of the standard input if that is a terminal or a pipe
+    /// Start a control plane and keep it until Ctrl-C, SIGTERM, or the end of standard input if
+    /// that is a terminal or a pipe
     Run {
-        /// Write the administrator's kubeconfig to this file too; it stays after the end
+        /// Write the administrator's kubeconfig to this file too; the file stays afterwards
         #[arg(long, value_name = "PATH")]
         kubeconfig: Option<PathBuf>,
     },
-    /// Start a control plane and a real node that runs pods; keep them as `run` does, or until COMMAND ends, whose status is then this one's
+    /// Start a control plane and a real node that runs pods; keep them as `run` does, or until
+    /// COMMAND ends, and exit with its status
     ///
-    /// Both are in PID, mount and network namespaces of their own, and so is COMMAND, with KUBECONFIG and PATH set for kubectl. Needs root
-    /// on Linux. Nothing is left at the end, whatever ends it.
+    /// Both run in their own PID, mount and network namespaces, and so does COMMAND, with
+    /// KUBECONFIG and PATH set for kubectl. Needs root on Linux. Nothing stays on the machine,
+    /// however it ends.
     Node {
-        /// Import the images of this archive (OCI or Docker); may be given several times
+        /// Import the images of this archive (OCI or Docker); may be repeated
         #[arg(long = "image", value_name = "ARCHIVE")]
         images: Vec<PathBuf>,
         #[arg(last = true)]
         command: Vec<OsString>,
     },
-    /// What `node` runs in the namespaces
+    /// Run by `node` in the namespaces
     #[command(hide = true)]
     Inside {
         folder: PathBuf,
@@ -53,11 +57,11 @@ enum Command {
         #[arg(last = true)]
         command: Vec<OsString>,
     },
-    /// Say whether this machine can run a node, and what is missing
+    /// Check whether this machine can run a node, and name what is missing
     NodeCheck,
-    /// Find etcd, kube-apiserver and kubectl, or build them, and print the folder they are in
+    /// Find or build etcd, kube-apiserver and kubectl, and print their folder
     Build,
-    /// Print the folder with etcd, kube-apiserver and kubectl; fails if they would have to be built first
+    /// Print the folder of etcd, kube-apiserver and kubectl; fail if they are not built yet
     Path,
 }
 
@@ -81,7 +85,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(kubeconfig: Option<&Path>) -> Result<ExitCode, Error> {
-    // Before the start, so that a signal during it ends what was started.
+    // Before the start, so that a signal during the start ends what is already running.
     let mut end = End::listen(true).map_err(Error::Signals)?;
     let plane = tokio::select! {
         started = ControlPlane::start() => started?,
@@ -91,7 +95,7 @@ async fn run(kubeconfig: Option<&Path>) -> Result<ExitCode, Error> {
         plane.write_kubeconfig(path)?;
     }
     let path = kubeconfig.map_or_else(|| plane.kubeconfig_path(), Path::to_owned);
-    let told = format!(
+    let message = format!(
         "The API server is ready at {}
   export KUBECONFIG={}
   export PATH={}:$PATH
@@ -102,8 +106,8 @@ Ctrl-C stops it and removes its data.
         path.display(),
         plane.binaries().folder().display()
     );
-    // A reader that has seen enough, such as `head -1`, is no reason to end.
-    let _ = std::io::stdout().write_all(told.as_bytes());
+    // A reader that closes the pipe early, such as `head -1`, is no reason to end.
+    let _ = std::io::stdout().write_all(message.as_bytes());
     end.come().await;
     plane.stop().await?;
     Ok(ExitCode::SUCCESS)
@@ -120,7 +124,7 @@ async fn node(images: &[PathBuf], command: &[OsString]) -> Result<ExitCode, Erro
     let mut inside = enclosure.command(&itself)?;
     inside.arg("inside").arg(enclosure.folder());
     for image in images {
-        // A relative path stays right: the working folder is the same inside.
+        // A relative path stays valid: the working folder is the same inside.
         inside.arg("--image").arg(image);
     }
     if command.is_empty() {
@@ -132,7 +136,7 @@ async fn node(images: &[PathBuf], command: &[OsString]) -> Result<ExitCode, Erro
     ended
 }
 
-/// Waits for the end of what is inside, or ends it.
+/// Waits for the end of the command inside, or ends it.
 async fn run_inside(inside: std::process::Command, end: &mut End) -> Result<ExitCode, Error> {
     let failed = |source| Error::Start { program: "unshare".to_owned(), source };
     let mut inside = tokio::process::Command::from(inside).kill_on_drop(true).spawn().map_err(failed)?;
@@ -145,7 +149,7 @@ async fn run_inside(inside: std::process::Command, end: &mut End) -> Result<Exit
     }
 }
 
-/// What ended by a signal has failed.
+/// A command that ends by a signal has failed.
 fn code(status: ExitStatus) -> ExitCode {
     status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
@@ -161,7 +165,7 @@ async fn inside(folder: &Path, images: &[PathBuf], command: &[OsString]) -> Resu
         child.args(args).env("KUBECONFIG", kubeconfig).env("KUBECACHEDIR", folder.join("kubectl-cache"));
         return Ok(code(child.status().await.map_err(failed)?));
     }
-    // The holder has a process id outside that this one cannot know; the folder's name finds it.
+    // This process cannot know the holder's process id outside; the folder's name finds it.
     println!(
         "The node is ready after {seconds:.1} s. Enter its namespaces with
   nsenter --mount --net --pid --target $(pgrep -o -f 'controlplane inside {}')
@@ -195,7 +199,7 @@ fn path() -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for what should end a run.
+/// Waits for whatever ends a run.
 struct End {
     interrupt: Signal,
     terminate: Signal,
@@ -204,14 +208,15 @@ struct End {
 }
 
 impl End {
-    /// `input`: whether the standard input is ours to listen to.
+    /// `input`: whether the end of standard input ends the run.
     fn listen(input: bool) -> std::io::Result<Self> {
-        // A thread of its own: tokio's standard input would hold up the end of the process until the next line.
+        // A separate thread, because tokio's standard input would delay the end of the process
+        // until the next line.
         let input = (input && input_means_something()).then(|| {
-            let (tell, input) = oneshot::channel();
+            let (sender, input) = oneshot::channel();
             std::thread::spawn(move || {
                 let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-                let _ = tell.send(());
+                let _ = sender.send(());
             });
             input
         });
@@ -239,7 +244,7 @@ impl End {
     }
 }
 
-/// A shell gives its background jobs /dev/null, whose end says nothing.
+/// A shell gives its background jobs /dev/null, whose end means nothing.
 fn input_means_something() -> bool {
     let is_pipe = || std::fs::metadata("/dev/stdin").is_ok_and(|found| found.file_type().is_fifo());
     std::io::stdin().is_terminal() || is_pipe()

@@ -1,7 +1,9 @@
-//! A real node: containerd, kubelet, scheduler and controller manager beside a control plane, in an [`Enclosure`](crate::Enclosure).
+//! A real node: containerd, kubelet, scheduler and controller manager with a control plane, in an
+//! [`Enclosure`](crate::Enclosure).
 //!
-//! What it does not have: kube-proxy and DNS (the API server answers at the address of the Service `kubernetes` itself; other pods are
-//! reached by their own address), a registry (images come from archives), and storage.
+//! It has no kube-proxy and no DNS (the API server itself has the address of the Service
+//! `kubernetes`, and pods reach each other by address), no registry (images come from archives),
+//! and no storage.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,15 +11,16 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
-use crate::plane::{CA, SERVICE_ADDRESS, TOKEN_KEY, flag};
+use crate::command_lines::{CA, SERVICE_ADDRESS, TOKEN_KEY, flag};
 use crate::server::{Server, Start};
 use crate::{ControlPlane, Error, Inside, Kubectl, Program};
 
-/// It takes 10 s on an idle machine with 2 cores.
+/// A start takes 10 s on an idle machine with 2 cores.
 const READY_WITHIN: Duration = Duration::from_mins(3);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// containerd's default socket, which `ctr` and kubelet find by themselves; `/run` is the enclosure's own.
+/// containerd's default socket, which `ctr` and kubelet use without configuration; `/run` is the
+/// enclosure's own.
 const SOCKET: &str = "/run/containerd/containerd.sock";
 const PAUSE_IMAGE: &str = "fdi-operator.test/pause:1";
 const NAME: &str = "node";
@@ -31,7 +34,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts one; it is ready, and has the images of these archives (OCI or Docker), when this returns.
+    /// Starts one. When this returns it is ready and has the images of these archives (OCI or
+    /// Docker).
     pub async fn start(inside: Inside, images: &[PathBuf]) -> Result<Self, Error> {
         let folder = inside.folder.clone();
         write_files(&inside)?;
@@ -56,7 +60,7 @@ impl Node {
         &self.plane
     }
 
-    /// Where the logs of its servers are.
+    /// The folder with the logs of its servers.
     pub fn folder(&self) -> &Path {
         &self.inside.folder
     }
@@ -82,7 +86,7 @@ async fn import(inside: &Inside, containerd: &Server, images: &[PathBuf]) -> Res
             let (waited, answer) = (started.elapsed(), error.to_string());
             return Err(Error::NodeNotReady { waited, answer, logs: containerd.log_tail() });
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     for archive in [&pause].into_iter().chain(images) {
         let args = ["--namespace", "k8s.io", "images", "import", "--local"].map(str::as_ref);
@@ -99,11 +103,11 @@ async fn run(inside: &Inside, program: Program, args: &[&std::ffi::OsStr]) -> Re
         return Ok(());
     }
     let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
-    let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::Command { command: format!("{} {}", program.file(), args.join(" ")), told })
+    let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::Command { command: format!("{} {}", program.file(), args.join(" ")), output: stderr })
 }
 
-/// Returns when the node says that it is Ready and pods can be made, a server has ended, or the time is up.
+/// Returns when the node reports Ready and accepts pods, a server has ended, or the time is up.
 async fn wait_ready(kubectl: &Kubectl, servers: &[Server]) -> Result<(), Error> {
     const READY: [&str; 4] =
         ["get", "node", NAME, r#"-o=jsonpath={.status.conditions[?(@.type=="Ready")].status} {.spec.taints[*].key}"#];
@@ -119,7 +123,7 @@ async fn wait_ready(kubectl: &Kubectl, servers: &[Server]) -> Result<(), Error> 
             let answer = format!("{} {} {}", node.stdout, node.stderr.trim(), account.stderr.trim());
             return Err(Error::NodeNotReady { waited: started.elapsed(), answer, logs: logs.join("\n") });
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -137,7 +141,7 @@ fn write_files(inside: &Inside) -> Result<(), Error> {
     ] {
         std::fs::write(&path, text).map_err(Error::file("cannot write", &path))?;
     }
-    // kubelet takes a root for its control groups that is there, and makes none.
+    // kubelet needs an existing root for its control groups and does not create one.
     for tree in control_group_trees()? {
         let group = tree.join(inside.control_group());
         std::fs::create_dir(&group).map_err(Error::file("cannot create the control group", &group))?;
@@ -152,7 +156,7 @@ fn control_group_trees() -> Result<Vec<PathBuf>, Error> {
         return Ok(vec![root.to_owned()]);
     }
     let entries = std::fs::read_dir(root).map_err(Error::file("cannot list", root))?;
-    // Links such as `cpuacct -> cpu,cpuacct` are other names of the same tree.
+    // Links such as `cpuacct -> cpu,cpuacct` name the same tree again.
     let is_tree = |entry: &std::fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
     Ok(entries.filter_map(Result::ok).filter(is_tree).map(|entry| entry.path()).collect())
 }
@@ -168,7 +172,7 @@ state = "/run/containerd"
 address = "{SOCKET}"
 
 [plugins."io.containerd.cri.v1.runtime"]
-# A machine that is a container or a small virtual one may not let a score be lowered, and then no sandbox starts.
+# A container or a small virtual machine may refuse a lower score, and then no sandbox starts.
 restrict_oom_score_adj = true
 
 [plugins."io.containerd.cri.v1.runtime".cni]
@@ -181,7 +185,7 @@ sandbox = "{PAUSE_IMAGE}"
     )
 }
 
-/// Pods on a bridge, from which the node itself can be reached and nothing beyond it.
+/// Pods on a bridge that reaches the node itself and nothing beyond it.
 const NETWORK: &str = r#"{
   "cniVersion": "1.0.0",
   "name": "pods",
@@ -207,7 +211,7 @@ cgroupDriver: cgroupfs
 cgroupRoot: /{control_group}
 failCgroupV1: false
 failSwapOn: false
-# The node is a guest on its machine: it reserves nothing, and a machine that is nearly full is not its to tidy.
+# The node is a guest on its machine: it reserves nothing and evicts nothing when the machine is nearly full.
 enforceNodeAllocatable: []
 localStorageCapacityIsolation: false
 evictionHard: {{memory.available: 0%, nodefs.available: 0%, nodefs.inodesFree: 0%, imagefs.available: 0%, imagefs.inodesFree: 0%}}
@@ -230,7 +234,7 @@ fn kubelet_args(folder: &Path, kubeconfig: &Path) -> Vec<OsString> {
     ]
 }
 
-/// Neither serves anything: nobody asks.
+/// Neither it nor the controller manager serves a port, because nothing connects to them.
 fn scheduler_args(kubeconfig: &Path) -> Vec<OsString> {
     vec![flag("--kubeconfig", kubeconfig), flag("--leader-elect", "false"), flag("--secure-port", "0")]
 }

@@ -1,6 +1,5 @@
 //! The control plane: etcd and kube-apiserver, from start to stop, and the faults in between.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,20 +10,22 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use crate::certificates::Certificates;
+use crate::command_lines::{AUDIT_LOG, KUBECONFIG, Ports, Serves, apiserver_args, etcd_args, write_files};
 use crate::kubeconfig;
 use crate::server::{Server, Start};
 use crate::{Binaries, Error, Kubectl, Program, Release, ports};
 
-/// Ready takes 4 s on an idle machine with 2 cores; several test binaries that start at once share those.
+/// A start takes 4 s on an idle machine with 2 cores, which several test binaries may share.
 const READY_WITHIN: Duration = Duration::from_mins(2);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How often a start is tried when other processes take the chosen ports.
-const TRIES: usize = 5;
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Attempts to start when other processes take the chosen ports.
+const MAX_ATTEMPTS: usize = 5;
 
-/// A running control plane. Dropping it kills its processes and removes its folder, without waiting; [`stop`](Self::stop) waits.
+/// A running control plane. Dropping it kills its processes and removes its folder in the
+/// background; [`stop`](Self::stop) returns once they are gone.
 ///
-/// A whole test binary can share one in a `static` [`tokio::sync::OnceCell`]: it works across runtimes, and though a static is never dropped
-/// its processes end with the test binary.
+/// A whole test binary can share one in a `static` [`tokio::sync::OnceCell`]: it works across
+/// runtimes, and although a static is never dropped its processes end with the test binary.
 #[derive(Debug)]
 pub struct ControlPlane {
     binaries: Binaries,
@@ -33,58 +34,31 @@ pub struct ControlPlane {
     ca_pem: String,
     ports: Ports,
     serves: Serves,
-    // Before the folder, so that they are told to end before it is removed.
+    // Before the folder, so that they end before the folder is removed.
     apiserver: Mutex<Option<Server>>,
-    /// The last one runs; those before it were replaced by [`restore`](Self::restore).
+    /// The last one runs; [`restore`](Self::restore) replaced those before it.
     pub(crate) etcd: Mutex<Vec<Server>>,
     folder: TempDir,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Ports {
-    etcd: u16,
-    etcd_peer: u16,
-    apiserver: u16,
-}
-
-/// Whom the API server is there for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Serves {
-    /// Programs of this machine, on a loopback port.
-    Clients,
-    /// The pods of a node too.
-    Pods,
-}
-
-/// The first address of the range of Services, which Kubernetes gives to the Service `kubernetes`.
-pub(crate) const SERVICE_ADDRESS: &str = "10.0.0.1";
-const SERVICE_RANGE: &str = "10.0.0.0/24";
-
-impl Serves {
-    const fn address(self) -> &'static str {
-        match self {
-            Self::Clients => "127.0.0.1",
-            Self::Pods => SERVICE_ADDRESS,
-        }
-    }
-}
-
 impl ControlPlane {
-    /// Starts one of the chosen [`Release`], whose programs are built first if need be; it is ready when this returns.
+    /// Starts one of the chosen [`Release`], after building its programs if necessary. It is ready
+    /// when this returns.
     pub async fn start() -> Result<Self, Error> {
         let binaries = Binaries::find_or_build(&Release::chosen()?, &Program::CONTROL_PLANE).await?;
-        let mut tried = 1;
+        let mut attempts = 1;
         loop {
             let [etcd, etcd_peer, apiserver] = ports::free()?;
             match Self::start_once(&binaries, Ports { etcd, etcd_peer, apiserver }, Serves::Clients).await {
-                Err(Fault::PortTaken(_)) if tried < TRIES => tried += 1,
+                Err(Fault::PortTaken(_)) if attempts < MAX_ATTEMPTS => attempts += 1,
                 done => return done.map_err(Fault::into_error),
             }
         }
     }
 
-    /// Starts the control plane of a [`Node`](crate::Node), in whose network it must be called: the API server has the very address and
-    /// port of the Service `kubernetes`, so pods reach it without kube-proxy, and it obeys the `ServiceAccount` admission plugin.
+    /// Starts the control plane of a [`Node`](crate::Node), and must run in its network: the API
+    /// server has the address and port of the Service `kubernetes`, so that pods reach it without
+    /// kube-proxy. The `ServiceAccount` admission plugin is enabled.
     pub(crate) async fn start_for_pods(binaries: &Binaries) -> Result<Self, Error> {
         let [etcd, etcd_peer] = ports::free()?;
         let ports = Ports { etcd, etcd_peer, apiserver: 443 };
@@ -126,22 +100,24 @@ impl ControlPlane {
         }
     }
 
-    /// The administrator's kubeconfig as a file that only the owner can read. It goes when the control plane stops.
+    /// The administrator's kubeconfig as a file that only the owner can read. It is removed when
+    /// the control plane stops.
     pub fn kubeconfig_path(&self) -> PathBuf {
         self.folder.path().join(KUBECONFIG)
     }
 
-    /// Writes the same to a file of the caller's, which stays.
+    /// Writes the same to a file of the caller's, which stays afterwards.
     pub fn write_kubeconfig(&self, path: &Path) -> Result<(), Error> {
         kubeconfig::write_private(path, &self.kubeconfig)
     }
 
-    /// The requests of service accounts: one audit event (`audit.k8s.io/v1`, level Metadata) a line, as JSON. Goes when the control plane stops.
+    /// The requests of service accounts: one audit event (`audit.k8s.io/v1`, level Metadata) per
+    /// line, as JSON. It is removed when the control plane stops.
     pub fn audit_log_path(&self) -> PathBuf {
         self.folder.path().join(AUDIT_LOG)
     }
 
-    /// The same as text: self-contained, with the CA, the certificate and the key in it.
+    /// The kubeconfig as text: self-contained, with the CA, the certificate and the key.
     pub fn kubeconfig_yaml(&self) -> &str {
         &self.kubeconfig
     }
@@ -161,7 +137,7 @@ impl ControlPlane {
         &self.binaries
     }
 
-    /// Where the certificates and keys are, and the logs.
+    /// The folder of the certificates, keys and logs.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -175,20 +151,22 @@ impl ControlPlane {
         }
     }
 
-    /// Kills the API server (SIGKILL) and returns when it is gone; etcd and with it the data stay. Does nothing when it isn't running.
+    /// Kills the API server (SIGKILL) and returns when it has ended; etcd and the data stay. Does
+    /// nothing when it is not running.
     pub async fn stop_apiserver(&self) {
         if let Some(apiserver) = self.apiserver.lock().await.take() {
             apiserver.kill().await;
         }
     }
 
-    /// Starts the API server again on the same port and data; it is ready when this returns. Does nothing when it is running.
+    /// Starts the API server again with the same port and data. It is ready when this returns. Does
+    /// nothing when it is running.
     pub async fn start_apiserver(&self) -> Result<(), Error> {
         let mut running = self.apiserver.lock().await;
         if running.as_ref().is_some_and(|apiserver| !apiserver.has_ended()) {
             return Ok(());
         }
-        let mut tried = 1;
+        let mut attempts = 1;
         loop {
             let apiserver = self.spawn_apiserver()?;
             match self.wait_ready(&apiserver).await {
@@ -198,21 +176,21 @@ impl ControlPlane {
                 }
                 Err(fault) => {
                     apiserver.kill().await;
-                    if !matches!(fault, Fault::PortTaken(_)) || tried == TRIES {
+                    if !matches!(fault, Fault::PortTaken(_)) || attempts == MAX_ATTEMPTS {
                         return Err(fault.into_error());
                     }
-                    tried += 1;
+                    attempts += 1;
                 }
             }
         }
     }
 
-    /// Freezes the API server (SIGSTOP): connections open and nothing answers.
+    /// Suspends the API server (SIGSTOP): it accepts connections and does not answer.
     pub async fn pause_apiserver(&self) -> Result<(), Error> {
         self.signal_apiserver("STOP").await
     }
 
-    /// Lets a paused API server go on (SIGCONT).
+    /// Resumes a paused API server (SIGCONT).
     pub async fn resume_apiserver(&self) -> Result<(), Error> {
         self.signal_apiserver("CONT").await
     }
@@ -246,7 +224,8 @@ impl ControlPlane {
             path: &self.binaries.path(Program::Etcd),
             args: etcd_args(self.folder.path(), self.ports),
             log: self.folder.path().join("etcd.log"),
-            // When we are killed nobody else can remove the folder; etcd is the last to write to it.
+            // If this process is killed, etcd's supervisor removes the folder: etcd is the last to
+            // write to it.
             remove: Some(self.folder.path()),
         })
     }
@@ -261,14 +240,14 @@ impl ControlPlane {
         })
     }
 
-    /// Returns when `/readyz` says 200, a server has ended, or the time is up.
+    /// Returns when `/readyz` answers 200, a server has ended, or the time is up.
     async fn wait_ready(&self, apiserver: &Server) -> Result<(), Fault> {
         let client = client(&self.ca_pem)?;
         let url = format!("{}/readyz", self.server_url);
         let started = Instant::now();
         loop {
             let answer = match client.get(&url).send().await {
-                // A stranger that took our port has no certificate of our CA.
+                // Another process on this port has no certificate of this CA.
                 Ok(response) if response.status().is_success() => return Ok(()),
                 Ok(response) => format!("/readyz answers {}", response.status()),
                 Err(error) if error.is_connect() => "it does not accept connections".to_owned(),
@@ -290,7 +269,7 @@ impl ControlPlane {
                 return Err(Error::NotReady { url: self.server_url.clone(), waited, answer, log, etcd_log }.into());
             }
             drop(etcd);
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 }
@@ -301,7 +280,7 @@ async fn kill_all(servers: Vec<Server>) {
     }
 }
 
-/// Why a start failed: to be tried again with other ports, or not.
+/// Why a start failed, and whether other ports may help.
 #[derive(Debug)]
 enum Fault {
     PortTaken(Error),
@@ -321,87 +300,7 @@ impl<E: Into<Error>> From<E> for Fault {
     }
 }
 
-const KUBECONFIG: &str = "kubeconfig";
-pub(crate) const CA: &str = "ca.crt";
-const SERVER_CERTIFICATE: &str = "apiserver.crt";
-const SERVER_KEY: &str = "apiserver.key";
-const AUDIT_POLICY: &str = "audit-policy.json";
-const AUDIT_LOG: &str = "audit.log";
-/// Only who asks with a service account's token is of interest: tests compare what such a client asks with what it may.
-const AUDIT_RULES: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [
-    {"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]}"#;
-const TOKEN_PUBLIC_KEY: &str = "service-account.pub";
-pub(crate) const TOKEN_KEY: &str = "service-account.key";
-
-fn write_files(folder: &Path, server_url: &str, certificates: &Certificates) -> Result<(), Error> {
-    for (name, text) in [
-        (AUDIT_POLICY, AUDIT_RULES),
-        (CA, &certificates.ca),
-        (SERVER_CERTIFICATE, &certificates.server.certificate),
-        (SERVER_KEY, &certificates.server.key),
-        (TOKEN_PUBLIC_KEY, &certificates.token_public_key),
-        (TOKEN_KEY, &certificates.token_key),
-        (KUBECONFIG, &kubeconfig::yaml(server_url, certificates)),
-    ] {
-        kubeconfig::write_private(&folder.join(name), text)?;
-    }
-    Ok(())
-}
-
-fn etcd_args(folder: &Path, ports: Ports) -> Vec<OsString> {
-    let Ports { etcd, etcd_peer, .. } = ports;
-    let (client, peer) = (format!("http://127.0.0.1:{etcd}"), format!("http://127.0.0.1:{etcd_peer}"));
-    vec![
-        flag("--data-dir", folder.join("etcd")),
-        flag("--listen-client-urls", &client),
-        flag("--advertise-client-urls", &client),
-        flag("--listen-peer-urls", &peer),
-        flag("--initial-advertise-peer-urls", &peer),
-        flag("--initial-cluster", format!("default={peer}")),
-        // The data does not outlive the processes, and a disk that is busy must not make tests slow.
-        flag("--unsafe-no-fsync", "true"),
-        flag("--log-level", "error"),
-    ]
-}
-
-fn apiserver_args(folder: &Path, ports: Ports, serves: Serves, url: &str) -> Vec<OsString> {
-    let mut args = vec![
-        flag("--etcd-servers", format!("http://127.0.0.1:{}", ports.etcd)),
-        flag("--bind-address", serves.address()),
-        flag("--secure-port", ports.apiserver.to_string()),
-        // Said, because it is otherwise taken from the default route, which a machine without network does not have.
-        flag("--advertise-address", serves.address()),
-        // No endpoints of the Service `kubernetes`: they may not be loopback addresses, and nobody here goes through them.
-        flag("--endpoint-reconciler-type", "none"),
-        flag("--service-cluster-ip-range", SERVICE_RANGE),
-        flag("--tls-cert-file", folder.join(SERVER_CERTIFICATE)),
-        flag("--tls-private-key-file", folder.join(SERVER_KEY)),
-        flag("--client-ca-file", folder.join(CA)),
-        flag("--authorization-mode", "RBAC"),
-        flag("--service-account-issuer", url),
-        flag("--service-account-key-file", folder.join(TOKEN_PUBLIC_KEY)),
-        flag("--service-account-signing-key-file", folder.join(TOKEN_KEY)),
-        flag("--allow-privileged", "true"),
-        flag("--audit-policy-file", folder.join(AUDIT_POLICY)),
-        flag("--audit-log-path", folder.join(AUDIT_LOG)),
-        // For logs and exec: the node has one name that nobody resolves, and one address.
-        flag("--kubelet-preferred-address-types", "InternalIP"),
-    ];
-    if serves == Serves::Clients {
-        // It refuses pods until the controller manager has made the default ServiceAccount, and there is none.
-        args.push(flag("--disable-admission-plugins", "ServiceAccount"));
-    }
-    args
-}
-
-pub(crate) fn flag(name: &str, value: impl Into<OsString>) -> OsString {
-    let mut flag = OsString::from(name);
-    flag.push("=");
-    flag.push(value.into());
-    flag
-}
-
-/// A client that trusts our CA alone and goes through no proxy.
+/// A client that trusts only this CA and uses no proxy.
 fn client(ca_pem: &str) -> Result<reqwest::Client, Error> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
@@ -429,18 +328,18 @@ mod tests {
 
     use super::*;
 
-    /// Whichever of the three ports is lost, the start must know that other ports can help.
+    /// Whichever of the three ports is taken, the start must report that other ports may help.
     #[tokio::test]
-    async fn a_port_that_another_process_took_is_worth_another_try() {
+    async fn a_port_that_another_process_took_is_reported_as_worth_a_retry() {
         let binaries = Binaries::find_or_build(&Release::chosen().unwrap(), &Program::CONTROL_PLANE).await.unwrap();
         for taken in 0..3 {
             let [etcd, etcd_peer, apiserver] = ports::free().unwrap();
-            let stranger = TcpListener::bind(("127.0.0.1", [etcd, etcd_peer, apiserver][taken])).unwrap();
+            let other_process = TcpListener::bind(("127.0.0.1", [etcd, etcd_peer, apiserver][taken])).unwrap();
             let fault = ControlPlane::start_once(&binaries, Ports { etcd, etcd_peer, apiserver }, Serves::Clients)
                 .await
                 .unwrap_err();
             assert!(matches!(fault, Fault::PortTaken(_)), "port {taken}: {}", fault.into_error());
-            drop(stranger);
+            drop(other_process);
         }
     }
 }

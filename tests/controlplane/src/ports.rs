@@ -5,16 +5,17 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use crate::Error;
 
-/// Below the range from which the kernel takes ports for outgoing connections (32768 on Linux), so that no connection can take the
-/// port of an API server that a test stopped for a moment.
+/// Below the range from which the kernel takes ports for outgoing connections (32768 on Linux), so
+/// that no connection can take the port of an API server that a test has stopped for a moment.
 const FROM: u16 = 10_000;
 const TO: u16 = 30_000;
 
-/// `N` ports that were free a moment ago, all different. Another process may be quicker: whoever binds them must be ready to try again.
+/// `N` different ports that were free a moment ago. Another process may bind one first, so the
+/// caller must be ready to retry.
 pub(crate) fn free<const N: usize>() -> Result<[u16; N], Error> {
     let start = RandomState::new().hash_one(()) % u64::from(TO - FROM);
     let start = FROM + u16::try_from(start).unwrap_or_default();
-    // All listeners are held until all ports are found.
+    // All listeners stay open until all ports are found.
     let listeners: Vec<TcpListener> = (start..TO)
         .chain(FROM..start)
         .filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())

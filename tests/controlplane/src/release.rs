@@ -1,14 +1,15 @@
-//! What is pinned: Kubernetes releases, one folder `k8s/<minor>` with `go.mod` and `go.sum` each, and one containerd.
+//! The pinned releases: Kubernetes, with one folder `k8s/<minor>` of `go.mod` and `go.sum` each,
+//! and one containerd.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// The minor that is used when `K8S` is not set.
+/// The default minor, when `K8S` is not set.
 const DEFAULT_MINOR: &str = "1.37";
 
-/// The minor of containerd that the node runs. It must speak the CRI version of the newest pinned kubelet.
+/// The containerd minor of the node. It must support the CRI version of the newest pinned kubelet.
 const CONTAINERD_MINOR: &str = "2.2";
 
 /// What a [`Release`] is a release of.
@@ -28,14 +29,14 @@ impl Product {
     }
 
     /// How long a build takes.
-    pub(crate) const fn patience(self) -> &'static str {
+    pub(crate) const fn build_time(self) -> &'static str {
         match self {
             Self::Kubernetes => "about 5 minutes on 2 cores the first time, 1 minute with a warm Go cache",
             Self::Containerd => "about 1 minute on 2 cores the first time",
         }
     }
 
-    /// containerd without the snapshotters that need C libraries or kernel parts nobody here uses.
+    /// containerd without the snapshotters that need C libraries or unused kernel features.
     pub(crate) const fn build_tags(self) -> &'static [&'static str] {
         match self {
             Self::Kubernetes => &[],
@@ -48,14 +49,14 @@ impl Product {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     pub(crate) product: Product,
-    /// Folder with the `go.mod` and `go.sum` it is built from.
+    /// The folder with its `go.mod` and `go.sum`.
     pub(crate) module: PathBuf,
     /// `v1.37.2`
     pub(crate) version: String,
 }
 
 impl Release {
-    /// The release that the environment variable `K8S` names (`K8S=1.37`), else the default.
+    /// The release in the environment variable `K8S` (`K8S=1.37`), else the default.
     pub fn chosen() -> Result<Self, Error> {
         match std::env::var("K8S") {
             Ok(minor) if !minor.is_empty() => Self::pinned(&minor),
@@ -68,7 +69,7 @@ impl Release {
         let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("k8s");
         let pinned = minors(&all)?;
         if !pinned.iter().any(|known| known == minor) {
-            return Err(Error::UnknownRelease { asked: minor.to_owned(), pinned: pinned.join(", ") });
+            return Err(Error::UnknownRelease { minor: minor.to_owned(), pinned: pinned.join(", ") });
         }
         Self::of(Product::Kubernetes, all.join(minor))
     }
@@ -88,7 +89,7 @@ impl Release {
         }
     }
 
-    /// As it writes it itself: `v1.37.2`.
+    /// In its own form: `v1.37.2`.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -101,7 +102,7 @@ impl Release {
         }
     }
 
-    /// Without symbols, and for Kubernetes with the version, which it otherwise says is v0.0.0.
+    /// Without symbols, and for Kubernetes with the version, which would otherwise read v0.0.0.
     pub(crate) fn linker_flags(&self) -> String {
         if self.product == Product::Containerd {
             return "-s -w".to_owned();
@@ -139,7 +140,8 @@ fn minors(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(minors)
 }
 
-/// The version of `module` in a `go.mod`, with or without `require` in front and `// indirect` behind.
+/// The version of `module` in a `go.mod`, with or without a leading `require` and a trailing `//
+/// indirect`.
 fn required_version(go_mod: &str, module: &str) -> Option<String> {
     go_mod.lines().find_map(|line| {
         let mut words = line.split_whitespace().skip_while(|word| *word == "require");
@@ -188,16 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn containerd_is_pinned_and_has_a_folder_of_its_own() {
+    fn containerd_is_pinned_and_has_its_own_folder() {
         let release = Release::containerd().unwrap();
         assert_eq!(release.to_string(), format!("containerd {}", release.version()));
         assert!(release.folder().starts_with("containerd-v2.2."), "{}", release.folder());
     }
 
     #[test]
-    fn an_unknown_minor_is_refused_with_the_known_ones() {
-        let told = Release::pinned("1.2").unwrap_err().to_string();
-        assert!(told.contains("K8S=1.2") && told.contains("1.37"), "{told}");
+    fn an_unknown_minor_is_rejected_and_the_known_ones_are_named() {
+        let message = Release::pinned("1.2").unwrap_err().to_string();
+        assert!(message.contains("K8S=1.2") && message.contains("1.37"), "{message}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! One server process that ends with its holder, however the holder ends.
 //!
-//! The server is not our child but that of a small shell, which waits on a pipe that only we hold
-//! open. The kernel closes the pipe when we die, by SIGKILL too: then the shell kills the server.
-//! The shell is the server's parent and has not waited for it yet, so the process id it kills is
-//! the server's and can't have passed to another process.
+//! The server is the child of a small shell, its supervisor, which waits on a pipe that only the
+//! holder has open. The kernel closes the pipe when the holder dies, even by SIGKILL, and then the
+//! shell kills the server. The shell is the server's parent and has not reaped it yet, so the
+//! process id it kills is still the server's.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,9 +18,9 @@ use crate::Error;
 
 /// `$1` log file, `$2` folder to remove at the end or empty, then the server's command line.
 ///
-/// The shell closes its own stdout, so that the server alone holds it: its end is the server's end.
-/// At the end it closes its stderr too: nobody reads there when we are dead, and a shell that says
-/// "Killed" to a closed pipe dies of it.
+/// The shell closes its own stdout, so that only the server holds it, and its end is the server's
+/// end. At the end it closes its stderr too: nobody reads it once the holder is dead, and a shell
+/// that writes "Killed" to a closed pipe dies of SIGPIPE.
 const SUPERVISOR: &str = r#"
 log=$1 folder=$2; shift 2
 "$@" </dev/null 2>"$log" &
@@ -33,10 +33,10 @@ wait "$server"
 [ -z "$folder" ] || rm -rf -- "$folder"
 "#;
 
-/// A running server. Dropping it kills it, without waiting for its end.
+/// A running server. Dropping it kills it in the background.
 ///
-/// It uses no tokio I/O: a control plane that a whole test binary shares outlives the runtime of
-/// the test that started it.
+/// It uses no tokio I/O, because a control plane that a whole test binary shares outlives the
+/// runtime of the test that started it.
 #[derive(Debug)]
 pub(crate) struct Server {
     program: &'static str,
@@ -49,18 +49,18 @@ pub(crate) struct Server {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Running,
-    /// The server has ended; its supervisor still waits for our word.
+    /// The server has ended; its supervisor still runs.
     Ended,
-    /// The supervisor is gone too, and with it the folder it had to remove.
+    /// The supervisor has ended too, and has removed its folder.
     Gone,
 }
 
-/// How a [`Server`] is to be started.
+/// How to start a [`Server`].
 pub(crate) struct Start<'a> {
     pub(crate) program: &'static str,
     pub(crate) path: &'a Path,
     pub(crate) args: Vec<OsString>,
-    /// Gets what the server writes to stderr; emptied at the start.
+    /// Receives the server's stderr; emptied at the start.
     pub(crate) log: PathBuf,
     /// A folder to remove when the server has ended.
     pub(crate) remove: Option<&'a Path>,
@@ -76,8 +76,8 @@ impl Server {
             .arg(remove.unwrap_or(Path::new("")))
             .arg(path)
             .args(args)
-            // Ctrl-C on a terminal reaches the foreground group: the servers must outlive it until
-            // their holder says otherwise.
+            // Ctrl-C on a terminal reaches the foreground group, but only the holder may end the
+            // servers.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -89,41 +89,41 @@ impl Server {
         else {
             return Err(Error::Supervisor { program });
         };
-        let (tell, life) = watch::channel(Life::Running);
+        let (sender, life) = watch::channel(Life::Running);
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut stdout, &mut std::io::sink());
-            tell.send_replace(Life::Ended);
+            sender.send_replace(Life::Ended);
             let _ = supervisor.wait();
-            tell.send_replace(Life::Gone);
+            sender.send_replace(Life::Gone);
         });
         Ok(Self { program, log, orders, answers: BufReader::new(stderr), life })
     }
 
-    /// Whether the server has ended, by itself or killed by someone.
+    /// Whether the server has ended, by itself or by a signal.
     pub(crate) fn has_ended(&self) -> bool {
         *self.life.borrow() != Life::Running
     }
 
-    /// Sends a signal such as `STOP`; it has been sent when this returns. Takes about a
-    /// millisecond, so it does not yield.
+    /// Sends a signal such as `STOP`, and returns once it is sent. Takes about a millisecond, so it
+    /// does not yield.
     pub(crate) fn signal(&mut self, signal: &str) -> Result<(), Error> {
         let mut answer = String::new();
         writeln!(self.orders, "{signal}")
             .and_then(|()| self.orders.flush())
             .and_then(|()| self.answers.read_line(&mut answer))
             .map_err(|_| Error::Supervisor { program: self.program })?;
-        // When the signal could not be sent the shell's complaint comes first.
+        // If the shell could not send the signal, its error message comes first.
         if answer.trim_end() == signal { Ok(()) } else { Err(Error::Supervisor { program: self.program }) }
     }
 
     /// Returns when the server has ended.
     pub(crate) async fn ended(&mut self) {
-        // An error would mean that the thread which watches is gone, and then there is nothing to
-        // wait for.
+        // An error means that the thread which reports the end is gone, so there is nothing to wait
+        // for.
         let _ = self.life.wait_for(|life| *life != Life::Running).await;
     }
 
-    /// Kills the server and returns when it is gone.
+    /// Kills the server and returns when it has ended.
     pub(crate) async fn kill(self) {
         let Self { orders, mut life, .. } = self;
         drop(orders);
@@ -141,7 +141,7 @@ impl Server {
     }
 }
 
-/// The last 20 lines, of which the last 16 KiB are looked at.
+/// The last 20 lines, within the last 16 KiB.
 fn tail(log: &Path) -> std::io::Result<String> {
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();

@@ -1,4 +1,4 @@
-//! The command `controlplane`, and what is left when its process ends in whatever way.
+//! The command `controlplane`, and that nothing stays behind however its process ends.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ fn controlplane() -> Command {
     Command::new(env!("CARGO_BIN_EXE_controlplane"))
 }
 
-/// `controlplane run` that is ready, its input held open, and its data folder.
+/// A ready `controlplane run` whose input is open, and its data folder.
 fn running() -> (Child, PathBuf) {
     let mut child = controlplane().arg("run").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -23,7 +23,7 @@ fn running() -> (Child, PathBuf) {
     (child, folder)
 }
 
-/// The command lines of all processes that work in `folder`: servers, and the shells that watch over them.
+/// The command lines of all processes that use `folder`: servers and their supervisors.
 fn servers(folder: &Path) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     processes
@@ -54,20 +54,20 @@ fn the_end_of_its_input_ends_a_run() {
     let (mut holder, folder) = running();
     drop(holder.stdin.take());
     assert!(holder.wait().unwrap().success());
-    assert!(servers(&folder).is_empty() && !folder.exists(), "all is gone before the command ends");
+    assert!(servers(&folder).is_empty() && !folder.exists(), "everything is removed before the command ends");
 }
 
 #[test]
 fn sigterm_ends_a_run() {
     let (mut holder, folder) = running();
-    let told = Command::new("kill").arg(holder.id().to_string()).status().unwrap();
-    assert!(told.success());
+    let kill = Command::new("kill").arg(holder.id().to_string()).status().unwrap();
+    assert!(kill.success());
     assert!(holder.wait().unwrap().success());
-    assert!(servers(&folder).is_empty() && !folder.exists(), "all is gone before the command ends");
+    assert!(servers(&folder).is_empty() && !folder.exists(), "everything is removed before the command ends");
 }
 
 #[test]
-fn a_run_goes_on_when_nobody_reads_what_it_says() {
+fn a_run_goes_on_when_nobody_reads_its_output() {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
     let mut child = controlplane();
@@ -84,7 +84,7 @@ fn a_run_goes_on_when_nobody_reads_what_it_says() {
 }
 
 #[test]
-fn the_assets_variable_wins_over_the_cache_and_the_missing_file_is_named() {
+fn the_assets_variable_takes_precedence_and_the_error_names_the_missing_file() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["etcd", "kubectl"] {
         let path = folder.path().join(name);
@@ -93,17 +93,17 @@ fn the_assets_variable_wins_over_the_cache_and_the_missing_file_is_named() {
     }
     for command in ["run", "build", "path"] {
         let output = controlplane().arg(command).env("KUBEBUILDER_ASSETS", folder.path()).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success());
         assert!(
-            told.contains("no executable kube-apiserver") && told.contains(folder.path().to_str().unwrap()),
-            "{told}"
+            stderr.contains("no executable kube-apiserver") && stderr.contains(folder.path().to_str().unwrap()),
+            "{stderr}"
         );
     }
 }
 
 #[test]
-fn a_server_that_ends_at_once_is_told_with_the_tail_of_its_log() {
+fn a_server_that_ends_at_once_is_reported_with_the_tail_of_its_log() {
     let folder = tempfile::tempdir().unwrap();
     for (name, script) in [
         ("etcd", "#!/bin/sh\necho no space left on device >&2\n"),
@@ -115,13 +115,13 @@ fn a_server_that_ends_at_once_is_told_with_the_tail_of_its_log() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     let output = controlplane().arg("run").env("KUBEBUILDER_ASSETS", folder.path()).output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
-    assert!(told.contains("etcd ended before") && told.contains("no space left on device"), "{told}");
+    assert!(stderr.contains("etcd ended before") && stderr.contains("no space left on device"), "{stderr}");
 }
 
 #[test]
-fn path_says_what_to_do_when_nothing_is_built() {
+fn path_names_the_cure_when_nothing_is_built() {
     let empty = tempfile::tempdir().unwrap();
     let output = controlplane()
         .arg("path")
@@ -134,7 +134,7 @@ fn path_says_what_to_do_when_nothing_is_built() {
 }
 
 #[test]
-fn a_kubernetes_that_is_not_pinned_is_refused() {
+fn a_kubernetes_that_is_not_pinned_is_rejected() {
     let output = controlplane().arg("path").env("K8S", "1.2").output().unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("K8S=1.2 is not a Kubernetes minor"));

@@ -1,4 +1,4 @@
-//! The control plane as its users see it, with real programs.
+//! The control plane from its users' point of view, with real programs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,14 +8,14 @@ use std::time::Duration;
 use controlplane::{ControlPlane, Kubectl};
 use tokio::sync::OnceCell;
 
-/// One for all tests here that leave it as they found it: every test has a runtime of its own, so this also shows that a control plane
-/// outlives the one it was started on.
+/// One for all tests here that leave it intact. Each test has its own runtime, so this also shows
+/// that a control plane outlives the runtime that started it.
 async fn shared() -> &'static ControlPlane {
     static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
     SHARED.get_or_init(|| async { ControlPlane::start().await.unwrap() }).await
 }
 
-/// Runs kubectl, which must succeed, and gives its stdout.
+/// Runs kubectl, which must succeed, and returns its stdout.
 async fn ok(kubectl: &Kubectl, args: &str) -> String {
     let output = kubectl.run(args.split(' ')).await.unwrap();
     assert!(output.status.success(), "kubectl {args}: {}", output.stderr);
@@ -47,7 +47,7 @@ async fn kubectl_creates_a_config_map() {
 }
 
 #[tokio::test]
-async fn a_failing_kubectl_is_told_by_status_and_stderr() {
+async fn a_failing_kubectl_shows_in_its_status_and_stderr() {
     let output = shared().await.kubectl().run(["get", "configmap", "nothing"]).await.unwrap();
     assert!(!output.status.success());
     assert!(output.stderr.contains("not found"), "{}", output.stderr);
@@ -138,7 +138,7 @@ async fn a_paused_api_server_keeps_silent_until_it_is_resumed() {
     plane.resume_apiserver().await.unwrap();
     assert_eq!(ok(&kubectl, "get --raw /readyz").await, "ok");
 
-    // A paused one can be stopped, too.
+    // A paused one can be stopped too.
     plane.pause_apiserver().await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), plane.stop()).await.unwrap().unwrap();
 }

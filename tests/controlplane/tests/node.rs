@@ -1,4 +1,4 @@
-//! A node, and that nothing is left of it.
+//! A node, and that nothing of it stays behind.
 
 #![allow(clippy::unwrap_used)]
 
@@ -63,7 +63,7 @@ fn a_holder_killed_by_sigkill_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_end_of_its_input_ends_a_node_and_all_is_gone_then() {
+fn the_end_of_its_input_ends_a_node_and_removes_everything() {
     let (mut holder, folder) = running();
     drop(holder.stdin.take());
     assert!(holder.wait().unwrap().success());
@@ -71,16 +71,16 @@ fn the_end_of_its_input_ends_a_node_and_all_is_gone_then() {
 }
 
 #[test]
-fn the_status_of_the_command_is_the_nodes() {
+fn a_node_exits_with_the_status_of_its_command() {
     let ended = node().args(["--", "sh", "-c", "kubectl get node node --output=name; exit 7"]).output().unwrap();
     assert_eq!(ended.status.code(), Some(7), "{}", String::from_utf8_lossy(&ended.stderr));
     assert_eq!(String::from_utf8_lossy(&ended.stdout), "node/node\n");
 }
 
 #[test]
-fn an_archive_that_is_none_is_an_error_and_leaves_nothing() {
+fn an_invalid_archive_is_an_error_and_leaves_nothing() {
     let ended = node().args(["--image", "/dev/null", "--", "true"]).output().unwrap();
     assert!(!ended.status.success());
-    let told = String::from_utf8_lossy(&ended.stderr);
-    assert!(told.contains("images import") && told.contains("/dev/null"), "{told}");
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert!(stderr.contains("images import") && stderr.contains("/dev/null"), "{stderr}");
 }

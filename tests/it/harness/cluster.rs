@@ -1,5 +1,5 @@
-//! A control plane with the shipped manifests applied to it, and the identity that the shipped
-//! `ServiceAccount` gives.
+//! A control plane with the shipped manifests applied, and the identity of the shipped
+//! `ServiceAccount`.
 
 use std::sync::Arc;
 
@@ -16,33 +16,34 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 /// Where the manifests install the operator.
-pub const HOME: &str = "fdi-system";
+pub const OPERATOR_NAMESPACE: &str = "fdi-system";
 const ACCOUNT: &str = "fdi-operator";
 const LEASE_ROLE: &str = "fdi-operator-lease";
 /// The longest test lasts an hour.
 const TOKEN_SECONDS: i64 = 4 * 3600;
 
-/// A control plane with everything of `deploy/install.yaml` but running pods.
+/// A control plane with everything in `deploy/install.yaml`, but without running pods.
 pub struct Cluster {
     plane: ControlPlane,
-    /// The operator's: its service account's token and no other right.
+    /// The operator's: the token of its service account, and no other permission.
     kubeconfig: Kubeconfig,
     folder: TempDir,
 }
 
 static SHARED: OnceCell<Arc<Cluster>> = OnceCell::const_new();
 
-/// The control plane of all tests that do it no harm.
+/// The control plane that all tests share that leave it intact.
 pub async fn shared() -> Arc<Cluster> {
     Arc::clone(SHARED.get_or_init(async || Arc::new(Cluster::start().await)).await)
 }
 
 impl Cluster {
-    /// One of the caller's own, to be broken. It ends with the last reference.
+    /// A control plane of the caller's own, which the caller may break. It ends with the last
+    /// reference.
     pub async fn start() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let plane = ControlPlane::start().await.expect("a control plane");
-        // The definitions last: those in crds/ are what the operator is built with.
+        // The CRDs come last: those in crds/ are the ones that the operator is built with.
         for manifests in ["deploy/install.yaml", "crds"] {
             let manifests = format!("{}/{manifests}", env!("CARGO_MANIFEST_DIR"));
             let applied = plane.kubectl().run(["apply", "--server-side", "-f", &manifests]).await.unwrap();
@@ -53,21 +54,21 @@ impl Cluster {
         assert!(plane.kubectl().run(wait).await.unwrap().status.success());
         let mut cluster =
             Self { plane, kubeconfig: Kubeconfig::default(), folder: tempfile::tempdir().expect("a folder") };
-        cluster.kubeconfig = cluster.of_the_account().await;
+        cluster.kubeconfig = cluster.service_account_kubeconfig().await;
         let yaml = serde_saphyr::to_string(&cluster.kubeconfig).unwrap();
         std::fs::write(cluster.kubeconfig_path(), yaml).unwrap();
         cluster
     }
 
-    async fn of_the_account(&self) -> Kubeconfig {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await, HOME);
+    async fn service_account_kubeconfig(&self) -> Kubeconfig {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await, OPERATOR_NAMESPACE);
         let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..Default::default() };
         let request = TokenRequest { spec, ..Default::default() };
         let granted = accounts.create_token_request(ACCOUNT, &PostParams::default(), &request).await.unwrap();
         let token = SecretString::from(granted.status.unwrap().token);
         let mut kubeconfig = Kubeconfig::from_yaml(self.plane.kubeconfig_yaml()).unwrap();
         for context in kubeconfig.contexts.iter_mut().filter_map(|named| named.context.as_mut()) {
-            context.namespace = Some(HOME.into());
+            context.namespace = Some(OPERATOR_NAMESPACE.into());
         }
         for user in &mut kubeconfig.auth_infos {
             user.auth_info = Some(kube::config::AuthInfo { token: Some(token.clone()), ..Default::default() });
@@ -90,24 +91,24 @@ impl Cluster {
         Client::try_from(config_of(kubeconfig).await).unwrap()
     }
 
-    /// What the operator's clients are made from.
+    /// The configuration of the operator's clients.
     pub async fn operator_config(&self) -> kube::Config {
         config_of(self.kubeconfig.clone()).await
     }
 
-    /// Lets the operator have its Lease in `namespace` too, by the very rules that are shipped for
-    /// its own namespace, so that tests with elections can run side by side.
+    /// Allows the operator to have its Lease in `namespace` too, by the same rules that are shipped
+    /// for its own namespace, so that tests with elections can run concurrently.
     pub async fn allow_lease_in(&self, namespace: &str) {
         let client = self.client().await;
         let metadata = || ObjectMeta { name: Some(LEASE_ROLE.into()), ..Default::default() };
-        let role = Api::<Role>::namespaced(client.clone(), HOME).get(LEASE_ROLE).await.unwrap();
-        let binding = Api::<RoleBinding>::namespaced(client.clone(), HOME).get(LEASE_ROLE).await.unwrap();
+        let role = Api::<Role>::namespaced(client.clone(), OPERATOR_NAMESPACE).get(LEASE_ROLE).await.unwrap();
+        let binding = Api::<RoleBinding>::namespaced(client.clone(), OPERATOR_NAMESPACE).get(LEASE_ROLE).await.unwrap();
         let role = Role { metadata: metadata(), ..role };
         let binding = RoleBinding { metadata: metadata(), ..binding };
         Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &role).await.unwrap();
         Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &binding).await.unwrap();
-        // Released: the very first leader of all waits for a whole duration of its Lease, for one
-        // may have been deleted.
+        // A released Lease: without one, the first leader of all stays idle for a whole lease
+        // duration, because somebody may have deleted the Lease of a live leader.
         let name = ObjectMeta { name: Some("fdi-operator".into()), ..Default::default() };
         let spec = LeaseSpec { lease_transitions: Some(0), ..Default::default() };
         let lease = Lease { metadata: name, spec: Some(spec) };

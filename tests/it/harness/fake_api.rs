@@ -1,6 +1,6 @@
 //! A kube-apiserver that misbehaves on request, for what a real one cannot be made to do at a
-//! chosen moment: versions that expire, watches that say nonsense, or nothing at all. It knows the
-//! two kinds, one Secret, and nothing else.
+//! chosen moment: resource versions that expire, watches that send malformed data, or nothing at
+//! all. It serves the two kinds, one Secret, and nothing else.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,9 +26,9 @@ use super::{INSTANCE, PROJECT, TOKEN, merge};
 pub const GROUPS: &str = "fditaskgroups";
 pub const INSTANCES: &str = "fdiinstances";
 
-/// What a client asked for.
+/// What a client requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum RequestKind {
     /// The first page of a list (1), or a later one (2).
     Page(usize),
     /// A list of one object, for the version that it bears.
@@ -36,22 +36,22 @@ pub enum Ask {
     Watch,
 }
 
-/// How the next such request is answered instead of properly.
+/// How the next such request is answered instead of correctly.
 #[derive(Debug, Clone)]
-pub enum Trick {
-    /// This status code with this reason.
-    Refuse(u16, &'static str),
-    /// 200 and then nothing, for ever.
-    Silence,
+pub enum Fault {
+    /// With this status code and reason.
+    Reject(u16, &'static str),
+    /// With 200, and then nothing.
+    Hang,
 }
 
-/// What becomes of an event on its way.
+/// What happens to an event on its way.
 #[derive(Debug, Clone, Copy)]
-pub enum Spoiled {
-    /// Its line is no JSON.
+pub enum Corruption {
+    /// Its line is not JSON.
     Garbled,
-    /// The answer ends in the middle of its line.
-    Cut,
+    /// The response ends in the middle of its line.
+    Truncated,
 }
 
 type Line = Result<String, std::convert::Infallible>;
@@ -72,41 +72,41 @@ struct OpenWatch {
 }
 
 #[derive(Default)]
-struct World {
+struct ServerState {
     version: u64,
     objects: BTreeMap<(String, String), Value>,
-    /// Version, kind and line of every event there was.
+    /// Version, kind and line of every event so far.
     history: Vec<(u64, String, String)>,
     watches: Vec<OpenWatch>,
-    begun: u64,
-    /// Watches are not ended when their time is over.
-    endless: bool,
-    /// Connections that nothing is sent over any more, kept open.
-    mute: Vec<OpenWatch>,
-    tricks: Vec<(&'static str, Ask, Trick)>,
-    /// Every watch of this kind is ended as soon as it begins.
+    watches_started: u64,
+    /// Watches do not end at their timeout.
+    never_ends_watches: bool,
+    /// Connections that stay open and carry nothing any more.
+    silenced: Vec<OpenWatch>,
+    faults: Vec<(&'static str, RequestKind, Fault)>,
+    /// Every watch of this kind ends as soon as it starts.
     ending: Option<&'static str>,
-    /// What happened up to this version is forgotten.
+    /// The history up to this version is gone.
     compacted: u64,
-    /// Whether a version that is too old is told by the status code instead of an event.
-    plainly: bool,
+    /// Whether the status code reports a version that is too old, instead of an event.
+    by_status_code: bool,
     /// What open watches get instead of the next event of the kind.
-    spoiled: Option<(&'static str, Spoiled)>,
-    asked: Vec<(String, Ask)>,
+    corruption: Option<(&'static str, Corruption)>,
+    requests: Vec<(String, RequestKind)>,
 }
 
 #[derive(Clone, Default)]
-pub struct FakeApi(Arc<Mutex<World>>);
+pub struct FakeApi(Arc<Mutex<ServerState>>);
 
-/// The server; it ends when dropped.
-pub struct Served {
+/// The server. It ends when dropped.
+pub struct FakeApiServer {
     pub api: FakeApi,
     folder: TempDir,
     running: JoinHandle<()>,
 }
 
-impl Served {
-    /// One with the instance `roma` of the simulator in the namespace `default`, and its Secret.
+impl FakeApiServer {
+    /// With the simulator's instance `roma` in the namespace `default`, and its Secret.
     pub async fn start(sim: &Simulator) -> Self {
         let api = FakeApi::default();
         let spec = json!({
@@ -123,7 +123,7 @@ impl Served {
             .route(&format!("{kinds}/{{kind}}"), get(list_or_watch))
             .route(&format!("{kinds}/namespaces/default/{{kind}}/{{name}}/status"), patch(write_status))
             .route("/api/v1/namespaces/default/secrets/roma-credentials", get(secret))
-            .fallback(async || refused(404, "NotFound"))
+            .fallback(async || rejected(404, "NotFound"))
             .with_state(api.clone());
         let running = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { api, folder, running }
@@ -134,20 +134,20 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for FakeApiServer {
     fn drop(&mut self) {
         self.running.abort();
     }
 }
 
 impl FakeApi {
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn state(&self) -> MutexGuard<'_, ServerState> {
         self.0.lock().unwrap()
     }
 
     /// Creates an object, or merges into it as an edit.
     pub fn put(&self, kind: &str, name: &str, change: Value) {
-        self.world().change(kind, name, change);
+        self.state().change(kind, name, change);
     }
 
     /// A group of `roma` with these tasks.
@@ -157,15 +157,15 @@ impl FakeApi {
     }
 
     pub fn delete(&self, kind: &str, name: &str) {
-        let mut world = self.world();
-        let object = world.objects.remove(&(kind.to_owned(), name.to_owned())).unwrap();
-        world.tell(kind, "DELETED", object);
+        let mut state = self.state();
+        let object = state.objects.remove(&(kind.to_owned(), name.to_owned())).unwrap();
+        state.publish(kind, "DELETED", object);
     }
 
     /// Whether the group's status is of its newest generation and Ready.
     pub fn is_ready(&self, name: &str) -> bool {
-        let world = self.world();
-        let Some(group) = world.objects.get(&(GROUPS.to_owned(), name.to_owned())) else { return false };
+        let state = self.state();
+        let Some(group) = state.objects.get(&(GROUPS.to_owned(), name.to_owned())) else { return false };
         let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
         group["status"]["observedGeneration"] == group["metadata"]["generation"]
             && group["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(ready))
@@ -173,8 +173,8 @@ impl FakeApi {
 
     /// Reason of the group's Ready condition, if its status is of the newest generation.
     pub fn ready_reason(&self, name: &str) -> Option<String> {
-        let world = self.world();
-        let group = world.objects.get(&(GROUPS.to_owned(), name.to_owned()))?;
+        let state = self.state();
+        let group = state.objects.get(&(GROUPS.to_owned(), name.to_owned()))?;
         let status = &group["status"];
         let conditions = status["conditions"].as_array()?;
         let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
@@ -182,91 +182,91 @@ impl FakeApi {
         newest.then(|| ready["reason"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// How many tasks of the group an older one owns.
+    /// The number of tasks of the group that an older one owns.
     pub fn conflicting(&self, name: &str) -> Option<u64> {
-        self.world().objects.get(&(GROUPS.to_owned(), name.to_owned()))?["status"]["tasks"]["conflicting"].as_u64()
+        self.state().objects.get(&(GROUPS.to_owned(), name.to_owned()))?["status"]["tasks"]["conflicting"].as_u64()
     }
 
     /// Whether the object has a status.
     pub fn has_status(&self, kind: &str, name: &str) -> bool {
-        let world = self.world();
-        world.objects.get(&(kind.to_owned(), name.to_owned())).is_some_and(|object| object["status"].is_object())
+        let state = self.state();
+        state.objects.get(&(kind.to_owned(), name.to_owned())).is_some_and(|object| object["status"].is_object())
     }
 
-    /// How many groups the status of `roma` counts.
-    pub fn counted(&self) -> Option<u64> {
-        self.world().objects[&(INSTANCES.to_owned(), "roma".to_owned())]["status"]["groups"].as_u64()
+    /// The number of groups in the status of `roma`.
+    pub fn reported_groups(&self) -> Option<u64> {
+        self.state().objects[&(INSTANCES.to_owned(), "roma".to_owned())]["status"]["groups"].as_u64()
     }
 
-    /// Answers the next such request in this way.
-    pub fn trick(&self, kind: &'static str, ask: Ask, trick: Trick) {
-        self.world().tricks.push((kind, ask, trick));
+    /// Answers the next such request with this fault.
+    pub fn inject(&self, kind: &'static str, request: RequestKind, fault: Fault) {
+        self.state().faults.push((kind, request, fault));
     }
 
-    /// Ends every watch of the kind, mute ones too.
+    /// Ends every watch of the kind, silenced ones too.
     pub fn end(&self, kind: &str) {
-        let mut world = self.world();
-        world.watches.retain(|watch| watch.kind != kind);
-        world.mute.retain(|watch| watch.kind != kind);
+        let mut state = self.state();
+        state.watches.retain(|watch| watch.kind != kind);
+        state.silenced.retain(|watch| watch.kind != kind);
     }
 
-    /// From now on every watch of this kind is ended as soon as it begins; `None` stops that.
-    pub fn keep_ending(&self, kind: Option<&'static str>) {
-        self.world().ending = kind;
+    /// From now on every watch of this kind ends as soon as it starts; `None` stops that.
+    pub fn end_new_watches(&self, kind: Option<&'static str>) {
+        self.state().ending = kind;
         if let Some(kind) = kind {
             self.end(kind);
         }
     }
 
-    /// Never ends a watch because its time is over.
-    pub fn endless(&self) {
-        self.world().endless = true;
+    /// Does not end a watch at its timeout.
+    pub fn never_end_watches(&self) {
+        self.state().never_ends_watches = true;
     }
 
-    /// Sends nothing over the open watches of the kind any more, and leaves them open.
-    pub fn mute(&self, kind: &str) {
-        let mut world = self.world();
-        let mute: Vec<_> = world.watches.extract_if(.., |watch| watch.kind == kind).collect();
-        world.mute.extend(mute);
+    /// Sends nothing more over the open watches of the kind, and keeps them open.
+    pub fn silence(&self, kind: &str) {
+        let mut state = self.state();
+        let silenced: Vec<_> = state.watches.extract_if(.., |watch| watch.kind == kind).collect();
+        state.silenced.extend(silenced);
     }
 
-    /// Forgets what happened so far: watches cannot begin there any more. `plainly`: they are told
-    /// by status code 410.
-    pub fn compact(&self, plainly: bool) {
-        let mut world = self.world();
-        world.history.clear();
-        (world.compacted, world.plainly) = (world.version, plainly);
+    /// Drops the history: no watch can start at an earlier version any more. `by_status_code`: such
+    /// a watch gets status code 410 instead of an ERROR event.
+    pub fn compact(&self, by_status_code: bool) {
+        let mut state = self.state();
+        state.history.clear();
+        (state.compacted, state.by_status_code) = (state.version, by_status_code);
     }
 
-    /// What is stored now.
+    /// What the server stores now.
     pub fn backup(&self) -> Backup {
-        let world = self.world();
-        Backup { version: world.version, objects: world.objects.clone() }
+        let state = self.state();
+        Backup { version: state.version, objects: state.objects.clone() }
     }
 
-    /// Goes back to what was stored then, as after the restore of etcd: everything since is gone,
-    /// versions are given out anew, and all connections are closed.
+    /// Restores what the server stored then, as an administrator restores etcd: everything since is
+    /// gone, the server assigns the versions since then again, and closes all connections.
     pub fn restore(&self, backup: Backup) {
-        let mut world = self.world();
-        world.version = backup.version;
-        world.objects = backup.objects;
-        world.history.retain(|(version, ..)| *version <= backup.version);
-        world.watches.clear();
-        world.mute.clear();
+        let mut state = self.state();
+        state.version = backup.version;
+        state.objects = backup.objects;
+        state.history.retain(|(version, ..)| *version <= backup.version);
+        state.watches.clear();
+        state.silenced.clear();
     }
 
-    /// Spoils the next event of the kind for the watches that are open.
-    pub fn spoil(&self, kind: &'static str, how: Spoiled) {
-        self.world().spoiled = Some((kind, how));
+    /// Corrupts the next event of the kind for the open watches.
+    pub fn corrupt_next(&self, kind: &'static str, how: Corruption) {
+        self.state().corruption = Some((kind, how));
     }
 
-    /// How often clients asked for this.
-    pub fn asked(&self, kind: &str, ask: Ask) -> usize {
-        self.world().asked.iter().filter(|(k, a)| k == kind && *a == ask).count()
+    /// How many such requests clients have sent.
+    pub fn request_count(&self, kind: &str, request: RequestKind) -> usize {
+        self.state().requests.iter().filter(|(k, r)| k == kind && *r == request).count()
     }
 }
 
-impl World {
+impl ServerState {
     fn change(&mut self, kind: &str, name: &str, change: Value) {
         let key = (kind.to_owned(), name.to_owned());
         let singular = if kind == INSTANCES { "FdiInstance" } else { "FdiTaskGroup" };
@@ -281,10 +281,10 @@ impl World {
         }
         merge(object, change);
         let object = object.clone();
-        self.tell(kind, if new { "ADDED" } else { "MODIFIED" }, object);
+        self.publish(kind, if new { "ADDED" } else { "MODIFIED" }, object);
     }
 
-    fn tell(&mut self, kind: &str, what: &str, mut object: Value) {
+    fn publish(&mut self, kind: &str, what: &str, mut object: Value) {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         let key = (kind.to_owned(), object["metadata"]["name"].as_str().unwrap().to_owned());
@@ -292,15 +292,15 @@ impl World {
             stored.clone_from(&object);
         }
         let line = format!("{}\n", json!({"type": what, "object": object}));
-        let spoiled = self.spoiled.take_if(|(k, _)| *k == kind).map(|(_, how)| how);
-        let sent = match spoiled {
+        let corruption = self.corruption.take_if(|(k, _)| *k == kind).map(|(_, how)| how);
+        let sent = match corruption {
             None => line.clone(),
-            Some(Spoiled::Garbled) => line.replace("\"object\":", "\"object\"\u{1}"),
-            Some(Spoiled::Cut) => line[..line.len() / 2].to_owned(),
+            Some(Corruption::Garbled) => line.replace("\"object\":", "\"object\"\u{1}"),
+            Some(Corruption::Truncated) => line[..line.len() / 2].to_owned(),
         };
         let open = self.watches.iter().filter(|watch| watch.kind == kind && watch.from < self.version);
         open.for_each(|watch| drop(watch.to.send(Ok(sent.clone()))));
-        if matches!(spoiled, Some(Spoiled::Cut)) {
+        if matches!(corruption, Some(Corruption::Truncated)) {
             self.watches.retain(|watch| watch.kind != kind);
         }
         self.history.push((self.version, kind.to_owned(), line));
@@ -316,8 +316,8 @@ impl World {
 
     /// Events after `version`, those to come included.
     fn watch(&mut self, kind: &str, version: u64) -> Response {
-        if version < self.compacted && self.plainly {
-            return refused(410, "Expired");
+        if version < self.compacted && self.by_status_code {
+            return rejected(410, "Expired");
         }
         let (to, mut from) = unbounded_channel::<Line>();
         if version < self.compacted {
@@ -327,8 +327,9 @@ impl World {
             let _ = to.send(Ok(line.clone()));
         }
         if self.ending != Some(kind) {
-            self.begun += 1;
-            self.watches.push(OpenWatch { kind: kind.to_owned(), number: self.begun, from: version, to });
+            self.watches_started += 1;
+            let (kind, number) = (kind.to_owned(), self.watches_started);
+            self.watches.push(OpenWatch { kind, number, from: version, to });
         }
         Body::from_stream(futures::stream::poll_fn(move |context| from.poll_recv(context))).into_response()
     }
@@ -341,52 +342,52 @@ async fn list_or_watch(
 ) -> Response {
     let number = |name: &str| query.get(name).and_then(|value| value.parse::<usize>().ok());
     let (limit, from) = (number("limit").unwrap_or(usize::MAX / 2), number("continue").unwrap_or(0));
-    let ask = match limit {
-        _ if query.contains_key("watch") => Ask::Watch,
-        1 if from == 0 => Ask::Version,
-        _ => Ask::Page(if from == 0 { 1 } else { 2 }),
+    let request = match limit {
+        _ if query.contains_key("watch") => RequestKind::Watch,
+        1 if from == 0 => RequestKind::Version,
+        _ => RequestKind::Page(if from == 0 { 1 } else { 2 }),
     };
-    let mut world = api.world();
-    world.asked.push((kind.clone(), ask));
-    let trick = world.tricks.iter().position(|(k, a, _)| *k == kind && *a == ask);
-    match (trick.map(|at| world.tricks.remove(at).2), ask) {
-        (Some(Trick::Refuse(code, reason)), _) => refused(code, reason),
-        (Some(Trick::Silence), _) => Body::from_stream(futures::stream::pending::<Line>()).into_response(),
-        (None, Ask::Page(_) | Ask::Version) => Json(world.page(&kind, limit, from)).into_response(),
-        (None, Ask::Watch) => {
+    let mut state = api.state();
+    state.requests.push((kind.clone(), request));
+    let fault = state.faults.iter().position(|(k, r, _)| *k == kind && *r == request);
+    match (fault.map(|at| state.faults.remove(at).2), request) {
+        (Some(Fault::Reject(code, reason)), _) => rejected(code, reason),
+        (Some(Fault::Hang), _) => Body::from_stream(futures::stream::pending::<Line>()).into_response(),
+        (None, RequestKind::Page(_) | RequestKind::Version) => Json(state.page(&kind, limit, from)).into_response(),
+        (None, RequestKind::Watch) => {
             let version = number("resourceVersion").unwrap();
             let length = Duration::from_secs(u64::try_from(number("timeoutSeconds").unwrap()).unwrap());
-            let answer = world.watch(&kind, u64::try_from(version).unwrap());
-            let begun = world.begun;
-            drop(world);
+            let response = state.watch(&kind, u64::try_from(version).unwrap());
+            let own_number = state.watches_started;
+            drop(state);
             tokio::spawn(async move {
                 tokio::time::sleep(length).await;
-                let mut world = api.world();
-                if !world.endless {
-                    world.watches.retain(|watch| watch.number != begun);
+                let mut state = api.state();
+                if !state.never_ends_watches {
+                    state.watches.retain(|watch| watch.number != own_number);
                 }
             });
-            answer
+            response
         }
     }
 }
 
-/// Takes the operator's own kind of patch: a `test` of the uid and the whole status.
+/// Accepts the operator's own form of patch: a `test` of the uid, and the whole status.
 async fn write_status(
     State(api): State<FakeApi>,
     Path((kind, name)): Path<(String, String)>,
     Json(operations): Json<Value>,
 ) -> Response {
-    let mut world = api.world();
+    let mut state = api.state();
     let key = (kind.clone(), name.clone());
-    let uid = world.objects.get(&key).map(|object| object["metadata"]["uid"].clone());
+    let uid = state.objects.get(&key).map(|object| object["metadata"]["uid"].clone());
     let (tested, status) = (&operations[0]["value"], &operations[1]["value"]);
     if uid.is_none() || uid.as_ref() != Some(tested) {
-        return refused(422, "Invalid");
+        return rejected(422, "Invalid");
     }
-    world.objects.get_mut(&key).unwrap()["status"] = status.clone();
-    world.change(&kind, &name, json!({}));
-    Json(world.objects[&key].clone()).into_response()
+    state.objects.get_mut(&key).unwrap()["status"] = status.clone();
+    state.change(&kind, &name, json!({}));
+    Json(state.objects[&key].clone()).into_response()
 }
 
 async fn secret() -> Json<Value> {
@@ -396,10 +397,10 @@ async fn secret() -> Json<Value> {
 
 fn status(code: u16, reason: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "reason": reason, "code": code,
-        "message": format!("a trick of the test: {reason}")})
+        "message": format!("injected by the test: {reason}")})
 }
 
-fn refused(code: u16, reason: &str) -> Response {
+fn rejected(code: u16, reason: &str) -> Response {
     (StatusCode::from_u16(code).unwrap(), Json(status(code, reason))).into_response()
 }
 

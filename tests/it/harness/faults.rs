@@ -1,11 +1,12 @@
-//! The fault table: what was broken, what the operator did, how long until all was right again. `make faults` puts it together.
+//! The fault table: what was broken, what the operator did, and how long recovery took. `make
+//! faults` assembles it.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// One row, appended to the file that `FDI_FAULT_TABLE` names, and printed.
-pub fn row(fault: &str, did: &str, took: Duration) {
+/// Prints one row and appends it to the file that `FDI_FAULT_TABLE` names.
+pub fn record(fault: &str, did: &str, took: Duration) {
     let row = format!("| {fault} | {did} | {:.1} |", took.as_secs_f64());
     println!("{row}");
     if let Some(path) = std::env::var_os("FDI_FAULT_TABLE") {

@@ -1,4 +1,4 @@
-//! Operators: in this process with quick timings, or as the real binary.
+//! The operator inside the test's own process, with short timings.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::Stage;
+use super::TestEnv;
 
-/// The design's times a fiftieth as long, except for those that are about people and machines
-/// rather than the service.
-pub fn fast() -> Timings {
+/// A fiftieth of the operator's timings, except for those that concern people and machines rather
+/// than the service.
+pub fn fast_timings() -> Timings {
     let usual = Timings::default();
     let quick = |usual: Duration| usual / 50;
     Timings {
@@ -43,23 +43,23 @@ struct Cli {
     flags: Flags,
 }
 
-/// An operator in this process that watches one namespace. Dropping it is a kill.
+/// An operator in this process that watches one namespace. Dropping it kills it.
 pub struct Operator {
     end: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
 
 impl Operator {
-    /// Starts one with quick timings.
-    pub async fn start(stage: &Stage) -> Self {
-        Self::with(stage, fast(), &[]).await
+    /// Starts one with short timings.
+    pub async fn start(env: &TestEnv) -> Self {
+        Self::with(env, fast_timings(), &[]).await
     }
 
-    pub async fn with(stage: &Stage, timings: Timings, flags: &[&str]) -> Self {
-        let scope = format!("--namespaces={}", stage.namespace);
+    pub async fn with(env: &TestEnv, timings: Timings, flags: &[&str]) -> Self {
+        let scope = format!("--namespaces={}", env.namespace);
         let always = ["operator", &scope, "--allow-insecure-endpoints", "--leader-election=false"];
         let flags = Cli::try_parse_from(always.iter().chain(flags)).unwrap().flags;
-        // Requests of the tests are answered in milliseconds, or never.
+        // The simulator answers within milliseconds, or never.
         let fdi = FdiConfig {
             allow_insecure: true,
             request_timeout: Duration::from_millis(1500),
@@ -67,7 +67,7 @@ impl Operator {
             ..FdiConfig::default()
         };
         let config = Config { timings, fdi, ..flags.validate().unwrap() };
-        let clients = KubeClients::new(&stage.cluster.operator_config().await).unwrap();
+        let clients = KubeClients::new(&env.cluster.operator_config().await).unwrap();
         let health = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let listeners = Listeners { health, metrics: None };
         let (end, ended) = oneshot::channel::<()>();
@@ -87,13 +87,13 @@ impl Operator {
         Self { end: Some(end), running }
     }
 
-    /// A clean end.
+    /// Shuts it down cleanly.
     pub async fn end(mut self) {
         let _ = self.end.take().unwrap().send(());
         (&mut self.running).await.unwrap();
     }
 
-    /// As if the process were killed: whatever it does stops in the middle.
+    /// Stops it in the middle of whatever it is doing, as a kill of the process does.
     pub async fn kill(self) {
         self.running.abort();
         drop(self);

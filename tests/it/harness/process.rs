@@ -13,24 +13,24 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Cluster, SOON, Stage};
+use super::{Cluster, TIMEOUT, TestEnv};
 
-/// A running operator. Dropping it is SIGKILL.
+/// A running operator. Dropping it sends SIGKILL.
 pub struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
-    news: watch::Receiver<usize>,
+    line_count: watch::Receiver<usize>,
     reading: JoinHandle<()>,
     http: reqwest::Client,
 }
 
 impl Process {
-    /// One for the stage's namespace with the shipped rights, its Lease in the same namespace.
-    pub fn start(stage: &Stage, flags: &[&str]) -> Self {
-        Self::start_in(stage, flags, &[])
+    /// For the test's namespace, with the shipped permissions and its Lease in the same namespace.
+    pub fn start(env: &TestEnv, flags: &[&str]) -> Self {
+        Self::start_in(env, flags, &[])
     }
 
-    /// One that works for the whole cluster unless flags say otherwise.
+    /// For the whole cluster unless the flags restrict it.
     pub fn of(cluster: &Cluster, flags: &[&str]) -> Self {
         Self::with_kubeconfig(&cluster.kubeconfig_path(), flags)
     }
@@ -39,17 +39,17 @@ impl Process {
         Self::listening(kubeconfig, "127.0.0.1:0", flags)
     }
 
-    /// One with its admin port at this address.
+    /// With its admin port at this address.
     pub fn listening(kubeconfig: &Path, address: &str, flags: &[&str]) -> Self {
         Self::spawn(kubeconfig, address, flags, &[])
     }
 
     /// As [`Self::start`], with more in its environment.
-    pub fn start_in(stage: &Stage, flags: &[&str], environment: &[(&str, &Path)]) -> Self {
+    pub fn start_in(env: &TestEnv, flags: &[&str], environment: &[(&str, &Path)]) -> Self {
         let (scope, lease) =
-            (format!("--namespaces={}", stage.namespace), format!("--lease-namespace={}", stage.namespace));
+            (format!("--namespaces={}", env.namespace), format!("--lease-namespace={}", env.namespace));
         let flags = [&[scope.as_str(), lease.as_str()], flags].concat();
-        Self::spawn(&stage.cluster.kubeconfig_path(), "127.0.0.1:0", &flags, environment)
+        Self::spawn(&env.cluster.kubeconfig_path(), "127.0.0.1:0", &flags, environment)
     }
 
     fn spawn(kubeconfig: &Path, address: &str, flags: &[&str], environment: &[(&str, &Path)]) -> Self {
@@ -69,20 +69,20 @@ impl Process {
             .expect("the operator's binary");
         let mut reader = BufReader::new(child.stderr.take().unwrap()).lines();
         let lines = Arc::<Mutex<Vec<Value>>>::default();
-        let (told, news) = watch::channel(0);
+        let (count, line_count) = watch::channel(0);
         let all = Arc::clone(&lines);
         let reading = tokio::spawn(async move {
             while let Ok(Some(line)) = reader.next_line().await {
-                // What comes before logging begins is plain text.
+                // Lines from before logging starts are plain text.
                 let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 all.lock().unwrap().push(line);
-                told.send_modify(|n| *n += 1);
+                count.send_modify(|n| *n += 1);
             }
         });
-        Self { child, lines, news, reading, http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        Self { child, lines, line_count, reading, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
-    /// The time that its newest log line bears.
+    /// The timestamp of its newest log line.
     pub fn clock(&self) -> Option<jiff::Timestamp> {
         self.lines.lock().unwrap().last()?.get("timestamp")?.as_str()?.parse().ok()
     }
@@ -95,19 +95,19 @@ impl Process {
 
     /// Waits for the first line of the log that contains this text.
     pub async fn logged(&self, text: &str) -> Value {
-        let mut news = self.news.clone();
+        let mut line_count = self.line_count.clone();
         let found = async {
             loop {
-                news.borrow_and_update();
+                line_count.borrow_and_update();
                 let line = self.lines.lock().unwrap().iter().find(|line| line.to_string().contains(text)).cloned();
                 match line {
                     Some(line) => return line,
-                    None => news.changed().await.expect("the process writes its log"),
+                    None => line_count.changed().await.expect("the process writes its log"),
                 }
             }
         };
-        let line = tokio::time::timeout(SOON, found).await;
-        line.unwrap_or_else(|_| panic!("no '{text}' in the log within {SOON:?}:\n{}", self.log()))
+        let line = tokio::time::timeout(TIMEOUT, found).await;
+        line.unwrap_or_else(|_| panic!("no '{text}' in the log within {TIMEOUT:?}:\n{}", self.log()))
     }
 
     /// Address of the admin port.
@@ -118,8 +118,8 @@ impl Process {
     /// Status code and body of the admin port.
     pub async fn get(&self, path: &str) -> (u16, String) {
         let address = self.address().await;
-        let answer = self.http.get(format!("http://{address}{path}")).send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        let response = self.http.get(format!("http://{address}{path}")).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     }
 
     pub async fn wait_ready(&self) {
@@ -128,7 +128,7 @@ impl Process {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        assert!(tokio::time::timeout(SOON, ready).await.is_ok(), "not ready within {SOON:?}:\n{}", self.log());
+        assert!(tokio::time::timeout(TIMEOUT, ready).await.is_ok(), "not ready within {TIMEOUT:?}:\n{}", self.log());
     }
 
     /// Waits until this process holds the Lease.
@@ -156,13 +156,13 @@ impl Process {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Waits for its end; how it ended and how long that took.
+    /// Waits for its end. Returns its exit status and how long that took.
     pub async fn ended(&mut self, within: Duration) -> (ExitStatus, Duration) {
         let began = Instant::now();
         let ended = tokio::time::timeout(within, self.child.wait()).await;
         let took = began.elapsed();
         let status = ended.unwrap_or_else(|_| panic!("still running after {within:?}:\n{}", self.log()));
-        // Its last words may still be in the pipe.
+        // The last lines may still be in the pipe.
         if !self.reading.is_finished() {
             let _ = (&mut self.reading).await;
         }

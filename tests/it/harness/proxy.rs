@@ -1,5 +1,5 @@
-//! A TCP proxy that can lose the connections it has, as a NAT gateway or a firewall does: nothing
-//! passes any more, and nobody is told. New connections work.
+//! A TCP proxy that can lose its connections silently, as a NAT gateway or a firewall does: they
+//! carry nothing any more and neither end is notified. New connections work.
 
 use std::net::SocketAddr;
 
@@ -41,7 +41,7 @@ impl Proxy {
         self.address
     }
 
-    /// Nothing passes any more over the connections that there are; they stay open.
+    /// Forwards nothing more over the present connections, and keeps them open.
     pub fn lose_connections(&self) {
         self.lost.send_modify(|times| *times += 1);
     }

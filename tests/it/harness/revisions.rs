@@ -1,5 +1,5 @@
-//! Every revision that the groups of a namespace had, each checked when it is seen: a status must be true at all times, not
-//! only at the end of a test.
+//! Every revision that the groups of a namespace had. The recorder checks each as it arrives: a
+//! status must be true at all times, not only at the end of a test.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// A status may be written on the strength of a list that was no longer the newest when the watch showed the write.
+/// A newer list may have arrived by the time the watch shows a status that an older list justified.
 const IN_FLIGHT: usize = 2;
 
-/// The recorder. It fails the test when dropped after a false revision.
+/// The recorder. When it is dropped after a false revision it fails the test.
 pub struct Revisions {
     seen: Arc<Mutex<Vec<FdiTaskGroup>>>,
     wrong: Arc<Mutex<Vec<String>>>,
-    news: watch::Receiver<usize>,
+    count: watch::Receiver<usize>,
     recording: JoinHandle<()>,
 }
 
@@ -28,7 +28,7 @@ impl Revisions {
     pub fn record(client: Client, namespace: &str, service: InstanceHandle) -> Self {
         let api: Api<FdiTaskGroup> = Api::namespaced(client, namespace);
         let (seen, wrong) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<String>>>::default());
-        let (told, news) = watch::channel(0);
+        let (counter, count) = watch::channel(0);
         let (all, errors) = (Arc::clone(&seen), Arc::clone(&wrong));
         let recording = tokio::spawn(async move {
             let mut events = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
@@ -38,10 +38,10 @@ impl Revisions {
                     errors.lock().unwrap().push(error);
                 }
                 all.lock().unwrap().push(group);
-                told.send_modify(|n| *n += 1);
+                counter.send_modify(|n| *n += 1);
             }
         });
-        Self { seen, wrong, news, recording }
+        Self { seen, wrong, count, recording }
     }
 
     /// All revisions of a group so far.
@@ -57,15 +57,15 @@ impl Revisions {
         within: Duration,
         condition: impl Fn(&FdiTaskGroup) -> bool,
     ) -> FdiTaskGroup {
-        let mut news = self.news.clone();
+        let mut count = self.count.clone();
         let newest = || self.seen.lock().unwrap().iter().rev().find(|group| group.name_any() == name).cloned();
         let found = async {
             loop {
-                news.borrow_and_update();
+                count.borrow_and_update();
                 if let Some(group) = newest().filter(&condition) {
                     return group;
                 }
-                news.changed().await.expect("the recorder lives");
+                count.changed().await.expect("the recorder runs");
             }
         };
         match tokio::time::timeout(within, found).await {
@@ -104,25 +104,25 @@ fn check(group: &FdiTaskGroup, service: &InstanceHandle) -> Result<(), String> {
     }
     let Some(counts) = status.tasks else { return wrong("no counts") };
     if counts.total != counts.ready + counts.pending + counts.failed + counts.conflicting {
-        return wrong("the buckets do not add up");
+        return wrong("the counts do not add up");
     }
     if serde_json::to_vec(status).unwrap().len() > 96 * 1024 {
         return wrong("larger than 96 KiB");
     }
     let ready = condition(condition_types::READY).is_some_and(|c| c.status == ConditionStatus::True);
-    let today = Some(status.observed_generation) == group.metadata.generation;
-    if ready && today && !backed_by_a_list(group, service) {
+    let is_current = Some(status.observed_generation) == group.metadata.generation;
+    if ready && is_current && !backed_by_a_list(group, service) {
         return wrong("Ready, but no recent list shows it");
     }
     Ok(())
 }
 
-/// Whether one of the newest lists that were answered shows every task of the group as wanted.
+/// Whether one of the newest answered lists shows every task of the group in the desired state.
 fn backed_by_a_list(group: &FdiTaskGroup, service: &InstanceHandle) -> bool {
     let wanted = group.spec.desired_state == DesiredState::Running;
     let mut lists = service.list_calls();
     lists.retain(|list| list.answered_at.is_some() && list.status == Some(200));
-    // A listing may have several pages, a few milliseconds apart.
+    // A list may have several pages, a few milliseconds apart.
     let recent: Vec<_> = lists.iter().rev().take(IN_FLIGHT * 2).collect();
     let shown = |id: &str, since: Millis| {
         let page = recent.iter().find(|l| l.arrived_at <= since && l.listed.iter().any(|(listed, _)| &**listed == id));

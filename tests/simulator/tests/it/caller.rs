@@ -103,15 +103,14 @@ impl Caller {
 
     /// Sends a GET signed with an access key at `date`.
     pub fn signed_get(&self, target: &str, access: &str, secret: &str, date: &str) -> Answer {
-        self.signed_get_with(target, access, secret, date, &[])
+        self.signed_get_with(target, (access, secret), date, &[])
     }
 
     /// The same with further headers, signed too.
     pub fn signed_get_with(
         &self,
         target: &str,
-        access: &str,
-        secret: &str,
+        (access, secret): (&str, &str),
         date: &str,
         further: &[(&str, &str)],
     ) -> Answer {
@@ -121,7 +120,7 @@ impl Caller {
     }
 
     /// Sends a request signed with an access key at [`DATE`].
-    pub fn signed(&self, method: &str, target: &str, access: &str, secret: &str, body: &str) -> Answer {
+    pub fn signed(&self, method: &str, target: &str, (access, secret): (&str, &str), body: &str) -> Answer {
         let headers = vec![("host".to_owned(), "roma.test".to_owned()), ("x-sdk-date".to_owned(), DATE.to_owned())];
         self.send_signed((method, target, body), (access, secret, DATE), headers)
     }

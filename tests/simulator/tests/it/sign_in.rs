@@ -188,9 +188,9 @@ fn temporary_keys_need_their_security_token() {
     let path = Caller::path("/tasks");
     is_incorrect(&caller.signed_get(&path, "TMP", SECRET, DATE), "decrypt token fail");
     let wrong = [("x-security-token", "other")];
-    is_incorrect(&caller.signed_get_with(&path, "TMP", SECRET, DATE, &wrong), "decrypt token fail");
+    is_incorrect(&caller.signed_get_with(&path, ("TMP", SECRET), DATE, &wrong), "decrypt token fail");
     let right = [("x-security-token", "st/1+==")];
-    assert_eq!(caller.signed_get_with(&path, "TMP", SECRET, DATE, &right).status, 200);
+    assert_eq!(caller.signed_get_with(&path, ("TMP", SECRET), DATE, &right).status, 200);
 }
 
 #[test]
@@ -202,8 +202,8 @@ fn a_key_of_other_projects_and_a_project_header_for_another_url_are_refused() {
     let message = "The project ID is empty or does not match the project ID in the URL.";
     caller.signed_get(&path, "ELSE", SECRET, DATE).is_error(400, "FDI.3039", message);
     let other = [("x-project-id", "elsewhere")];
-    caller.signed_get_with(&path, "AK", SECRET, DATE, &other).is_error(400, "FDI.3039", message);
-    assert_eq!(caller.signed_get_with(&path, "AK", SECRET, DATE, &[("x-project-id", PROJECT)]).status, 200);
+    caller.signed_get_with(&path, ("AK", SECRET), DATE, &other).is_error(400, "FDI.3039", message);
+    assert_eq!(caller.signed_get_with(&path, ("AK", SECRET), DATE, &[("x-project-id", PROJECT)]).status, 200);
 }
 
 #[test]
@@ -247,12 +247,12 @@ fn a_read_only_key_lists_and_may_not_call() {
     let body = json!({"action_id": "start", "list": [{"task_id": ids[0]}]}).to_string();
     let run = format!("/tasks/{}/run", ids[0]);
     for (path, body) in [("/batch-operation/tasks", &*body), (&*run, "")] {
-        let answer = caller.signed("POST", &Caller::path(path), "RO", SECRET, body);
+        let answer = caller.signed("POST", &Caller::path(path), ("RO", SECRET), body);
         is_gateway(&answer, 403, "APIGW.0302", "The IAM user is not authorized to access the API.");
     }
     assert!(caller.instance.running().is_empty());
     caller.sim.set_policies(|policies| policies.sign_in_errors = SignInErrors::Roma);
-    let answer = caller.signed("POST", &Caller::path("/batch-operation/tasks"), "RO", SECRET, &body);
+    let answer = caller.signed("POST", &Caller::path("/batch-operation/tasks"), ("RO", SECRET), &body);
     let message = "You do not have the permissions required to perform this operation.";
     answer.is_error(400, "ROMA.1006", message);
 }
