@@ -30,6 +30,7 @@ pub mod reasons {
     pub const SUSPENDED: &str = "Suspended";
     pub const DELETING: &str = "Deleting";
     pub const SPEC_INVALID: &str = "SpecInvalid";
+    pub const TOO_MANY_TASKS: &str = "TooManyTasks";
     pub const INSTANCE_NOT_FOUND: &str = "InstanceNotFound";
     pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
     pub const SECRET_INVALID: &str = "SecretInvalid";

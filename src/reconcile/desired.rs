@@ -11,6 +11,10 @@ use crate::crd::{
 use crate::fdi::text::truncate;
 use crate::fdi::{Batch, RunState, TaskId};
 
+/// Most tasks that the groups of one instance may list together; a real instance has at most 1,000.
+/// What is beyond costs neither memory nor time.
+pub const CLAIMED_MAX: usize = 20_000;
+
 /// What the store holds about one instance at one moment, with our own last writes where the store
 /// does not show them yet.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +66,8 @@ pub struct DesiredGroup {
     pub conflicts: Vec<Conflict>,
     /// Listed texts that are no task IDs (only possible in objects older than the validation).
     pub invalid: Vec<String>,
+    /// How many tasks it lists beyond what the groups of one instance may list together: all or none.
+    pub exceeding: usize,
     /// How many list entries repeat an earlier one.
     pub duplicates: usize,
     pub suspended: bool,
@@ -114,11 +120,15 @@ pub fn resolve(snapshot: Snapshot) -> Desired {
         object,
         status,
     });
-    let mut groups: Vec<(DesiredGroup, Vec<TaskId>)> = snapshot.groups.into_iter().map(parse_group).collect();
-    groups.sort_by_cached_key(|(group, _)| {
-        let created = group.object.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (group.deletion_timestamp.is_some(), created, group.name.clone())
+    let mut stored = snapshot.groups;
+    stored.sort_by_cached_key(|group| {
+        let metadata = &group.object.metadata;
+        let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (metadata.deletion_timestamp.is_some(), created, metadata.name.clone())
     });
+    let mut room = CLAIMED_MAX;
+    let groups: Vec<(DesiredGroup, Vec<TaskId>)> =
+        stored.into_iter().map(|group| parse_group(group, &mut room)).collect();
 
     let mut owners: HashMap<TaskId, usize> = HashMap::new();
     for (index, (group, claimed)) in groups.iter().enumerate() {
@@ -147,16 +157,20 @@ pub fn resolve(snapshot: Snapshot) -> Desired {
     Desired { instance, groups, owners }
 }
 
-/// One group and the IDs that it claims.
-fn parse_group(stored: StoredGroup) -> (DesiredGroup, Vec<TaskId>) {
+/// One group and the IDs that it claims, as far as there is room for them.
+fn parse_group(stored: StoredGroup, room: &mut usize) -> (DesiredGroup, Vec<TaskId>) {
     let StoredGroup { object, status, unreported_since, predates } = stored;
     let spec = &object.spec;
     let metadata = &object.metadata;
-    let mut seen = HashSet::with_capacity(spec.task_ids.len());
-    let mut claimed = Vec::with_capacity(spec.task_ids.len());
+    // What is to be stopped before a deletion is not forgotten for want of room.
+    let exceeds = spec.task_ids.len() > *room && metadata.deletion_timestamp.is_none();
+    let listed = if exceeds { &[] } else { &spec.task_ids[..] };
+    *room = room.saturating_sub(listed.len());
+    let mut seen = HashSet::with_capacity(listed.len());
+    let mut claimed = Vec::with_capacity(listed.len());
     let mut invalid = Vec::new();
     let mut duplicates = 0;
-    for text in &spec.task_ids {
+    for text in listed {
         if !seen.insert(text) {
             duplicates += 1;
         } else if let Ok(id) = TaskId::new(Arc::clone(text)) {
@@ -185,6 +199,7 @@ fn parse_group(stored: StoredGroup) -> (DesiredGroup, Vec<TaskId>) {
         owned: Vec::with_capacity(claimed.len()),
         conflicts: Vec::new(),
         invalid,
+        exceeding: if exceeds { spec.task_ids.len() } else { 0 },
         duplicates,
         // Nothing is known of the state that its tasks are to have, except during its deletion.
         suspended: spec.suspend || (spec.decode_error.is_some() && deletion_timestamp.is_none()),
@@ -270,6 +285,6 @@ impl DesiredGroup {
 
     /// All listed tasks, duplicates counted once.
     pub fn total(&self) -> usize {
-        self.owned.len() + self.conflicts.len() + self.invalid.len()
+        self.owned.len() + self.conflicts.len() + self.invalid.len() + self.exceeding
     }
 }

@@ -43,6 +43,8 @@ struct GroupRecord {
     generation: i64,
     requested_at: Option<String>,
     run_state: RunState,
+    /// A predecessor may have sent calls for it, and no list has been seen since.
+    inherited: bool,
     /// When the present desired state was first seen.
     last_edit: Timestamp,
     /// When the first of the edits was seen that have not converged yet.
@@ -108,8 +110,11 @@ impl Ledger {
             || group.requested_at.is_some() && group.requested_at != group.status.last_handled_reconcile_at,
             |known| known.requested_at != group.requested_at,
         );
+        let flipped_unobserved = known.is_some_and(|known| known.inherited && known.run_state != group.run_state);
         if known.is_none() {
             self.restore(group, now);
+        } else if flipped_unobserved {
+            self.assume_opposing_call(group, now);
         }
         if edited || requested {
             for id in &group.owned {
@@ -121,6 +126,7 @@ impl Ledger {
             generation: group.generation,
             requested_at: group.requested_at.clone(),
             run_state: group.run_state,
+            inherited: group.predates || self.resumed,
             last_edit: now,
             first_pending_edit: edited.then_some(now),
             conflict_since: None,
@@ -164,11 +170,13 @@ impl Ledger {
                 requested_at: list.requested_at,
                 desired: group.run_state,
                 suspended: group.suspended || desired.instance_suspended(),
+                inherited: self.groups.get(&group.uid).is_some_and(|group| group.inherited),
                 now,
             };
             let pace = Pace { timings: &self.timings, jitter: self.jitter };
             self.tasks.update(id, |record| record.observe(sighting, pace));
         }
+        self.groups.values_mut().for_each(|group| group.inherited = false);
     }
 
     /// Whether a call is due for some task, or one is unsettled.

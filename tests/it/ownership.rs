@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use fdi_operator::crd::reasons;
-use fdi_simulator::Action;
+use fdi_simulator::{AccessKey, Action};
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::harness::{Operator, TestEnv};
+use crate::harness::{Operator, TOKEN, TestEnv};
 
 /// Creation times are whole seconds: a group is younger only if it is created a second later.
 async fn a_second_later() {
@@ -95,4 +95,34 @@ async fn of_two_instances_for_one_roma_instance_the_older_serves_until_it_goes()
     env.instances().delete("roma", &DeleteParams::default()).await.unwrap();
     env.wait_ready("of-the-younger").await;
     env.wait_reason("of-the-older", reasons::INSTANCE_NOT_FOUND).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_instance_that_cannot_serve_does_not_block_a_younger_one() {
+    let key = |secret: &str| json!({"token": null, "accessKey": {"secretRef": {"name": secret}}});
+    let unusable = [
+        ("no Secret", key("nowhere")),
+        ("a key that may only read", key("reader")),
+        ("a refused key", key("refused")),
+        ("an unreachable IAM", json!({"token": null, "password": {"secretRef": {"name": "user"}}})),
+    ];
+    for (what, auth) in unusable {
+        let (env, ids) = TestEnv::bare(2).await;
+        env.sim.set_key("READERKEY00000000001", AccessKey { read_only: true, ..AccessKey::new("reader-sk") });
+        env.secret("reader", &[("accessKey", "READERKEY00000000001"), ("secretKey", "reader-sk")]).await;
+        env.secret("refused", &[("accessKey", "UNKNOWNKEY0000000001"), ("secretKey", "unknown-sk")]).await;
+        env.secret("user", &[("domainName", "ACCOUNT"), ("userName", "nobody"), ("password", "PW")]).await;
+        // Nothing listens there.
+        env.instance("older", json!({"auth": auth, "iamEndpoint": "http://127.0.0.1:1"})).await;
+        let older = json!({"instanceRef": {"name": "older"}});
+        env.group_with("of-the-older", "Running", &ids[..1], older).await;
+        a_second_later().await;
+        env.secret("roma-credentials", &[("token", TOKEN)]).await;
+        env.instance("roma", json!({})).await;
+        env.group("of-the-younger", "Running", &ids[1..]).await;
+        let _operator = Operator::start(&env).await;
+        env.wait_ready("of-the-younger").await;
+        assert!(env.service.task(&ids[1]).unwrap().running, "{what}");
+        assert!(!env.service.task(&ids[0]).unwrap().running, "{what}");
+    }
 }

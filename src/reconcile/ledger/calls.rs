@@ -39,9 +39,10 @@ impl Ledger {
             Err(error) => error,
         };
         let state = if error.class == Class::Unavailable { CallState::Lost } else { CallState::Answered };
+        let window = self.timings.settle_window;
         for id in batch.ids() {
             self.tasks.update(id, |record| {
-                record.call = Some(UnsettledCall { action: batch.action(), ended, state });
+                record.record_call(UnsettledCall { action: batch.action(), ended, state }, window);
                 record.lost_calls = if state == CallState::Lost { record.lost_calls.saturating_add(1) } else { 0 };
             });
         }
@@ -60,7 +61,8 @@ impl Ledger {
     }
 
     fn record_outcome(&mut self, batch: &Batch, id: &TaskId, outcome: &Outcome, ended: Timestamp) {
-        let (action, pace) = (batch.action(), Pace { timings: &self.timings, jitter: self.jitter });
+        let (action, window) = (batch.action(), self.timings.settle_window);
+        let pace = Pace { timings: &self.timings, jitter: self.jitter };
         if *outcome == Outcome::Accepted {
             self.rejected_bisections = 0;
         }
@@ -73,15 +75,15 @@ impl Ledger {
             };
             let (code, message, permanent) = match outcome {
                 Outcome::Accepted => {
-                    record.call = Some(UnsettledCall { action, ended, state: CallState::Accepted });
+                    record.record_call(UnsettledCall { action, ended, state: CallState::Accepted }, window);
                     return;
                 }
                 Outcome::Refused(refusal) => {
-                    record.call = Some(UnsettledCall { action, ended, state: CallState::Answered });
+                    record.record_call(UnsettledCall { action, ended, state: CallState::Answered }, window);
                     (FailureCode::Service(refusal.code.clone()), refusal.message.clone(), refusal.permanent)
                 }
                 Outcome::Unknown => {
-                    record.call = Some(UnsettledCall { action, ended, state: CallState::Lost });
+                    record.record_call(UnsettledCall { action, ended, state: CallState::Lost }, window);
                     let message = "the response did not say what became of the task; the operator lists it before it sends anything";
                     (FailureCode::OutcomeUnknown, message.to_owned(), false)
                 }

@@ -148,6 +148,8 @@ impl TaskRecord {
             CallState::Answered if observed || listed != desired => return None,
             CallState::Answered => Phase::Pending(PendingReason::Observation),
             _ if call.action.target() != desired => Phase::Pending(PendingReason::OpposingCall),
+            CallState::Unconfirmed if observed || listed != desired => return None,
+            CallState::Unconfirmed => Phase::Pending(PendingReason::Observation),
             // The slow retry of a failed task changes nothing until it is accepted.
             CallState::Lost => {
                 let failure = self.failure.as_ref().map(|failure| failure.phase(timings));

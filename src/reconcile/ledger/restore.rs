@@ -45,7 +45,8 @@ impl Ledger {
         }
     }
 
-    fn assume_opposing_call(&mut self, group: &DesiredGroup, ended: Timestamp) {
+    /// A call of a predecessor may still act against what is desired now.
+    pub(super) fn assume_opposing_call(&mut self, group: &DesiredGroup, ended: Timestamp) {
         let action = group.run_state.opposite().action();
         for id in &group.owned {
             self.tasks.update(id, |record| record.assume_call(action, ended));

@@ -139,12 +139,14 @@ pub enum CallState {
     Accepted,
     /// Its response was lost: it may act until the settle window ends, if it acts at all.
     Lost,
+    /// The same, and a later list shows no effect: it may be repeated, but not contradicted.
+    Unconfirmed,
     /// The service answered with an error: whatever it did is done, and the next list shows it.
     Answered,
 }
 
 /// The last call that named the task, while its effect has not been observed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnsettledCall {
     pub action: Action,
     pub ended: Timestamp,
@@ -174,6 +176,8 @@ pub struct Sighting<'a> {
     pub desired: RunState,
     /// No call is sent for the task at present.
     pub suspended: bool,
+    /// A predecessor may have sent a call for the task, and this is the first list.
+    pub inherited: bool,
     pub now: Timestamp,
 }
 
@@ -219,6 +223,15 @@ impl TaskRecord {
         self.due_since = None;
     }
 
+    /// A call ended. One that the service answered does not end what an earlier one may still do.
+    pub fn record_call(&mut self, call: UnsettledCall, window: Duration) {
+        let earlier = self.call.as_ref().filter(|earlier| earlier.action == call.action);
+        let earlier = earlier.is_some_and(|earlier| earlier.may_still_act(call.ended, window));
+        let answered = call.state == CallState::Answered;
+        let state = if answered && earlier { CallState::Unconfirmed } else { call.state };
+        self.call = Some(UnsettledCall { state, ..call });
+    }
+
     /// A call that this process knows only by what is stored, or that a predecessor may have sent.
     pub fn assume_call(&mut self, action: Action, ended: Timestamp) {
         self.call = Some(UnsettledCall { action, ended, state: CallState::Lost });
@@ -247,18 +260,23 @@ impl TaskRecord {
 
     /// Takes in what a list shows of the task.
     pub fn observe(&mut self, sighting: Sighting<'_>, pace: Pace<'_>) {
-        let Sighting { task, requested_at, desired, suspended, now } = sighting;
+        let Sighting { task, requested_at, desired, suspended, inherited, now } = sighting;
         if self.call.as_ref().is_some_and(|call| requested_at < call.ended) {
             return;
         }
         // A state that is not known shows neither what a call did nor a drift.
         let Some(state) = task.state else { return };
         self.resolve_call(state, desired, now, pace);
+        if inherited && self.call.is_none() && state != desired {
+            let state = CallState::Unconfirmed;
+            self.call = Some(UnsettledCall { action: desired.action(), ended: now, state });
+        }
         if suspended {
             // People may switch the task while nothing is sent: that is no drift, and no contest.
             self.settled = None;
         }
-        if self.call.is_none() {
+        let repeatable = |call: &UnsettledCall| call.state == CallState::Unconfirmed && call.action == desired.action();
+        if self.call.as_ref().is_none_or(repeatable) {
             self.compare(state, desired, now, pace);
         }
     }
@@ -289,11 +307,12 @@ impl TaskRecord {
             );
             let code = FailureCode::NotSettled;
             self.record_failure(FailedAttempt { action, code, message, permanent: false, at: now }, pace);
-        } else if expired || (call.state == CallState::Lost && !opposing) {
-            // A lost call in the desired direction may be repeated: starting twice is starting
-            // once. A lost or accepted call in the opposite direction may still act, so nothing is
-            // sent against it before its window has ended.
+        } else if expired {
             self.call = None;
+        } else if call.state == CallState::Lost && !opposing {
+            // Starting twice is starting once. A call in the opposite direction may still act, so
+            // nothing is sent against it before its window has ended.
+            self.call = Some(UnsettledCall { state: CallState::Unconfirmed, ..*call });
         }
     }
 

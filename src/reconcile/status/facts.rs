@@ -78,7 +78,7 @@ impl<'a, 'm> Facts<'a, 'm> {
         let assessments: Vec<_> = group.owned.iter().map(assess).collect();
         let mut tally = Tally {
             total: group.total(),
-            failed: group.invalid.len(),
+            failed: group.invalid.len() + group.exceeding,
             conflicting: group.conflicts.len(),
             ..Tally::default()
         };

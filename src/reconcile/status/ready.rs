@@ -7,6 +7,7 @@ use super::facts::Facts;
 use super::{deletion, failures};
 use crate::crd::{ConditionStatus, condition_types, find_condition, reasons};
 use crate::fdi::text::listed;
+use crate::reconcile::desired::CLAIMED_MAX;
 use crate::reconcile::ledger::phase::{Assessment, PendingReason, Phase};
 use crate::reconcile::observation::failure::{FailureStreak, InstanceError, Severity};
 use crate::time::backoff::add;
@@ -30,7 +31,7 @@ pub(super) enum Progress {
 /// The first row that holds; `None` where the old status stands (after a restart, before the first
 /// list).
 pub(super) fn row(facts: &Facts<'_, '_>) -> Option<Row> {
-    let rows = [deleting, spec_invalid, missing_reference, rejected];
+    let rows = [deleting, spec_invalid, too_many_tasks, missing_reference, rejected];
     if let Some(row) = rows.iter().find_map(|row| row(facts)) {
         return Some(row);
     }
@@ -69,6 +70,19 @@ fn spec_invalid(facts: &Facts<'_, '_>) -> Option<Row> {
         ready: ConditionStatus::False,
         reason: reasons::SPEC_INVALID,
         message: format!("the stored spec cannot be decoded ({error}): apply it again in the form of this version"),
+        progress: Progress::Stalled,
+    })
+}
+
+fn too_many_tasks(facts: &Facts<'_, '_>) -> Option<Row> {
+    (facts.group.exceeding > 0).then(|| Row {
+        ready: ConditionStatus::False,
+        reason: reasons::TOO_MANY_TASKS,
+        message: format!(
+            "the FdiTaskGroups of the FdiInstance \"{}\" list more than {CLAIMED_MAX} tasks together; older groups \
+             come first, and nothing is started or stopped for this one: list fewer tasks or delete groups",
+            facts.group.object.spec.instance_ref.name
+        ),
         progress: Progress::Stalled,
     })
 }

@@ -123,3 +123,62 @@ fn a_list_older_than_a_throttled_call_does_not_show_that_the_call_did_nothing() 
     sim.run_for(seconds(10));
     assert_eq!(sim.reason("a"), reasons::TASKS_IN_DESIRED_STATE);
 }
+
+/// The response is lost; the service acts all the same.
+fn lost_but_acts(tasks: usize) -> Fault {
+    Fault::Fail { error: error(Class::Unavailable, Cause::Unavailable, "Timeout"), applied: tasks }
+}
+
+#[test]
+fn a_lost_start_that_no_list_has_shown_yet_holds_up_an_edit_to_the_opposite() {
+    let mut sim = Simulation::new(3);
+    slow(&mut sim, 3, seconds(45));
+    sim.service.batch_faults.extend([lost_but_acts(3)]);
+    sim.service.batch_faults.extend(vec![unavailable(); 9]);
+    sim.group("a", DesiredState::Running, 1..=3);
+    // Several lists have shown that it did nothing so far, and it was repeated.
+    sim.run_for(seconds(12));
+    stop(&mut sim);
+    never_ready_for(&mut sim, seconds(32));
+}
+
+#[test]
+fn a_refusal_does_not_end_what_an_earlier_lost_call_may_still_do() {
+    let mut sim = Simulation::new(3);
+    slow(&mut sim, 3, seconds(45));
+    let refused = Fault::Fail { error: error(Class::Config, Cause::Forbidden, "APIGW.0302"), applied: 0 };
+    sim.service.batch_faults.extend([lost_but_acts(3), refused]);
+    sim.group("a", DesiredState::Running, 1..=3);
+    while sim.service.calls.len() < 2 {
+        sim.run_for(seconds(1));
+    }
+    stop(&mut sim);
+    never_ready_for(&mut sim, seconds(32));
+}
+
+#[test]
+fn a_start_of_a_predecessor_holds_up_an_edit_that_comes_before_the_first_list() {
+    let mut sim = Simulation::new(3);
+    slow(&mut sim, 3, seconds(45));
+    sim.group("a", DesiredState::Running, 1..=3);
+    sim.run_for(seconds(1));
+    sim.restart();
+    sim.service.list_faults.push_back(unavailable());
+    sim.reconcile();
+    stop(&mut sim);
+    never_ready_for(&mut sim, seconds(42));
+}
+
+#[test]
+fn a_start_of_a_predecessor_holds_up_an_edit_that_comes_before_it_is_repeated() {
+    let mut sim = Simulation::new(3);
+    slow(&mut sim, 3, seconds(45));
+    sim.group("a", DesiredState::Running, 1..=3);
+    sim.run_for(seconds(1));
+    sim.restart();
+    let throttled = Fault::Fail { error: error(Class::Throttled, Cause::Throttled, "APIGW.0308"), applied: 0 };
+    sim.service.batch_faults.push_back(throttled);
+    sim.reconcile();
+    stop(&mut sim);
+    never_ready_for(&mut sim, seconds(42));
+}
