@@ -66,7 +66,8 @@ pub struct DesiredGroup {
     pub conflicts: Vec<Conflict>,
     /// Listed texts that are no task IDs (only possible in objects older than the validation).
     pub invalid: Vec<String>,
-    /// How many tasks it lists beyond what the groups of one instance may list together: all or none.
+    /// How many tasks it lists beyond what the groups of one instance may list together: all or
+    /// none.
     pub exceeding: usize,
     /// How many list entries repeat an earlier one.
     pub duplicates: usize,

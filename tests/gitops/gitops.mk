@@ -1,6 +1,7 @@
-# How Flux and Argo CD judge our objects. The tests use the programs of `cargo build --workspace`;
+# How Flux and Argo CD judge our objects. The tests use the programs that are built first;
 # FDI_OPERATOR_BIN, FDI_SIMULATOR_BIN and CONTROLPLANE_BIN select others.
 test-gitops: ## Flux, Argo CD and kstatus against the real API server (70 s)
+	cargo build --locked --workspace
 	cd tests/gitops && go vet ./... && go test -count=1 ./...
 
 lint-workflows: ## actionlint over .github/workflows

@@ -238,8 +238,8 @@ impl Queue {
             && let Some(Pending { update, queued_at }) = &entry.pending
         {
             let hold = update.progress_only && !self.flushing;
-            let held_until = add(*queued_at, if hold { PROGRESS_HOLD } else { Duration::ZERO });
-            let eligible_at = entry.retry_at.map_or(held_until, |retry_at| retry_at.max(held_until));
+            let hold_ends = add(*queued_at, if hold { PROGRESS_HOLD } else { Duration::ZERO });
+            let eligible_at = entry.retry_at.map_or(hold_ends, |retry_at| retry_at.max(hold_ends));
             let head_start = if update.urgent { URGENT_HEAD_START } else { Duration::ZERO };
             entry.place = Some(if eligible_at <= now {
                 Place::Ready(queued_at.checked_sub(head_start).unwrap_or(*queued_at))

@@ -62,7 +62,7 @@ pub(crate) struct Done {
 }
 
 /// The decision for one ID.
-enum Verdict {
+enum Decision {
     Accept,
     /// Already in that state: success without a command.
     Leave,
@@ -80,22 +80,22 @@ pub(crate) fn operate(instance: &mut Instance, policies: &Policies, body: &[u8],
     if let Some(refusal) = &instance.refuses_batches {
         return refused(refusal.clone(), Vec::new());
     }
-    let mut verdicts = Vec::with_capacity(ids.len());
+    let mut decisions = Vec::with_capacity(ids.len());
     for id in &ids {
-        let verdict = judge(instance.task_mut(id), action, policies);
-        let stop = matches!(verdict, Verdict::Whole(_));
-        verdicts.push((id, verdict));
+        let decision = judge(instance.task_mut(id), action, policies);
+        let stop = matches!(decision, Decision::Whole(_));
+        decisions.push((id, decision));
         if stop && policies.apply_before_error != ApplyBeforeError::AllButCulprits {
             break;
         }
     }
-    let refusal = verdicts.iter().find_map(|(_, verdict)| match verdict {
-        Verdict::Whole(refusal) => Some(refusal.clone()),
+    let refusal = decisions.iter().find_map(|(_, decision)| match decision {
+        Decision::Whole(refusal) => Some(refusal.clone()),
         _ => None,
     });
     let mut applied = Vec::new();
     if refusal.is_none() || policies.apply_before_error != ApplyBeforeError::None {
-        for (id, _) in verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Accept)) {
+        for (id, _) in decisions.iter().filter(|(_, decision)| matches!(decision, Decision::Accept)) {
             if let Some(task) = instance.task_mut(id) {
                 task.command(action.running(), now, policies);
                 applied.push(Arc::clone(id));
@@ -107,11 +107,11 @@ pub(crate) fn operate(instance: &mut Instance, policies: &Policies, body: &[u8],
     }
     let mut answer = BatchAnswer::default();
     let mut told = Vec::with_capacity(ids.len());
-    for (id, verdict) in verdicts {
-        let (code, message) = match verdict {
-            Verdict::Accept | Verdict::Leave | Verdict::Whole(_) => (String::new(), String::new()),
-            Verdict::Item(code, message) => (code.to_owned(), message.to_owned()),
-            Verdict::OwnItem(code, message) => (code, message),
+    for (id, decision) in decisions {
+        let (code, message) = match decision {
+            Decision::Accept | Decision::Leave | Decision::Whole(_) => (String::new(), String::new()),
+            Decision::Item(code, message) => (code.to_owned(), message.to_owned()),
+            Decision::OwnItem(code, message) => (code, message),
         };
         let failed = !code.is_empty();
         told.push(Told { id: id.clone(), error_code: failed.then(|| code.clone()) });
@@ -132,25 +132,25 @@ fn refused(refusal: Refusal, applied: Vec<Arc<str>>) -> Done {
     Done { answer: Err(refusal), told: Vec::new(), applied }
 }
 
-fn judge(task: Option<&mut Task>, action: Action, policies: &Policies) -> Verdict {
+fn judge(task: Option<&mut Task>, action: Action, policies: &Policies) -> Decision {
     let Some(task) = task else {
         return match policies.unknown_id {
-            UnknownId::Whole400 => Verdict::Whole(Refusal::fdi(400, "FDI.3021", "One or more tasks do not exist.")),
-            UnknownId::Whole404 => Verdict::Whole(Refusal::fdi(404, "FDI.3081", "The task does not exist.")),
-            UnknownId::FailureItem => Verdict::Item("FDI.3081", "The task does not exist."),
+            UnknownId::Whole400 => Decision::Whole(Refusal::fdi(400, "FDI.3021", "One or more tasks do not exist.")),
+            UnknownId::Whole404 => Decision::Whole(Refusal::fdi(404, "FDI.3081", "The task does not exist.")),
+            UnknownId::FailureItem => Decision::Item("FDI.3081", "The task does not exist."),
         };
     };
     match task.objection(action) {
         Some(Objection::NoSchedulePlan) => {
             let (code, message) = ("FDI.3083", "One or more scheduled tasks are not configured with scheduled plans.");
             match policies.missing_plan {
-                MissingPlan::WholeRequest => Verdict::Whole(Refusal::fdi(404, code, message)),
-                MissingPlan::FailureItem => Verdict::Item(code, message),
+                MissingPlan::WholeRequest => Decision::Whole(Refusal::fdi(404, code, message)),
+                MissingPlan::FailureItem => Decision::Item(code, message),
             }
         }
-        Some(Objection::Refuses { code, message }) => Verdict::OwnItem(code, message),
-        Some(Objection::Poison { status, code, message }) => Verdict::Whole(Refusal::fdi(status, &code, &message)),
-        None if judged_running(task, policies) != action.running() => Verdict::Accept,
+        Some(Objection::Refuses { code, message }) => Decision::OwnItem(code, message),
+        Some(Objection::Poison { status, code, message }) => Decision::Whole(Refusal::fdi(status, &code, &message)),
+        None if judged_running(task, policies) != action.running() => Decision::Accept,
         None => {
             let (policy, code, message) = match (action, task.kind) {
                 (Action::Start, _) => (policies.start_running, "FDI.3023", "One or more tasks are running."),
@@ -162,9 +162,9 @@ fn judge(task: Option<&mut Task>, action: Action, policies: &Policies) -> Verdic
                 }
             };
             match policy {
-                AlreadyThere::Success => Verdict::Leave,
-                AlreadyThere::FailureItem => Verdict::Item(code, message),
-                AlreadyThere::WholeRequest => Verdict::Whole(Refusal::fdi(400, code, message)),
+                AlreadyThere::Success => Decision::Leave,
+                AlreadyThere::FailureItem => Decision::Item(code, message),
+                AlreadyThere::WholeRequest => Decision::Whole(Refusal::fdi(400, code, message)),
             }
         }
     }
