@@ -245,7 +245,7 @@ impl InstanceMetrics {
         }
     }
 
-    /// A reconcile ended; not `ok` if a list, a call or a write failed.
+    /// A reconcile ended; not `ok` if a list or a call failed.
     pub fn reconcile(&self, ok: bool) {
         if let Some(families) = self.families() {
             families.reconciles.get_or_create(&self.with_result(done(ok))).inc();

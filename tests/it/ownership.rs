@@ -98,7 +98,7 @@ async fn of_two_instances_for_one_roma_instance_the_older_serves_until_it_goes()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_instance_that_cannot_serve_keeps_nobody_from_serving() {
+async fn an_older_instance_that_cannot_serve_does_not_block_a_younger_one() {
     let key = |secret: &str| json!({"token": null, "accessKey": {"secretRef": {"name": secret}}});
     let unusable = [
         ("no Secret", key("nowhere")),

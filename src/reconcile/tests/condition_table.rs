@@ -24,35 +24,34 @@ fn every_row_of_the_table_wins_over_all_that_come_after_it() {
     let reconciling = |status, reason: &str| (status, reason.to_owned(), Some("Reconciling".to_owned()));
 
     // From the bottom of the table upwards: what is added wins over what was there.
-    assert_eq!(sim.conditions("b"), reconciling(ConditionStatus::False, reasons::PROGRESSING), "row 6");
+    assert_eq!(sim.conditions("b"), reconciling(ConditionStatus::False, reasons::PROGRESSING));
     let counts = sim.status("b").tasks.unwrap();
     assert_eq!(
         (counts.ready, counts.pending, counts.failed, counts.conflicting),
         (1, 1, 2, 1),
-        "rows 7, 8 and 9 hold too"
+        "a conflict, a contested and a failed task are there too"
     );
     sim.edit("b", |spec| spec.suspend = true);
     sim.reconcile();
-    assert_eq!(sim.conditions("b"), (ConditionStatus::False, reasons::SUSPENDED.to_owned(), None), "row 5");
+    assert_eq!(sim.conditions("b"), (ConditionStatus::False, reasons::SUSPENDED.to_owned(), None));
     for _ in 0..1000 {
         sim.service.list_faults.push_back(unavailable());
     }
     sim.run_for(seconds(240));
-    assert_eq!(sim.conditions("b"), reconciling(ConditionStatus::Unknown, reasons::OBSERVATION_STALE), "row 4");
+    assert_eq!(sim.conditions("b"), reconciling(ConditionStatus::Unknown, reasons::OBSERVATION_STALE));
     sim.problem = Some(InstanceError::Call(error(Class::Config, Cause::Forbidden, "APIGW.0302")));
     sim.run_for(seconds(700));
     assert_eq!(
         sim.conditions("b"),
-        (ConditionStatus::Unknown, reasons::FORBIDDEN.to_owned(), Some("Stalled".to_owned())),
-        "row 3"
+        (ConditionStatus::Unknown, reasons::FORBIDDEN.to_owned(), Some("Stalled".to_owned()))
     );
     sim.problem = Some(InstanceError::SecretNotFound("the Secret is gone".into()));
     sim.run_for(seconds(60));
-    assert_eq!(sim.conditions("b"), reconciling(ConditionStatus::Unknown, reasons::SECRET_NOT_FOUND), "row 2");
+    assert_eq!(sim.conditions("b"), reconciling(ConditionStatus::Unknown, reasons::SECRET_NOT_FOUND));
     sim.edit("b", |spec| spec.suspend = false);
     sim.delete("b");
     sim.reconcile();
-    assert_eq!(sim.conditions("b"), reconciling(ConditionStatus::False, reasons::DELETING), "row 1");
+    assert_eq!(sim.conditions("b"), reconciling(ConditionStatus::False, reasons::DELETING));
 }
 
 #[test]
@@ -67,20 +66,16 @@ fn the_lower_rows_appear_one_after_the_other_as_causes_go() {
         sim.service.tasks.insert(id(2), RunState::Stopped);
     }
     sim.run_for(seconds(66));
-    assert_eq!(sim.reason("b"), reasons::TASKS_CONFLICT, "row 7");
+    assert_eq!(sim.reason("b"), reasons::TASKS_CONFLICT);
     sim.delete("a");
     sim.run_for(seconds(5));
-    assert_eq!(sim.reason("b"), reasons::TASKS_CONTESTED, "row 8");
+    assert_eq!(sim.reason("b"), reasons::TASKS_CONTESTED);
     sim.run_for(seconds(11 * 60));
-    assert_eq!(sim.reason("b"), reasons::TASKS_FAILED, "row 9");
+    assert_eq!(sim.reason("b"), reasons::TASKS_FAILED);
     sim.service.behaviors.clear();
     sim.request("b", "cured");
     sim.run_for(seconds(5));
-    assert_eq!(
-        sim.conditions("b"),
-        (ConditionStatus::True, reasons::TASKS_IN_DESIRED_STATE.to_owned(), None),
-        "row 10"
-    );
+    assert_eq!(sim.conditions("b"), (ConditionStatus::True, reasons::TASKS_IN_DESIRED_STATE.to_owned(), None));
 }
 
 #[test]
