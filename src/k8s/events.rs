@@ -30,6 +30,9 @@ const INSTANCE_MAX: usize = 128;
 const QUEUE_SIZE: usize = 512;
 /// Objects whose budget is remembered. The least recently used one is forgotten first.
 const OBJECTS_MAX: usize = 1024;
+/// Objects whose last events are remembered whole, so that a repetition is counted in them. One takes
+/// several kilobytes.
+const RECORDERS_MAX: usize = 128;
 /// The budget of an object, as in client-go's spam filter: this many at once, then one every
 /// [`REFILL`].
 const BURST: f64 = 25.0;
@@ -148,7 +151,7 @@ struct ObjectBudget {
     tokens: f64,
     used: Instant,
     /// One for each object, because kube's recorder scans all that it has published for each event.
-    recorder: Recorder,
+    recorder: Option<Recorder>,
     /// Hash of the note last published for each reason and action.
     notes: HashMap<(&'static str, &'static str), u64>,
 }
@@ -222,7 +225,7 @@ impl EventPublisher {
         let budget = self.objects.entry(object).or_insert_with(|| ObjectBudget {
             tokens: BURST,
             used: now,
-            recorder: fresh(),
+            recorder: None,
             notes: HashMap::new(),
         });
         let refilled = now.duration_since(budget.used).as_secs_f64() / REFILL.as_secs_f64();
@@ -236,9 +239,21 @@ impl EventPublisher {
         // note: a new note needs a recorder that does not know the old one.
         let note = hash(&event.note);
         if budget.notes.insert((event.reason, event.action), note).is_some_and(|before| before != note) {
-            budget.recorder = fresh();
+            budget.recorder = None;
         }
-        Some(budget.recorder.clone())
+        let recorder = budget.recorder.get_or_insert_with(fresh).clone();
+        self.forget_recorders();
+        Some(recorder)
+    }
+
+    fn forget_recorders(&mut self) {
+        let kept = self.objects.values_mut().filter(|budget| budget.recorder.is_some());
+        let mut kept: Vec<&mut ObjectBudget> = kept.collect();
+        if kept.len() > RECORDERS_MAX
+            && let Some(oldest) = kept.iter_mut().min_by_key(|budget| budget.used)
+        {
+            oldest.recorder = None;
+        }
     }
 }
 

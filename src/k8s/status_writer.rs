@@ -59,8 +59,13 @@ impl StatusWriter {
         StatusSender { writer: self.clone(), client, events, permit, max_in_flight }
     }
 
+    /// Whether an update may be left out: its status is stored, and nothing else is on its way.
+    pub fn has(&self, uid: &str, is_stored: bool) -> bool {
+        is_stored && !self.queue.lock().tracks(uid)
+    }
+
     /// Queues what differs from what the API server has. Returns at once.
-    pub fn publish(&self, updates: impl IntoIterator<Item = Update>) {
+    pub fn publish(&self, updates: Vec<Update>) {
         let now = self.clock.now();
         let mut queue = self.queue.lock();
         for update in updates {
@@ -131,7 +136,7 @@ impl StatusSender {
         }
     }
 
-    async fn write(&self, update: Update) {
+    async fn write(&self, update: Arc<Update>) {
         // Asked at the last moment: the process may have been suspended since the update was taken.
         if self.permit.check().is_err() {
             return;

@@ -5,31 +5,20 @@ use std::sync::Arc;
 
 use kube::Resource;
 
-use crate::crd::{FINALIZER, event_actions, event_reasons};
+use crate::crd::{FINALIZER, FdiInstance, event_actions, event_reasons};
 use crate::k8s::events::{Event, EventType};
 use crate::k8s::status_writer::update::{Finalizers, Kind, Object, Status, Update};
 use crate::reconcile::context::Context;
 use crate::reconcile::desired::{Desired, FinalizerAction};
 use crate::reconcile::status::Statuses;
 use crate::reconcile::status::deletion::FinalizerRelease;
-use crate::reconcile::status::report::{GroupReport, StatusEvent};
+use crate::reconcile::status::report::{GroupReport, InstanceReport, StatusEvent};
 
 pub fn write(ctx: &Context, desired: &Desired, statuses: &Statuses<'_>) {
-    let instance = desired.instance().zip(statuses.instance()).map(|(instance, report)| {
-        let object = &*instance.object;
-        Update {
-            object: Object::of(Kind::Instance, object),
-            stored: Status::Instance(Box::new(object.status.clone().unwrap_or_default())),
-            status: Some(Status::Instance(Box::new(report.status.clone()))),
-            events: report.events.iter().map(|event| as_event(object, event)).collect(),
-            finalizers: None,
-            progress_only: report.progress_only,
-            urgent: false,
-            metrics: Arc::clone(&ctx.metrics),
-        }
-    });
-    let groups = statuses.groups().iter().map(|report| group_update(ctx, report));
-    ctx.writer.publish(groups.chain(instance));
+    let instance = desired.instance().zip(statuses.instance());
+    let mut updates: Vec<Update> = statuses.groups().iter().filter_map(|report| group_update(ctx, report)).collect();
+    updates.extend(instance.and_then(|(instance, report)| instance_update(ctx, &instance.object, report)));
+    ctx.writer.publish(updates);
     for report in statuses.groups() {
         for event in &report.actions {
             tracing::info!(fditaskgroup = report.group.name, reason = event.reason, "{}", event.message);
@@ -38,10 +27,31 @@ pub fn write(ctx: &Context, desired: &Desired, statuses: &Statuses<'_>) {
     }
 }
 
-fn group_update(ctx: &Context, report: &GroupReport<'_>) -> Update {
+/// `None` where nothing is to be written.
+fn instance_update(ctx: &Context, object: &FdiInstance, report: &InstanceReport) -> Option<Update> {
+    let is_stored = object.status.as_ref() == Some(&report.status);
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    (!ctx.writer.has(uid, is_stored)).then(|| Update {
+        object: Object::of(Kind::Instance, object),
+        status: Some(Status::Instance(Box::new(report.status.clone()))),
+        is_stored,
+        events: report.events.iter().map(|event| as_event(object, event)).collect(),
+        finalizers: None,
+        progress_only: report.progress_only,
+        urgent: false,
+        metrics: Arc::clone(&ctx.metrics),
+    })
+}
+
+/// `None` where nothing is to be written.
+fn group_update(ctx: &Context, report: &GroupReport<'_>) -> Option<Update> {
     let object = &*report.group.object;
+    let finalizers = finalizers(report);
+    let is_stored = object.status.as_ref() == Some(&report.status);
+    if finalizers.is_none() && ctx.writer.has(&report.group.uid, is_stored) {
+        return None;
+    }
     let mut events: Vec<Event> = report.events.iter().map(|event| as_event(object, event)).collect();
-    let status = report.release.is_none().then(|| Status::Group(Box::new(report.status.clone())));
     if let Some(FinalizerRelease::Abandoned(message)) = &report.release {
         events = vec![as_event(
             object,
@@ -53,16 +63,16 @@ fn group_update(ctx: &Context, report: &GroupReport<'_>) -> Update {
             },
         )];
     }
-    Update {
+    Some(Update {
         object: Object::of(Kind::Group, object),
-        stored: Status::Group(Box::new(object.status.clone().unwrap_or_default())),
-        status,
+        status: report.release.is_none().then(|| Status::Group(Box::new(report.status.clone()))),
+        is_stored,
         events,
-        finalizers: finalizers(report),
+        finalizers,
         progress_only: report.progress_only,
         urgent: report.urgent,
         metrics: Arc::clone(&ctx.metrics),
-    }
+    })
 }
 
 fn finalizers(report: &GroupReport<'_>) -> Option<Finalizers> {

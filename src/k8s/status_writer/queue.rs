@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::k8s::status_writer::update::{Finalizers, Status, Update};
+use crate::k8s::status_writer::update::{Status, Update};
 use crate::time::backoff::{Backoff, add};
 
 /// How long a status that reports only progress is held back for the verdict that may follow: a
@@ -40,7 +40,9 @@ pub enum Outcome {
 
 #[derive(Debug, Default)]
 pub struct Queue {
-    entries: HashMap<Arc<str>, Entry>,
+    /// Boxed, because a map keeps the capacity that it once needed: at a start that is one entry for
+    /// each object.
+    entries: HashMap<Arc<str>, Box<Entry>>,
     /// Objects whose status may be written now, by rank.
     ready: BTreeSet<(Timestamp, Arc<str>)>,
     /// Objects whose status may not be written yet, by when it may.
@@ -52,7 +54,7 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Entry {
     pending: Option<Pending>,
-    in_flight: Option<Update>,
+    in_flight: Option<Arc<Update>>,
     /// Our last write, until the store shows it.
     written: Option<Written>,
     failures: u32,
@@ -66,13 +68,12 @@ struct Entry {
 #[derive(Debug)]
 struct Written {
     version: u64,
-    status: Option<Status>,
-    finalizers: Option<Finalizers>,
+    update: Arc<Update>,
 }
 
 #[derive(Debug)]
 struct Pending {
-    update: Update,
+    update: Arc<Update>,
     queued_at: Timestamp,
 }
 
@@ -86,14 +87,17 @@ impl Entry {
     /// Whether the API server has all that is in `update`, or will have it once the write in flight
     /// is done.
     fn will_have(&self, update: &Update) -> bool {
-        let in_flight = self.in_flight.as_ref();
+        let in_flight = self.in_flight.as_deref();
         let written = self.written.as_ref().filter(|written| update.object.version < written.version);
-        let status = in_flight.and_then(|update| update.status.as_ref());
-        let status = status.or(written.and_then(|written| written.status.as_ref())).unwrap_or(&update.stored);
-        let finalizers = [in_flight.map(|update| &update.finalizers), written.map(|written| &written.finalizers)];
-        update.status.as_ref().is_none_or(|wanted| wanted == status)
-            && (update.finalizers.is_none()
-                || finalizers.into_iter().flatten().any(|known| *known == update.finalizers))
+        let ours = [in_flight, written.map(|written| &*written.update)];
+        let status = ours.iter().flatten().find_map(|ours| ours.status.as_ref());
+        let has_status = match (&update.status, status) {
+            (None, _) => true,
+            (Some(wanted), Some(status)) => wanted == status,
+            (Some(_), None) => update.is_stored,
+        };
+        has_status
+            && (update.finalizers.is_none() || ours.iter().flatten().any(|ours| ours.finalizers == update.finalizers))
     }
 
     fn is_idle(&self) -> bool {
@@ -119,13 +123,18 @@ impl Queue {
             entry.pending = None;
         } else {
             let queued_at = entry.pending.as_ref().map_or(now, |pending| pending.queued_at);
-            entry.pending = Some(Pending { update, queued_at });
+            entry.pending = Some(Pending { update: Arc::new(update), queued_at });
         }
         self.place(&uid, now);
     }
 
+    /// Whether anything is known of an object beside what the store shows.
+    pub fn tracks(&self, uid: &str) -> bool {
+        self.entries.contains_key(uid)
+    }
+
     /// The next status to write; it is in flight from now on.
-    pub fn next(&mut self, now: Timestamp) -> Option<Update> {
+    pub fn next(&mut self, now: Timestamp) -> Option<Arc<Update>> {
         while let Some((eligible_at, uid)) = self.delayed.first().cloned()
             && eligible_at <= now
         {
@@ -134,7 +143,7 @@ impl Queue {
         let (_, uid) = self.ready.first().cloned()?;
         let entry = self.entries.get_mut(&uid)?;
         let update = entry.pending.take()?.update;
-        entry.in_flight = Some(update.clone());
+        entry.in_flight = Some(Arc::clone(&update));
         self.in_flight += 1;
         self.place(&uid, now);
         Some(update)
@@ -148,8 +157,7 @@ impl Queue {
         let Some(update) = entry.in_flight.take() else { return true };
         let expected = match outcome {
             Outcome::Written(version) => {
-                let (status, finalizers) = (update.status.clone(), update.finalizers.clone());
-                entry.written = Some(Written { version, status, finalizers });
+                entry.written = Some(Written { version, update: Arc::clone(&update) });
                 entry.clear_failures();
                 true
             }
@@ -184,7 +192,7 @@ impl Queue {
         let entry = self.entries.get_mut(uid)?;
         entry.written = entry.written.take().filter(|written| version < written.version);
         let in_flight = entry.in_flight.as_ref().and_then(|update| update.status.clone());
-        let status = in_flight.or(entry.written.as_ref().and_then(|written| written.status.clone()));
+        let status = in_flight.or(entry.written.as_ref().and_then(|written| written.update.status.clone()));
         if entry.is_idle() {
             self.entries.remove(uid);
         }

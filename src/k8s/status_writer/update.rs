@@ -67,10 +67,10 @@ pub struct Finalizers {
 #[derive(Debug, Clone)]
 pub struct Update {
     pub object: Object,
-    /// What the store showed when the update was computed.
-    pub stored: Status,
     /// `None` where only the finalizers change.
     pub status: Option<Status>,
+    /// The store showed this status when the update was computed.
+    pub is_stored: bool,
     /// Published once this is written.
     pub events: Vec<Event>,
     pub finalizers: Option<Finalizers>,

@@ -1,16 +1,16 @@
 //! The records of all tasks of an instance.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::fdi::{RunState, TaskId};
 use crate::reconcile::ledger::task::TaskRecord;
 
 /// Of most tasks nothing is to be remembered but that they are as desired. Those take no more
-/// memory than a map entry, for there may be a hundred thousand of them. The others are boxed,
-/// because a map keeps the capacity that it once needed.
+/// memory than an entry of a tree, half as much as one of a hash map, for there may be a hundred
+/// thousand of them. The others are boxed, because a map keeps the capacity that it once needed.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
-    settled: HashMap<TaskId, RunState>,
+    settled: BTreeMap<TaskId, RunState>,
     others: HashMap<TaskId, Box<TaskRecord>>,
 }
 

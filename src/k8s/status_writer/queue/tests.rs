@@ -36,8 +36,8 @@ fn update(uid: &str, version: u64, stored: i64, wanted: i64) -> Update {
         Object { kind: Kind::Group, namespace: "orders".to_owned(), name: uid.to_owned(), uid: uid.into(), version };
     Update {
         object,
-        stored: status(stored),
         status: Some(status(wanted)),
+        is_stored: stored == wanted,
         events: Vec::new(),
         finalizers: None,
         progress_only: false,
@@ -196,7 +196,7 @@ struct Model {
     /// The same as the store shows it.
     shown: Vec<(String, u64, i64)>,
     last_word: Vec<Option<i64>>,
-    in_flight: Vec<Update>,
+    in_flight: Vec<Arc<Update>>,
     /// The newest number that was ever written, by uid.
     newest: HashMap<String, i64>,
 }
