@@ -180,7 +180,7 @@ async fn a_call_that_the_service_refused_costs_no_settle_window_after_a_flip() {
     let refusal = Effect::fdi(400, "FDI.3026", "The source database is down.");
     env.service.fault(Trigger::on(Operation::Batch), refusal);
     let _operator = Operator::start(&env).await;
-    // A group that exists before the first list may have calls of a predecessor.
+    // For a group that is there before the operator, a predecessor might have sent a call.
     env.wait_instance("roma", reasons::SIGNED_IN).await;
     env.group("orders", "Running", &ids).await;
     env.wait_reason("orders", reasons::TASKS_FAILED).await;
