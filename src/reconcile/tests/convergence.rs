@@ -231,16 +231,16 @@ fn a_lost_stop_then_a_flip_back_is_not_ready_before_the_settle_window_has_passed
 #[test]
 fn a_batch_with_one_poison_task_starts_the_nine_others_in_at_most_nineteen_calls() {
     for class in [Class::Split, Class::SplitOnce] {
-        for culprits in 1..=10 {
+        for poisoned in 1..=10 {
             let mut sim = Simulation::new(10);
-            for n in 1..=culprits {
+            for n in 1..=poisoned {
                 sim.service.behaviors.insert(id(n), poisonous(class, "FDI.3026"));
             }
             sim.group("a", DesiredState::Running, 1..=10);
             sim.run_for(seconds(4));
-            assert!(sim.service.calls.len() <= 19, "{class:?} {culprits}: {} calls", sim.service.calls.len());
+            assert!(sim.service.calls.len() <= 19, "{class:?} {poisoned}: {} calls", sim.service.calls.len());
             if class == Class::Split {
-                assert_eq!(sim.status("a").tasks.unwrap().ready, i32::try_from(10 - culprits).unwrap());
+                assert_eq!(sim.status("a").tasks.unwrap().ready, i32::try_from(10 - poisoned).unwrap());
             }
         }
     }
