@@ -10,4 +10,7 @@ soak: ## three replicas with random kills for two minutes; one process through a
 	cargo test --locked --test it -- --ignored --nocapture for_two_minutes
 	cargo bench --locked --bench soak
 
-.PHONY: faults soak
+model: ## every order of events of a small instance, MODEL_DEPTH steps deep (default 7)
+	cargo test --locked --release --lib exhaustive -- --include-ignored --nocapture
+
+.PHONY: faults model soak

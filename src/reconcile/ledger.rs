@@ -7,7 +7,7 @@ mod restore;
 pub mod task;
 mod tasks;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -20,10 +20,11 @@ use crate::fdi::{RunState, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::observation::TaskList;
 use crate::reconcile::timings::Timings;
-use crate::time::backoff::{elapsed, jitter};
+use crate::time::backoff::elapsed;
 
 /// The memory of one instance's tasks.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Ledger {
     timings: Arc<Timings>,
     /// One factor for all waits of tasks.
@@ -31,8 +32,8 @@ pub struct Ledger {
     /// This process has sent calls that it does not remember: of every group it may have.
     resumed: bool,
     tasks: Tasks,
-    missing: HashMap<TaskId, Missing>,
-    groups: HashMap<String, GroupRecord>,
+    missing: BTreeMap<TaskId, Missing>,
+    groups: BTreeMap<String, GroupRecord>,
     calls_sent: u64,
     bisections: u64,
     rejected_bisections: u32,
@@ -66,12 +67,12 @@ impl Ledger {
     /// `resumed`: after a crash within this process, which has forgotten the calls it sent.
     pub fn new(timings: Arc<Timings>, resumed: bool) -> Self {
         Self {
+            jitter: (timings.jitter)(),
             timings,
-            jitter: jitter(),
             resumed,
             tasks: Tasks::default(),
-            missing: HashMap::new(),
-            groups: HashMap::new(),
+            missing: BTreeMap::new(),
+            groups: BTreeMap::new(),
             calls_sent: 0,
             bisections: 0,
             rejected_bisections: 0,
