@@ -16,8 +16,8 @@ pub use conditions::{
     whole_seconds,
 };
 pub use group::{
-    DeletionPolicy, DesiredState, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, TaskCounts,
-    TaskFailure,
+    DeletionPolicy, DesiredState, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef,
+    TaskCounts, TaskFailure,
 };
 pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,

@@ -41,4 +41,4 @@ pub use endpoint::{InvalidPattern, Location, is_dns_label};
 pub use error::{CallError, Cause, Class};
 pub use observer::{Operation, RequestObserver};
 pub use rate_limit::RequestLimiter;
-pub use task::{Action, LastRun, RunState, Task, TaskId};
+pub use task::{Action, LastRun, RunHealth, RunState, Task, TaskId};

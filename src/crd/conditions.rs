@@ -18,6 +18,8 @@ pub mod condition_types {
     pub const RECONCILING: &str = "Reconciling";
     /// Present (True) only while a user has to act.
     pub const STALLED: &str = "Stalled";
+    /// Whether the runs of the tasks that are on succeed. It never decides `Ready`.
+    pub const RUNS_HEALTHY: &str = "RunsHealthy";
 }
 
 /// Reasons of conditions.
@@ -49,6 +51,9 @@ pub mod reasons {
     pub const NOT_OBSERVED: &str = "NotObserved";
     pub const SIGNED_IN: &str = "SignedIn";
     pub const SYNCED: &str = "Synced";
+    pub const RUNS_SUCCEEDING: &str = "RunsSucceeding";
+    pub const RUNS_FAILED: &str = "RunsFailed";
+    pub const NO_RUNS_YET: &str = "NoRunsYet";
 }
 
 /// Reasons of events. Events are published on transitions only.
@@ -57,6 +62,8 @@ pub mod event_reasons {
     pub const FAILED: &str = "TasksFailed";
     pub const CONFLICT: &str = "TasksConflict";
     pub const CONTESTED: &str = "TasksContested";
+    pub const RUNS_FAILED: &str = "RunsFailed";
+    pub const RUNS_RECOVERED: &str = "RunsRecovered";
     pub const DRIFT_CORRECTED: &str = "DriftCorrected";
     pub const INSTANCE_READY: &str = "InstanceReady";
     pub const INSTANCE_NOT_READY: &str = "InstanceNotReady";
@@ -101,7 +108,7 @@ pub enum ConditionStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, `Synced`, `Reconciling` or `Stalled`.
+    /// `Ready`, `Synced`, `RunsHealthy`, `Reconciling` or `Stalled`.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 64))]
     pub type_: String,

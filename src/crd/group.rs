@@ -30,6 +30,7 @@ use crate::fdi::RunState;
     printcolumn(name = "Desired", type_ = "string", json_path = ".spec.desiredState"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.readyTasks", description = "Tasks observed in the desired state, of all listed"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.tasks.failed", description = "Tasks that could not be started or stopped"),
+    printcolumn(name = "Failing", type_ = "integer", json_path = ".status.tasks.failing", description = "Tasks that are on and whose latest run ended in ERROR"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message")
@@ -147,7 +148,7 @@ pub enum DeletionPolicy {
 pub struct FdiTaskGroupStatus {
     /// The `metadata.generation` that this status was computed from; -1 before the first reconcile.
     pub observed_generation: i64,
-    /// `Ready` and `Synced` always; `Reconciling` and `Stalled` only while `True`.
+    /// `Ready`, `Synced` and `RunsHealthy` always; `Reconciling` and `Stalled` only while `True`.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// Numbers of tasks by state.
@@ -173,6 +174,11 @@ pub struct FdiTaskGroupStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub failures_omitted: Option<i32>,
+    /// Tasks that are on and whose latest run ended in ERROR, those that have failed longest at the
+    /// top; at most 50. `tasks.failing` counts all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
+    pub failed_runs: Vec<FailedRun>,
     /// The last value of the annotation `reconcile.fluxcd.io/requestedAt` that the operator acted
     /// on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +199,7 @@ impl Default for FdiTaskGroupStatus {
             opposing_call_time: None,
             failures: Vec::new(),
             failures_omitted: None,
+            failed_runs: Vec::new(),
             last_handled_reconcile_at: None,
         }
     }
@@ -221,10 +228,10 @@ pub struct TaskCounts {
     /// Tasks that an older group owns.
     #[schemars(range(min = 0, max = 1000))]
     pub conflicting: i32,
-    /// Owned tasks whose latest run ended in an error, whatever their run state. Does not affect
-    /// `Ready`.
+    /// Owned tasks that are on and whose latest run ended in ERROR: see `failedRuns`. Does not
+    /// affect `Ready`.
     #[schemars(range(min = 0, max = 1000))]
-    pub last_run_failed: i32,
+    pub failing: i32,
 }
 
 /// A task that could not be started or stopped.
@@ -254,4 +261,25 @@ pub struct TaskFailure {
     /// minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
+}
+
+/// A task that is on and whose latest run ended in ERROR.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedRun {
+    /// ID of the task.
+    #[schemars(length(max = 64))]
+    pub task_id: String,
+    /// Name of the task, if the service returns it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 128))]
+    pub task_name: String,
+    /// When the operator first observed a failed run. It stays until a run succeeds, is cancelled,
+    /// or the task is switched off.
+    pub since: Time,
+    /// Why the latest run failed, from the monitor log of the task. Absent where the log says
+    /// nothing or cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub cause: Option<String>,
 }

@@ -4,6 +4,7 @@
 //! Nothing is carried over: each reconcile computes every condition from today's spec and the last
 //! observation.
 
+mod bounded;
 pub mod deletion;
 mod facts;
 mod failures;
@@ -11,6 +12,7 @@ mod group;
 mod instance;
 mod ready;
 pub mod report;
+mod runs;
 
 use jiff::Timestamp;
 

@@ -8,5 +8,6 @@ mod properties;
 mod regressions;
 mod restarts;
 mod retries;
+mod runs;
 mod service;
 mod simulation;
