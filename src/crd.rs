@@ -12,12 +12,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt as _;
 
 pub use conditions::{
-    Condition, ConditionStatus, condition_types, event_actions, event_reasons, failure_codes, find_condition, reasons,
-    whole_seconds,
+    Condition, ConditionStatus, condition_types, event_actions, event_reasons, failure_codes, find_condition,
+    pending_reasons, reasons, whole_seconds,
 };
 pub use group::{
-    DeletionPolicy, DesiredState, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef,
-    TaskCounts, TaskFailure,
+    DeletionPolicy, DesiredState, DeviatingTask, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus,
+    InstanceRef, PendingTask, TaskCounts, TaskFailure,
 };
 pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,

@@ -79,6 +79,24 @@ pub mod event_actions {
     pub const DELETE: &str = "Delete";
 }
 
+/// What a pending task needs next, in `status.pending`.
+pub mod pending_reasons {
+    /// A list that is newer than its last call.
+    pub const LIST_DUE: &str = "ListDue";
+    /// Its call, also where one was sent and its response was lost.
+    pub const CALL_DUE: &str = "CallDue";
+    /// The effect of a call that the service accepted.
+    pub const SETTLING: &str = "Settling";
+    /// The end of the time in which an earlier call in the opposite direction may still act.
+    pub const OPPOSING_CALL: &str = "OpposingCall";
+    /// The next attempt, after one that failed.
+    pub const RETRY_DUE: &str = "RetryDue";
+    /// Its appearance in the list of the instance.
+    pub const NOT_LISTED: &str = "NotListed";
+    /// A status that the operator knows.
+    pub const STATE_UNKNOWN: &str = "StateUnknown";
+}
+
 /// Codes of task failures that the operator itself detects; the others are the service's.
 pub mod failure_codes {
     /// The service accepted the call, but no list showed its effect within the settle window.

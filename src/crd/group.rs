@@ -31,9 +31,13 @@ use crate::fdi::RunState;
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.readyTasks", description = "Tasks observed in the desired state, of all listed"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.tasks.failed", description = "Tasks that could not be started or stopped"),
     printcolumn(name = "Failing", type_ = "integer", json_path = ".status.tasks.failing", description = "Tasks that are on and whose latest run ended in ERROR"),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", description = "No call is sent for the group; a suspended FdiInstance suspends all its groups"),
     printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message")
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message"),
+    selectable = ".spec.instanceRef.name",
+    selectable = ".spec.desiredState",
+    selectable = ".spec.suspend"
 )]
 #[serde(rename_all = "camelCase", remote = "Self")]
 pub struct FdiTaskGroupSpec {
@@ -45,7 +49,9 @@ pub struct FdiTaskGroupSpec {
     /// `Running` starts a task: a scheduled one then runs at its planned times, a real-time or
     /// composite one runs all the time. `Stopped` stops it: a scheduled one is not executed any
     /// more, a real-time or composite one ends. It is the task's switch, not the result of its
-    /// runs: a task whose runs fail is still `Running`.
+    /// runs: a task whose runs fail is still `Running` (see `status.failedRuns`). The service does
+    /// not document whether a run that is going on ends when its task is stopped, nor how much data
+    /// the first run after a start reads again.
     pub desired_state: DesiredState,
     /// IDs of the tasks, 1 to 1000 of them (an instance has at most 1000 tasks).
     ///
@@ -174,6 +180,16 @@ pub struct FdiTaskGroupStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub failures_omitted: Option<i32>,
+    /// Tasks on their way to the desired state, those that need it longest at the top; at most 20.
+    /// `tasks.pending` counts all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub pending: Vec<PendingTask>,
+    /// Tasks that are not in the desired state while the group or its instance is suspended; at
+    /// most 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
+    pub deviating: Vec<DeviatingTask>,
     /// Tasks that are on and whose latest run ended in ERROR, those that have failed longest at the
     /// top; at most 50. `tasks.failing` counts all of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -199,6 +215,8 @@ impl Default for FdiTaskGroupStatus {
             opposing_call_time: None,
             failures: Vec::new(),
             failures_omitted: None,
+            pending: Vec::new(),
+            deviating: Vec::new(),
             failed_runs: Vec::new(),
             last_handled_reconcile_at: None,
         }
@@ -261,6 +279,46 @@ pub struct TaskFailure {
     /// minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
+}
+
+/// A task on its way to the desired state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingTask {
+    /// ID of the task.
+    #[schemars(length(max = 64))]
+    pub task_id: String,
+    /// Name of the task, if the service returns it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 128))]
+    pub task_name: String,
+    /// What brings it to the desired state: `start` or `stop`.
+    #[schemars(length(max = 16))]
+    pub action: String,
+    /// Since when it needs that.
+    pub since: Time,
+    /// What is needed next: `CallDue`, `Settling`, `RetryDue`, `OpposingCall`, `ListDue`,
+    /// `NotListed` or `StateUnknown`.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+}
+
+/// A task that is not in the desired state while no call is sent for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviatingTask {
+    /// ID of the task.
+    #[schemars(length(max = 64))]
+    pub task_id: String,
+    /// Name of the task, if the service returns it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 128))]
+    pub task_name: String,
+    /// The call that the operator sends once nothing is suspended: `start` or `stop`.
+    #[schemars(length(max = 16))]
+    pub action: String,
+    /// When it was first observed in the other state.
+    pub since: Time,
 }
 
 /// A task that is on and whose latest run ended in ERROR.

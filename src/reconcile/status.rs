@@ -10,6 +10,7 @@ mod facts;
 mod failures;
 mod group;
 mod instance;
+mod pending;
 mod ready;
 pub mod report;
 mod runs;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::fdi::{RunState, TaskId};
+use crate::fdi::{RunState, Task, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::ledger::phase::{Assessment, FailedReason, PendingReason, Phase};
@@ -91,6 +91,11 @@ impl<'a, 'm> Facts<'a, 'm> {
             tally.failing += usize::from(state.ledger.failed_run(id).is_some());
         }
         Self { group, tally, assessments, desired, state, now }
+    }
+
+    /// A task as the last list shows it.
+    pub fn task(&self, id: &TaskId) -> Option<&'m Task> {
+        self.state.observation.list().and_then(|list| list.task(id))
     }
 
     pub fn suspended(&self) -> bool {

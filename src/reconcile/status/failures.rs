@@ -72,8 +72,7 @@ fn every(facts: &Facts<'_, '_>) -> Vec<(Timestamp, TaskFailure)> {
         }
         let hidden = matches!(assessment.phase, Phase::Ready | Phase::Pending(PendingReason::Listing));
         let Some(failure) = facts.state.ledger.failure(id).filter(|_| !hidden) else { continue };
-        let listed = facts.state.observation.list().and_then(|list| list.task(id));
-        let name = listed.map_or(failure.name.as_str(), |task| &*task.name);
+        let name = facts.task(id).map_or(failure.name.as_str(), |task| &*task.name);
         all.push((failure.since, tried(facts, id.as_str(), name, failure)));
     }
     all

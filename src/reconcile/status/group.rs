@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::facts::{Facts, Tally, count};
 use super::ready::{self, Progress, Row, blocked};
 use super::report::{GroupReport, StatusEvent};
-use super::{deletion, failures, runs};
+use super::{deletion, failures, pending, runs};
 use crate::crd::{
     Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, condition_types, event_actions, event_reasons,
     find_condition, reasons, whole_seconds,
@@ -46,6 +46,8 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
         opposing_call_time: opposing_call.map(|ended| Time(whole_seconds(add(ended, Duration::from_secs(1))))),
         failures,
         failures_omitted: (omitted > 0).then(|| count(omitted)),
+        pending: pending::pending(&facts),
+        deviating: pending::deviating(&facts),
         failed_runs: runs::list(&facts),
         last_handled_reconcile_at: handled,
     };

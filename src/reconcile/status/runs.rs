@@ -13,7 +13,7 @@ use crate::crd::{
     Condition, ConditionStatus, FailedRun, condition_types, event_actions, event_reasons, reasons, whole_seconds,
 };
 use crate::fdi::text::{listed, truncate};
-use crate::fdi::{RunState, Task, TaskId};
+use crate::fdi::{RunState, TaskId};
 use crate::k8s::events::EventType;
 
 /// Most failed runs in a status.
@@ -56,7 +56,7 @@ pub(super) fn condition(facts: &Facts<'_, '_>, row: &Row) -> Condition {
 pub(super) fn list(facts: &Facts<'_, '_>) -> Vec<FailedRun> {
     let runs = failing(facts).into_iter().map(|(since, id)| FailedRun {
         task_id: id.as_str().to_owned(),
-        task_name: truncate(task(facts, id).map_or("", |task| &task.name), NAME_MAX),
+        task_name: truncate(facts.task(id).map_or("", |task| &task.name), NAME_MAX),
         since: Time(since),
         cause: None,
     });
@@ -83,7 +83,7 @@ pub(super) fn events(facts: &Facts<'_, '_>) -> Vec<StatusEvent> {
         }
     }
     let recovered = |id: &&TaskId| {
-        let on = task(facts, id).is_some_and(|task| task.state == Some(RunState::Running));
+        let on = facts.task(id).is_some_and(|task| task.state == Some(RunState::Running));
         on && known(id) && facts.state.ledger.failed_run(id).is_none()
     };
     let recovered: Vec<&str> = facts.group.owned.iter().filter(recovered).map(|id| name(facts, id)).collect();
@@ -105,11 +105,7 @@ fn failing<'a>(facts: &Facts<'a, '_>) -> Vec<(Timestamp, &'a TaskId)> {
     failing
 }
 
-fn task<'m>(facts: &Facts<'_, 'm>, id: &TaskId) -> Option<&'m Task> {
-    facts.state.observation.list().and_then(|list| list.task(id))
-}
-
 /// As people know the task: its name, or else its ID.
 fn name<'m>(facts: &Facts<'_, 'm>, id: &'m TaskId) -> &'m str {
-    task(facts, id).map(|task| &*task.name).filter(|name| !name.is_empty()).unwrap_or(id.as_str())
+    facts.task(id).map(|task| &*task.name).filter(|name| !name.is_empty()).unwrap_or(id.as_str())
 }
