@@ -16,6 +16,7 @@ mod error_codes;
 mod http;
 mod http_clients;
 mod json;
+mod monitor_log;
 mod observer;
 mod proxy;
 mod rate_limit;

@@ -3,6 +3,7 @@
 //! Pure steps decide, I/O steps act; what is remembered between reconciles is in the
 //! [`InstanceState`].
 
+mod causes;
 pub mod context;
 pub mod desired;
 pub mod duplicates;
@@ -71,5 +72,8 @@ pub async fn reconcile(
     // 7 write (I/O, which goes on beside the next reconcile)
     write(ctx, &desired, &statuses);
     metrics::record(&ctx.metrics, &statuses, &outcomes, state);
-    next
+
+    // While nothing else is due: why runs fail (I/O)
+    let wanted = if outcomes.calls().is_empty() { causes::wanted(&statuses, state) } else { Vec::new() };
+    causes::request(ctx, wanted, state, session, (next, cancel)).await
 }

@@ -25,7 +25,8 @@ pub struct TaskGauges {
     pub failing: i64,
 }
 
-const OPERATIONS: [Operation; 4] = [Operation::List, Operation::Start, Operation::Stop, Operation::SignIn];
+const OPERATIONS: [Operation; 5] =
+    [Operation::List, Operation::MonitorLog, Operation::Start, Operation::Stop, Operation::SignIn];
 const CLASSES: [Class; 6] =
     [Class::Split, Class::SplitOnce, Class::SignIn, Class::Config, Class::Throttled, Class::Unavailable];
 const DONE: [&str; 2] = ["ok", "failed"];

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use self::phase::{Assessment, Basis};
-use self::runs::{FailedRun, FailedRuns};
+use self::runs::{Cause, FailedRun, FailedRuns};
 use self::task::{Failure, Isolation, Missing, Pace, Sighting, TaskRecord};
 use self::tasks::Tasks;
 use crate::crd::{ConditionStatus, FdiTaskGroupStatus, condition_types, find_condition, reasons};
@@ -253,6 +253,16 @@ impl Ledger {
     /// The failed run of a task, if the latest one failed.
     pub fn failed_run(&self, id: &TaskId) -> Option<&FailedRun> {
         self.failed_runs.get(id)
+    }
+
+    /// Whether a task fails its runs and its log was not requested for that.
+    pub fn lacks_cause(&self, id: &TaskId) -> bool {
+        self.failed_runs.get(id).is_some_and(|run| run.cause == Cause::NotRequested)
+    }
+
+    /// Takes in why a run failed; `None`: nobody says it.
+    pub fn record_cause(&mut self, id: &TaskId, cause: Option<String>) {
+        self.failed_runs.record_cause(id, cause);
     }
 
     /// Whether a run of one of the group's tasks was observed.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use fdi_operator::crd::{ConditionStatus, FdiTaskGroup, condition_types, event_reasons, reasons};
+use fdi_simulator::{Entry, LastRun, MonitorFields, MonitorOrder, Monitoring, Operation};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
@@ -96,4 +97,87 @@ async fn the_metric_counts_failing_tasks_and_since_when_they_fail_survives_a_res
     let runs = group.status.unwrap().failed_runs;
     let first = runs.iter().find(|run| run.task_id == ids[1]).unwrap();
     assert_eq!(first.since, since, "as before");
+}
+
+/// The tasks whose monitor logs were requested so far.
+fn logs_requested(env: &TestEnv) -> Vec<String> {
+    let calls = env.service.calls().into_iter().filter(|call| call.operation == Operation::MonitorLogs);
+    calls.flat_map(|call| call.ids.iter().map(ToString::to_string).collect::<Vec<_>>()).collect()
+}
+
+/// The causes in the status, if all of so many failed runs have one.
+fn causes(group: &FdiTaskGroup, count: usize) -> Option<Vec<String>> {
+    let runs = &group.status.as_ref()?.failed_runs;
+    let causes: Vec<String> = runs.iter().filter_map(|run| run.cause.clone()).collect();
+    (causes.len() == count).then_some(causes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cause_of_each_failed_run_is_named_for_one_request_whatever_the_log_is_like() {
+    for (order, fields) in
+        [(MonitorOrder::NewestFirst, MonitorFields::SnakeCase), (MonitorOrder::OldestFirst, MonitorFields::CamelCase)]
+    {
+        let (env, ids) = TestEnv::new(3).await;
+        env.service.set_policies(|policies| (policies.monitor_order, policies.monitor_fields) = (order, fields));
+        let _operator = Operator::start(&env).await;
+        env.group("orders", "Running", &ids).await;
+        env.wait_ready("orders").await;
+        for (id, code) in ids.iter().zip([SOURCE_FAULT, 503, 914]) {
+            env.service.record_run(id, LastRun::Success, None).unwrap();
+            env.service.fail_runs(id, code, None).unwrap();
+        }
+        let group = env.wait("orders", "explained", |group| causes(group, 3).is_some()).await;
+        let mut causes = causes(&group, 3).unwrap();
+        causes.sort();
+        assert!(causes[0].starts_with("103 (fault of the source): The source is faulty"), "{causes:?}");
+        assert!(causes[1].starts_with("503 (fault of the target)") && causes[2].starts_with("914 (rejected"));
+        tokio::time::sleep(fast_timings().poll_interval_unit * 10 * 3).await;
+        assert_eq!(logs_requested(&env).len(), 3, "one request for each task and failure");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_that_are_forbidden_or_missing_cost_one_request_and_the_cause() {
+    for monitoring in [Monitoring::Forbidden, Monitoring::Missing] {
+        let (env, ids) = TestEnv::new(3).await;
+        env.service.set_policies(|policies| policies.monitoring = monitoring);
+        let _operator = Operator::start(&env).await;
+        env.group("orders", "Running", &ids).await;
+        env.wait_ready("orders").await;
+        for id in &ids {
+            env.service.fail_runs(id, SOURCE_FAULT, None).unwrap();
+        }
+        env.wait("orders", "3 failing", |group| failing(group) == Some(3)).await;
+        env.wait_log("a refused log", |log| log.iter().any(|entry| entry.operation == Operation::MonitorLogs)).await;
+        let lists = env.service.list_calls().len();
+        let polls = |log: &[Entry]| log.iter().filter(|entry| entry.operation == Operation::List).count();
+        env.wait_log("more polls", |log| polls(log) > lists + 3).await;
+        assert_eq!(logs_requested(&env).len(), 1, "{monitoring:?}");
+        let group = env.groups().get("orders").await.unwrap();
+        assert!(causes(&group, 0).is_some() && is_ready(&group), "{group:#?}");
+        assert!(condition(&group, condition_types::SYNCED).unwrap().is_true(), "nothing else suffers");
+        env.wait_instance("roma", reasons::SIGNED_IN).await;
+        env.edit("orders", json!({"desiredState": "Stopped"})).await;
+        env.wait_ready("orders").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hundred_tasks_that_fail_at_once_cost_a_bounded_number_of_requests_and_writes() {
+    let (env, ids) = TestEnv::new(300).await;
+    let _operator = Operator::start(&env).await;
+    env.group("orders", "Running", &ids).await;
+    env.wait_ready("orders").await;
+    let revisions = env.revisions.of("orders").len();
+    for id in &ids {
+        env.service.fail_runs(id, SOURCE_FAULT, None).unwrap();
+    }
+    let group = env.wait("orders", "explained", |group| causes(group, 50).is_some()).await;
+    assert_eq!(failing(&group), Some(300));
+    tokio::time::sleep(fast_timings().poll_interval_unit * 10 * 3).await;
+    assert_eq!(logs_requested(&env).len(), 50, "only for those that the status names");
+    let writes = env.revisions.of("orders").len() - revisions;
+    assert!(writes <= 2 + 5 + 1, "{writes} writes");
+    let size = serde_json::to_vec(&group.status).unwrap().len();
+    assert!(size < 24 * 1024, "{size} bytes");
 }

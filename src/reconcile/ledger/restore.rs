@@ -6,7 +6,7 @@ use super::Ledger;
 use crate::crd::{Condition, condition_types, find_condition};
 use crate::fdi::{RunState, TaskId};
 use crate::reconcile::desired::DesiredGroup;
-use crate::reconcile::ledger::runs::FailedRun;
+use crate::reconcile::ledger::runs::{Cause, FailedRun};
 use crate::reconcile::ledger::task::Pace;
 use crate::time::backoff::add;
 
@@ -51,7 +51,9 @@ impl Ledger {
         for stored in &group.status.failed_runs {
             let Ok(id) = TaskId::new(stored.task_id.as_str()) else { continue };
             if group.owned.contains(&id) {
-                self.failed_runs.restore(&id, FailedRun { since: stored.since.0 });
+                let known = stored.cause.as_deref().map(|cause| Cause::Known(cause.into()));
+                let cause = known.unwrap_or(Cause::NotRequested);
+                self.failed_runs.restore(&id, FailedRun { since: stored.since.0, cause });
             }
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn list(facts: &Facts<'_, '_>) -> Vec<FailedRun> {
         task_id: id.as_str().to_owned(),
         task_name: truncate(facts.task(id).map_or("", |task| &task.name), NAME_MAX),
         since: Time(since),
-        cause: None,
+        cause: facts.state.ledger.failed_run(id).and_then(|run| run.cause().map(str::to_owned)),
     });
     bounded::first(runs, FAILED_RUNS_MAX, BYTES_MAX)
 }

@@ -26,10 +26,11 @@ fn the_task_that_does_not_settle_is_named_with_its_action_and_since_when() {
     sim.group("a", DesiredState::Running, 1..=12);
     sim.run_for(seconds(20));
     let settling = ("task-0005".to_owned(), "start".to_owned(), pending_reasons::SETTLING.to_owned());
-    assert_eq!(pending(&sim), [settling.clone()]);
+    let pending_then = vec![settling];
+    assert_eq!(pending(&sim), pending_then);
     let (since, writes) = (sim.status("a").pending[0].since.clone(), sim.writes);
     sim.run_for(seconds(60));
-    assert_eq!((pending(&sim), &sim.status("a").pending[0].since), (vec![settling], &since));
+    assert_eq!((pending(&sim), &sim.status("a").pending[0].since), (pending_then, &since));
     assert_eq!(sim.writes, writes, "nothing changed");
     sim.run_for(seconds(30));
     assert_eq!(sim.reason("a"), reasons::TASKS_IN_DESIRED_STATE);
