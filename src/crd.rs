@@ -17,7 +17,7 @@ pub use conditions::{
 };
 pub use group::{
     DeletionPolicy, DesiredState, DeviatingTask, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus,
-    InstanceRef, PendingTask, TaskCounts, TaskFailure,
+    HistoryEntry, InstanceRef, PendingTask, TaskCounts, TaskFailure, Trigger,
 };
 pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,

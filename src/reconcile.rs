@@ -3,6 +3,7 @@
 //! Pure steps decide, I/O steps act; what is remembered between reconciles is in the
 //! [`InstanceState`].
 
+mod audit;
 mod causes;
 pub mod context;
 pub mod desired;
@@ -24,6 +25,7 @@ pub mod write;
 
 use jiff::Timestamp;
 
+use self::audit::Audit;
 use self::context::Context;
 use self::desired::resolve;
 use self::execute::{Cancellation, execute};
@@ -60,8 +62,9 @@ pub async fn reconcile(
     let plan = plan(&desired, state, now());
 
     // 4 execute (I/O)
-    let outcomes = execute(ctx, &plan, session, cancel).await;
-    let outcomes = state.record_calls(outcomes);
+    let audit = Audit { desired: &desired, ledger: &state.ledger };
+    let outcomes = execute(ctx, &plan, session, cancel, audit).await;
+    let outcomes = state.record_calls(&desired, outcomes);
 
     // 5 status (pure)
     let statuses = status(&desired, state, &outcomes, now());

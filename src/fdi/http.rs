@@ -82,8 +82,8 @@ impl HttpFdi {
                 if let Some(listing) = self.list_once().await? {
                     let skipped = listing.skipped();
                     if skipped > 0 {
-                        let instance = &self.sender.instance_id;
-                        tracing::debug!(instance, skipped, "skipped tasks without a usable ID");
+                        let instance_id = &self.sender.instance_id;
+                        tracing::debug!(instance_id, skipped, "skipped tasks without a usable ID");
                     }
                     return Ok(listing.into_tasks());
                 }

@@ -76,10 +76,11 @@ impl InstanceState {
     /// Takes in the calls of step 4. What failed together is one failure: the one that asks for the
     /// longest wait.
     #[must_use]
-    pub fn record_calls(&mut self, outcomes: Outcomes) -> Outcomes {
+    pub fn record_calls(&mut self, desired: &Desired, outcomes: Outcomes) -> Outcomes {
         let mut corrected = Vec::new();
         let mut failure = outcomes.not_sent().cloned();
         for call in outcomes.calls() {
+            self.ledger.note_call(desired, call);
             match self.ledger.record(&call.batch, &call.result, call.ended) {
                 CallScope::Tasks => self.observation.record_call_success(call.ended),
                 CallScope::Undetermined => self.observation.record_call(call.ended),

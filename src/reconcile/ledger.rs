@@ -2,6 +2,7 @@
 //! isolation. Pure; rebuilt from the statuses after a restart.
 
 pub mod calls;
+pub mod history;
 pub mod phase;
 mod restore;
 mod runs;
@@ -17,7 +18,7 @@ use self::phase::{Assessment, Basis};
 use self::runs::{Cause, FailedRun, FailedRuns};
 use self::task::{Failure, Isolation, Missing, Pace, Sighting, TaskRecord};
 use self::tasks::Tasks;
-use crate::crd::{ConditionStatus, FdiTaskGroupStatus, condition_types, find_condition, reasons};
+use crate::crd::{ConditionStatus, FdiTaskGroupStatus, HistoryEntry, condition_types, find_condition, reasons};
 use crate::fdi::{RunState, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::observation::TaskList;
@@ -50,6 +51,8 @@ struct GroupRecord {
     inherited: bool,
     /// A run of one of its tasks was observed.
     ran: bool,
+    /// Calls that the status may not tell yet, newest first.
+    recent: Vec<HistoryEntry>,
     /// When the present desired state was first seen.
     last_edit: Timestamp,
     /// When the first of the edits was seen that have not converged yet.
@@ -136,6 +139,7 @@ impl Ledger {
             run_state: group.run_state,
             inherited: group.predates || self.resumed,
             ran: reported_runs(&group.status),
+            recent: Vec::new(),
             last_edit: now,
             first_pending_edit: edited.then_some(now),
             conflict_since: None,
@@ -147,6 +151,9 @@ impl Ledger {
         if record.generation != group.generation || record.run_state != group.run_state {
             record.first_pending_edit.get_or_insert(now);
             record.last_edit = now;
+        }
+        if !record.recent.is_empty() {
+            history::forget_told(&mut record.recent, &group.status.history, now);
         }
         record.generation = group.generation;
         record.run_state = group.run_state;

@@ -4,6 +4,7 @@ mod condition_table;
 mod convergence;
 mod deletion;
 mod freshness;
+mod history;
 mod named_tasks;
 mod properties;
 mod regressions;

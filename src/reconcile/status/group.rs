@@ -49,8 +49,12 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
         pending: pending::pending(&facts),
         deviating: pending::deviating(&facts),
         failed_runs: runs::list(&facts),
+        history: group.status.history.clone(),
         last_handled_reconcile_at: handled,
     };
+    // A call alone is no reason to write.
+    let history = if status == group.status { None } else { Some(facts.state.ledger.history(group)) };
+    let status = FdiTaskGroupStatus { history: history.unwrap_or_else(|| group.status.history.clone()), ..status };
     let events = transition(&facts, &row).into_iter().chain(runs::events(&facts)).collect();
     let progress_only = matches!(row.reason, reasons::PROGRESSING | reasons::NOT_OBSERVED);
     GroupReport { group, status, events, actions, progress_only, urgent, release, tally: facts.tally }
