@@ -1,6 +1,7 @@
 //! The two kinds. Their doc comments are the API reference that `kubectl explain` shows.
 
 mod conditions;
+mod desired_state;
 mod group;
 mod instance;
 mod lenient;
@@ -15,9 +16,10 @@ pub use conditions::{
     Condition, ConditionStatus, condition_types, event_actions, event_reasons, failure_codes, find_condition,
     pending_reasons, reasons, whole_seconds,
 };
+pub use desired_state::DesiredState;
 pub use group::{
-    DeletionPolicy, DesiredState, DeviatingTask, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus,
-    HistoryEntry, InstanceRef, PendingTask, TaskCounts, TaskFailure, Trigger,
+    DeletionPolicy, DeviatingTask, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, HistoryEntry,
+    InstanceRef, PendingTask, TaskCounts, TaskFailure, Trigger,
 };
 pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,

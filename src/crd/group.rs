@@ -9,9 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::desired_state::DesiredState;
 use super::lenient::{describe, field, lenient};
 use super::names::{DNS_NAME, is_dns_name};
-use crate::fdi::RunState;
 
 pub use status::{
     DeviatingTask, FailedRun, FdiTaskGroupStatus, HistoryEntry, PendingTask, TaskCounts, TaskFailure, Trigger,
@@ -116,32 +116,6 @@ pub struct InstanceRef {
     /// Name of the `FdiInstance`.
     #[schemars(length(min = 1, max = 63), regex(pattern = DNS_NAME))]
     pub name: String,
-}
-
-/// `Running` or `Stopped`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum DesiredState {
-    Running,
-    #[default]
-    Stopped,
-}
-
-impl From<DesiredState> for RunState {
-    fn from(state: DesiredState) -> Self {
-        match state {
-            DesiredState::Running => Self::Running,
-            DesiredState::Stopped => Self::Stopped,
-        }
-    }
-}
-
-impl From<RunState> for DesiredState {
-    fn from(state: RunState) -> Self {
-        match state {
-            RunState::Running => Self::Running,
-            RunState::Stopped => Self::Stopped,
-        }
-    }
 }
 
 /// `Orphan` or `Stop`.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::match_wild_err_arm)]
 
 mod architecture;
+mod audit;
 mod broken_watches;
 mod bulkheads;
 mod cleanup;

@@ -4,8 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::DesiredState;
 use crate::crd::conditions::Condition;
+use crate::crd::desired_state::DesiredState;
 use crate::crd::lenient::lenient;
 
 /// What the operator observed.

@@ -23,17 +23,19 @@ impl Ledger {
     /// Why a task gets a call now.
     pub fn trigger(&self, group: &DesiredGroup, id: &TaskId) -> Trigger {
         let record = self.tasks.get(id);
-        let repeats = record.is_some_and(|record| {
-            let action = group.run_state.action();
-            record.failure.is_some() || record.call.is_some_and(|call| call.action == action)
-        });
+        let retried = record.is_some_and(|record| record.failure.is_some() || record.lost_calls > 0);
         let drifting = record.is_some_and(|record| record.drifting);
-        match (group.deletion_timestamp, self.pending_edits(&group.uid)) {
-            (Some(_), _) => Trigger::Deletion,
-            _ if repeats => Trigger::Retry,
-            (None, Some(_)) if !drifting => Trigger::Edit,
+        // Before a restart, perhaps: nobody knows.
+        let called = record.and_then(|record| record.call).is_some_and(|call| call.action == group.run_state.action());
+        let edited = self.pending_edits(&group.uid).is_some();
+        match group.deletion_timestamp {
+            Some(_) => Trigger::Deletion,
+            None if retried => Trigger::Retry,
+            None if drifting => Trigger::Drift,
+            None if edited => Trigger::Edit,
+            None if called => Trigger::Retry,
             // Nobody edited the group, so somebody else switched the task.
-            _ => Trigger::Drift,
+            None => Trigger::Drift,
         }
     }
 
