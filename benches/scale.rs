@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+mod page;
 mod support;
 
 mod scale {
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use scale::start::Goals;
-use scale::table::{Row, Table, Unit, write_page};
+use scale::table::{Row, Table, Unit};
 use scale::{latency, live, memory, rate, start};
 use tokio::runtime::Builder;
 
@@ -82,7 +83,7 @@ fn main() {
         table.write_json(path);
     }
     if let Some(path) = &cli.page {
-        write_page(path, "make scale", &table.markdown());
+        page::write(path, "make scale", &table.markdown());
     }
     if let Some(path) = &cli.compare {
         let comparison = table.compared_with(path);

@@ -14,6 +14,7 @@ pub mod observation;
 pub mod observe;
 pub mod outcome;
 pub mod plan;
+pub mod pure_steps;
 pub mod schedule;
 pub mod status;
 #[cfg(test)]

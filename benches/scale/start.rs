@@ -49,7 +49,8 @@ pub async fn first_start(groups: usize, instances: usize) -> Started {
     let began_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as f64;
     let operator = start(&env.plane.kubeconfig_path(), "127.0.0.1:0");
     let ready = (ready.await.unwrap() - began).as_secs_f64();
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // Until the events of the start are published.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     let calls: Vec<f64> = env.sim.with_log(|log| {
         let calls = log.iter().filter(|entry| entry.operation == Operation::Batch);
         calls.map(|entry| (entry.arrived_at as f64 - began_at) / 1000.0).collect()

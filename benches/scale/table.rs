@@ -22,6 +22,7 @@ impl Unit {
         match self {
             Self::Seconds => format!("{value:.3} s"),
             Self::Milliseconds => format!("{value:.1} ms"),
+            Self::Count if value.fract() > 0.0 => format!("{value:.2}"),
             Self::Count => format!("{value:.0}"),
             Self::Mebibytes => format!("{value:.1} MiB"),
             Self::Bytes => format!("{value:.0} B"),
@@ -141,15 +142,6 @@ impl Table {
         }
         text
     }
-}
-
-/// Replaces what a page has between the markers of `name`.
-pub fn write_page(path: &Path, name: &str, content: &str) {
-    let page = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
-    let (before, rest) = page.split_once(&begin).expect("the marker at the beginning");
-    let (_, after) = rest.split_once(&end).expect("the marker at the end");
-    std::fs::write(path, format!("{before}{begin}\n{}\n{end}{after}", content.trim_end())).unwrap();
 }
 
 /// The value below which that share of all values lies. Sorts them.
