@@ -135,18 +135,17 @@ async fn starts(cli: &Cli, table: &mut Table) {
     for (title, groups, instances, goals) in sizes {
         let mut started = start::first_start(groups, instances).await;
         let (idle_rows, idle) = started.idle(cli.idle, goals).await;
-        let edits = groups == 1000;
-        let mut edited = Vec::new();
-        if edits {
-            edited = latency::edits(&started.env, &started.objects, cli.edits).await;
+        let mut edit_rows = Vec::new();
+        if groups == 1000 {
+            let edited = latency::edits(&started.env, &started.objects, cli.edits).await;
+            started.operator.kill().await.unwrap();
+            edit_rows = latency::rows(&started.env, &started.objects, edited).await;
+            edit_rows.extend(latency::with_slow_writes(&started.env, &started.objects, cli.edits).await);
         }
         started.operator.kill().await.unwrap();
         let (mut rows, sample) = started.rows(idle, goals).await;
         rows.extend(idle_rows);
-        if edits {
-            rows.extend(latency::rows(&started.env, &started.objects, edited).await);
-            rows.extend(latency::with_slow_writes(&started.env, &started.objects, cli.edits).await);
-        }
+        rows.extend(edit_rows);
         table.add(title, rows);
         samples.push(sample);
         started.env.plane.stop().await.unwrap();

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use fdi_operator::crd::{DesiredState, FdiTaskGroup};
 use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, WatchEvent, WatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::process::Command;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use super::objects::{IN_FLIGHT, Objects, all, groups, instance_id};
 use super::table::{Row, Unit, percentile};
-use crate::support::{Environment, PROJECT};
+use crate::support::{Environment, PROJECT, is_ready};
 
 /// The service, called without a limit.
 #[derive(Debug, Clone)]
@@ -86,12 +87,14 @@ pub async fn one_group(env: &Environment, objects: &Objects) -> Duration {
     let mut groups = groups(&env.client).await;
     groups.truncate(50);
     let mut times = Vec::new();
-    for group in groups {
+    let api = Api::default_namespaced(env.client.clone());
+    for mut group in groups {
+        group.status.get_or_insert_default().last_handled_reconcile_at = Some("floor".to_owned());
         let began = Instant::now();
         client.list(&instance_id(0)).await;
         client.batch(&instance_id(0), "start", &objects.ids(0)).await;
         client.list(&instance_id(0)).await;
-        patch_status(env, group).await;
+        patch_status(&api, group).await;
         times.push(began.elapsed().as_secs_f64());
     }
     Duration::from_secs_f64(percentile(&mut times, 0.5))
@@ -110,29 +113,35 @@ pub async fn applies(env: &Environment, objects: &Objects) -> Duration {
 }
 
 /// One status write for each group, with as many in flight as the operator has, until a watch has
-/// delivered them all. The statuses are those that the operator has written, but for one field.
+/// delivered them all. The statuses are those that the operator has written; the groups are copies
+/// that have none yet, in a namespace of their own.
 pub async fn status_patches(env: &Environment) -> Duration {
-    let groups = groups(&env.client).await;
-    let written = |group: &FdiTaskGroup| {
-        group.status.as_ref().is_some_and(|status| status.last_handled_reconcile_at.as_deref() == Some("floor"))
-    };
-    let seen = tokio::spawn(all(env.client.clone(), groups.len(), written));
+    let namespaces: Api<Namespace> = Api::all(env.client.clone());
+    let floor = serde_json::from_value(json!({"metadata": {"name": "floor"}})).unwrap();
+    namespaces.create(&PostParams::default(), &floor).await.unwrap();
+    let api: Api<FdiTaskGroup> = Api::namespaced(env.client.clone(), "floor");
+    let copying = groups(&env.client).await.into_iter().map(|group| {
+        let api = api.clone();
+        async move {
+            let copy = FdiTaskGroup::new(&group.name_any(), group.spec);
+            let copy = api.create(&PostParams::default(), &copy).await.unwrap();
+            FdiTaskGroup { status: group.status, ..copy }
+        }
+    });
+    let copies: Vec<_> = futures::stream::iter(copying).buffer_unordered(IN_FLIGHT).collect().await;
+    let seen = tokio::spawn(all(api.clone(), copies.len(), is_ready));
     tokio::time::sleep(Duration::from_secs(2)).await;
     let began = Instant::now();
-    let writing = groups.into_iter().map(|group| patch_status(env, group));
+    let writing = copies.into_iter().map(|copy| patch_status(&api, copy));
     futures::stream::iter(writing).buffer_unordered(IN_FLIGHT).collect::<Vec<_>>().await;
     seen.await.unwrap() - began
 }
 
-async fn patch_status(env: &Environment, group: FdiTaskGroup) {
-    let api: Api<FdiTaskGroup> = Api::default_namespaced(env.client.clone());
+async fn patch_status(api: &Api<FdiTaskGroup>, group: FdiTaskGroup) {
     let same = json!({"op": "test", "path": "/metadata/uid", "value": group.uid()});
-    let name = group.name_any();
-    let mut status = group.status.unwrap_or_default();
-    status.last_handled_reconcile_at = Some("floor".to_owned());
-    let patch = json!([same, {"op": "add", "path": "/status", "value": status}]);
+    let patch = json!([same, {"op": "add", "path": "/status", "value": group.status}]);
     let patch: Patch<()> = Patch::Json(serde_json::from_value(patch).unwrap());
-    api.patch_status(&name, &PatchParams::default(), &patch).await.unwrap();
+    api.patch_status(&group.name_any(), &PatchParams::default(), &patch).await.unwrap();
 }
 
 /// A list of every instance and one call for each, all at once.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fdi_operator::crd::FdiTaskGroup;
+use fdi_operator::crd::{DesiredState, FdiTaskGroup};
 use fdi_simulator::Operation;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -16,18 +16,25 @@ use crate::support::{Environment, start};
 
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Milliseconds from the API server's answer to each edit until its call arrives. The edits go
-/// round the instances, so that none meets an exhausted rate limit.
-pub async fn edits(env: &Environment, objects: &Objects, count: usize) -> Vec<f64> {
+/// Milliseconds from each edit until its call arrives.
+#[derive(Debug, Default)]
+pub struct Latencies {
+    from_sent: Vec<f64>,
+    /// Since the API server's answer to the edit; negative when the call is first.
+    from_answer: Vec<f64>,
+}
+
+/// The edits go round the instances, so that none meets an exhausted rate limit.
+pub async fn edits(env: &Environment, objects: &Objects, count: usize) -> Latencies {
     let api: Api<FdiTaskGroup> = Api::default_namespaced(env.client.clone());
-    let mut times = Vec::new();
+    let mut times = Latencies::default();
     for n in 0..count {
         let group = n % objects.groups.min(objects.instances);
         let name = format!("g{group}");
-        let stopped =
-            matches!(api.get(&name).await.unwrap().spec.desired_state, fdi_operator::crd::DesiredState::Stopped);
+        let stopped = matches!(api.get(&name).await.unwrap().spec.desired_state, DesiredState::Stopped);
         let patch = Patch::Merge(json!({"spec": {"desiredState": if stopped { "Running" } else { "Stopped" }}}));
         let (since, instance) = (env.sim.last_seq(), instance_id(objects.instance_of(group)));
+        let sent = Instant::now();
         let answered = async {
             api.patch(&name, &PatchParams::default(), &patch).await.unwrap();
             Instant::now()
@@ -42,26 +49,28 @@ pub async fn edits(env: &Environment, objects: &Objects, count: usize) -> Vec<f6
             Instant::now()
         };
         let (answered, arrived) = tokio::join!(answered, arrived);
-        times.push(signed_milliseconds(answered, arrived));
+        times.from_sent.push(signed_milliseconds(sent, arrived));
+        times.from_answer.push(signed_milliseconds(answered, arrived));
         tokio::time::sleep(PAUSE).await;
     }
     times
 }
 
-/// The rows of an edit, with an operator that has been measured and the floor of the same edits.
-pub async fn rows(env: &Environment, objects: &Objects, mut measured: Vec<f64>) -> Vec<Row> {
+/// The rows of edits that were measured with an operator, beside the floor of the same edits.
+pub async fn rows(env: &Environment, objects: &Objects, mut measured: Latencies) -> Vec<Row> {
     let following = follow(env, *objects).await;
-    let mut floor = edits(env, objects, measured.len()).await;
+    let mut floor = edits(env, objects, measured.from_sent.len()).await;
     following.abort();
-    let mut rows: Vec<Row> = [("p50", 0.5, 2.0), ("p99", 0.99, 5.0)]
-        .into_iter()
-        .map(|(name, share, goal)| {
-            let figure = percentile(&mut measured, share);
-            Row::new(format!("edit → call, {name}"), Unit::Milliseconds, figure)
-                .floor(percentile(&mut floor, share))
-                .goal(goal)
-        })
-        .collect();
+    let mut rows = Vec::new();
+    for (name, share, goal) in [("p50", 0.5, 2.0), ("p99", 0.99, 5.0)] {
+        let row = |what: &str, measured: &mut [f64], floor: &mut [f64]| {
+            let what = format!("{what}, {name}");
+            Row::new(what, Unit::Milliseconds, percentile(measured, share)).floor(percentile(floor, share))
+        };
+        rows.push(row("edit → call", &mut measured.from_sent, &mut floor.from_sent));
+        let answered = row("answer to the edit → call", &mut measured.from_answer, &mut floor.from_answer);
+        rows.push(answered.goal(goal).without_ratio());
+    }
     rows.extend(steps(env, objects).await);
     rows
 }
@@ -73,16 +82,20 @@ pub async fn with_slow_writes(env: &Environment, objects: &Objects, count: usize
     let proxy = SlowWrites::start(env).await;
     let mut operator = start(&proxy.kubeconfig(), "127.0.0.1:0");
     all_ready(env.client.clone(), objects.groups).await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let mut without = edits(env, objects, count).await;
     proxy.delay(DELAY);
     let mut with = edits(env, objects, count).await;
+    proxy.delay(Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    all_ready(env.client.clone(), objects.groups).await;
     operator.kill().await.unwrap();
     [("p50", 0.5), ("p99", 0.99)]
         .into_iter()
         .map(|(name, share)| {
             let what = format!("edit → call while each status write takes 500 ms, {name}");
-            Row::new(what, Unit::Milliseconds, percentile(&mut with, share)).floor(percentile(&mut without, share))
+            Row::new(what, Unit::Milliseconds, percentile(&mut with.from_sent, share))
+                .floor(percentile(&mut without.from_sent, share))
         })
         .collect()
 }

@@ -90,13 +90,12 @@ pub async fn groups(client: &kube::Client) -> Vec<FdiTaskGroup> {
 
 /// Returns when that many groups are Ready.
 pub async fn all_ready(client: kube::Client, count: usize) -> Instant {
-    all(client, count, is_ready).await
+    all(Api::default_namespaced(client), count, is_ready).await
 }
 
 /// Returns when that many groups are as `wanted`. It watches: repeated lists would slow what is
 /// measured.
-pub async fn all(client: kube::Client, count: usize, wanted: impl Fn(&FdiTaskGroup) -> bool) -> Instant {
-    let api: Api<FdiTaskGroup> = Api::default_namespaced(client);
+pub async fn all(api: Api<FdiTaskGroup>, count: usize, wanted: impl Fn(&FdiTaskGroup) -> bool) -> Instant {
     let mut events = watcher(api, watcher::Config::default()).applied_objects().boxed();
     let mut found = HashSet::new();
     while found.len() < count {

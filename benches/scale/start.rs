@@ -49,8 +49,7 @@ pub async fn first_start(groups: usize, instances: usize) -> Started {
     let began_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as f64;
     let operator = start(&env.plane.kubeconfig_path(), "127.0.0.1:0");
     let ready = (ready.await.unwrap() - began).as_secs_f64();
-    // Until the events of the start are published.
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    until_events_are_published(&env).await;
     let calls: Vec<f64> = env.sim.with_log(|log| {
         let calls = log.iter().filter(|entry| entry.operation == Operation::Batch);
         calls.map(|entry| (entry.arrived_at as f64 - began_at) / 1000.0).collect()
@@ -102,6 +101,19 @@ impl Started {
     }
 }
 
+/// Waits for the events of the start, of which the operator publishes 20 a second.
+async fn until_events_are_published(env: &Environment) {
+    let mut published = -1.0;
+    loop {
+        let now = requests(env, &["resource=\"events\""]).await;
+        if now <= published {
+            return;
+        }
+        published = now;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
 fn with_goal(row: Row, goal: Option<f64>) -> Row {
     match goal {
         Some(goal) => row.goal(goal),
@@ -113,7 +125,7 @@ fn lists(env: &Environment) -> usize {
     env.sim.with_log(|log| log.iter().filter(|entry| entry.operation == Operation::List).count())
 }
 
-/// Requests for the resources that the operator uses. Two lists of this program are among them.
+/// Requests for the resources that the operator uses.
 async fn api_requests(env: &Environment) -> f64 {
     let mut sum = 0.0;
     for resource in ["fdiinstances", "fditaskgroups", "secrets", "events"] {

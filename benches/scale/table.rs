@@ -62,6 +62,11 @@ impl Row {
         Self { floor: Some(floor), ratio, ..self }
     }
 
+    /// For figures and floors that may be negative.
+    pub fn without_ratio(self) -> Self {
+        Self { ratio: None, ..self }
+    }
+
     pub fn goal(self, goal: f64) -> Self {
         Self { goal: Some(goal), ..self }
     }
