@@ -135,14 +135,16 @@ async fn starts(cli: &Cli, table: &mut Table) {
     for (title, groups, instances, goals) in sizes {
         let mut started = start::first_start(groups, instances).await;
         let (idle_rows, idle) = started.idle(cli.idle, goals).await;
+        let edited = match groups {
+            1000 => Some(latency::edits(&started.env, &started.objects, cli.edits).await),
+            _ => None,
+        };
+        started.operator.kill().await.unwrap();
         let mut edit_rows = Vec::new();
-        if groups == 1000 {
-            let edited = latency::edits(&started.env, &started.objects, cli.edits).await;
-            started.operator.kill().await.unwrap();
+        if let Some(edited) = edited {
             edit_rows = latency::rows(&started.env, &started.objects, edited).await;
             edit_rows.extend(latency::with_slow_writes(&started.env, &started.objects, cli.edits).await);
         }
-        started.operator.kill().await.unwrap();
         let (mut rows, sample) = started.rows(idle, goals).await;
         rows.extend(idle_rows);
         rows.extend(edit_rows);
