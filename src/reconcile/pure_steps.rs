@@ -98,11 +98,13 @@ impl PureSteps {
     }
 
     fn reconcile(&mut self, list: Option<TaskList>) {
-        let desired = resolve(self.snapshot.clone());
+        let mut desired = resolve(self.snapshot.clone());
         self.state.sync(&desired, self.now);
-        let desired = resolve(self.snapshot.clone());
         self.now = list.as_ref().map_or(self.now, |list| list.requested_at);
-        self.state.sync(&desired, self.now);
+        if let Some(newer) = desired.newer(self.snapshot.clone()) {
+            desired = newer;
+            self.state.sync(&desired, self.now);
+        }
         let observed = Observed { instance: Some(String::new()), credential: None, list: list.map(Ok) };
         self.state.record_list(&desired, observed, self.now);
         let plan = plan(&desired, &self.state, self.now);

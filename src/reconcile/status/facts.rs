@@ -6,7 +6,6 @@ use crate::fdi::{LastRun, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::ledger::phase::{Assessment, FailedReason, PendingReason, Phase};
-use crate::reconcile::observation::TaskList;
 
 /// How many tasks of a group are in which phase.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,17 +73,17 @@ pub(super) struct Facts<'a, 'm> {
 impl<'a, 'm> Facts<'a, 'm> {
     pub fn gather(desired: &'a Desired, group: &'a DesiredGroup, state: &'m InstanceState, now: Timestamp) -> Self {
         let list = state.observation.list();
-        let assess = |id| (id, state.ledger.assess(group, id, list, now));
-        let assessments: Vec<_> = group.owned.iter().map(assess).collect();
+        let assess = state.ledger.assessor(group, list, now);
+        let assessments: Vec<_> = group.owned.iter().map(|id| (id, assess(id))).collect();
         let mut tally = Tally {
             total: group.total(),
             failed: group.invalid.len() + group.exceeding,
             conflicting: group.conflicts.len(),
             ..Tally::default()
         };
-        for (id, assessment) in &assessments {
+        for (_, assessment) in &assessments {
             tally.count(assessment.phase);
-            tally.last_run_failed += usize::from(last_run_failed(list, id));
+            tally.last_run_failed += usize::from(assessment.last_run == Some(LastRun::Error));
         }
         Self { group, tally, assessments, desired, state, now }
     }
@@ -92,10 +91,6 @@ impl<'a, 'm> Facts<'a, 'm> {
     pub fn suspended(&self) -> bool {
         self.group.suspended || self.desired.instance_suspended()
     }
-}
-
-fn last_run_failed(list: Option<&TaskList>, id: &TaskId) -> bool {
-    list.and_then(|list| list.task(id)).is_some_and(|task| task.last_run == LastRun::Error)
 }
 
 /// Counts in statuses are 32-bit.
