@@ -35,10 +35,10 @@ fn what_is_desired_is_read_again_only_when_an_object_or_what_is_known_of_it_has_
         |snapshot| snapshot.instance.as_mut().unwrap().1.observed_generation = 3,
     ];
     for (number, change) in changes.into_iter().enumerate() {
-        let mut changed = before.clone();
-        change(&mut changed);
-        let newer = desired.newer(changed.clone()).unwrap_or_else(|| panic!("change {number} was not noticed"));
-        assert_eq!(newer.groups().len(), changed.groups.len());
+        let mut edited = before.clone();
+        change(&mut edited);
+        let newer = desired.newer(edited.clone()).unwrap_or_else(|| panic!("change {number} was not noticed"));
+        assert_eq!(newer.groups().len(), edited.groups.len());
     }
 }
 
