@@ -10,10 +10,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// The version and the commit it was built from, which `build.rs` finds.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("FDI_OPERATOR_REVISION"), ")");
+
 /// Keeps FDI tasks of Huawei Cloud ROMA Connect running or stopped, as `FdiTaskGroup` resources
 /// say.
 #[derive(Debug, Parser)]
-#[command(name = "fdi-operator", version)]
+#[command(name = "fdi-operator", version = VERSION)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
