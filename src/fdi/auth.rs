@@ -38,11 +38,11 @@ impl Credential {
 
 /// All credentials of the process.
 #[derive(Debug, Default)]
-pub struct Credentials(Mutex<Known>);
+pub struct Credentials(Mutex<Inner>);
 
 /// By site and hash.
 #[derive(Debug, Default)]
-struct Known {
+struct Inner {
     credentials: HashMap<(String, Fingerprint), (Arc<Credential>, Instant)>,
     principals: HashMap<(String, Fingerprint), Arc<Principal>>,
 }

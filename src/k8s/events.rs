@@ -30,8 +30,8 @@ const INSTANCE_MAX: usize = 128;
 const QUEUE_SIZE: usize = 512;
 /// Objects whose budget is remembered. The least recently used one is forgotten first.
 const OBJECTS_MAX: usize = 1024;
-/// Objects whose last events are remembered whole, so that a repetition is counted in them. One takes
-/// several kilobytes.
+/// Objects whose last events are remembered whole, so that a repetition is counted in them. One
+/// takes several kilobytes.
 const RECORDERS_MAX: usize = 128;
 /// The budget of an object, as in client-go's spam filter: this many at once, then one every
 /// [`REFILL`].

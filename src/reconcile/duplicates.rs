@@ -21,11 +21,11 @@ const FIRST_CHANCE: Duration = Duration::from_secs(5);
 pub struct Duplicates {
     store: Arc<Store>,
     fdi: Fdi,
-    known: Arc<Mutex<Known>>,
+    known: Arc<Mutex<Inner>>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Inner {
     instances: HashMap<InstanceKey, Candidate>,
     /// Oldest first.
     by_identity: HashMap<Identity, BTreeSet<(Option<Timestamp>, InstanceKey)>>,
@@ -128,7 +128,7 @@ impl Duplicates {
         known.remove(key);
     }
 
-    fn enqueue_others(&self, known: &Known, key: &InstanceKey, identity: Option<&Identity>) {
+    fn enqueue_others(&self, known: &Inner, key: &InstanceKey, identity: Option<&Identity>) {
         let same = identity.and_then(|identity| known.by_identity.get(identity));
         for (_, other) in same.into_iter().flatten().filter(|(_, other)| other != key) {
             self.store.enqueue(other);
@@ -136,7 +136,7 @@ impl Duplicates {
     }
 }
 
-impl Known {
+impl Inner {
     fn remove(&mut self, key: &InstanceKey) {
         let Some(candidate) = self.instances.remove(key) else { return };
         let Some(identity) = candidate.identity else { return };

@@ -40,8 +40,8 @@ pub enum Outcome {
 
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// Boxed, because a map keeps the capacity that it once needed: at a start that is one entry for
-    /// each object.
+    /// Boxed, because a map keeps the capacity that it once needed: at a start that is one entry
+    /// for each object.
     entries: HashMap<Arc<str>, Box<Entry>>,
     /// Objects whose status may be written now, by rank.
     ready: BTreeSet<(Timestamp, Arc<str>)>,

@@ -67,7 +67,7 @@ fn an_edit_is_called_for_in_the_reconcile_that_sees_it_and_acknowledged_beside()
 }
 
 #[test]
-fn an_edit_while_calls_cannot_be_sent_is_not_told_to_be_on_its_way() {
+fn an_edit_while_calls_cannot_be_sent_is_not_reported_as_under_way() {
     let mut sim = Simulation::new(10);
     sim.group("a", DesiredState::Running, 1..=10);
     sim.run_for(minutes(5));
@@ -184,7 +184,7 @@ fn a_request_clears_the_waits_of_its_group_only_and_is_echoed() {
 }
 
 #[test]
-fn a_request_is_answered_by_a_look_of_its_own_however_young_the_last_list_is() {
+fn a_request_gets_a_list_of_its_own_however_young_the_last_one_is() {
     let mut sim = Simulation::new(1);
     sim.group("a", DesiredState::Running, [1]);
     sim.run_for(seconds(30));
@@ -198,7 +198,7 @@ fn a_request_is_answered_by_a_look_of_its_own_however_young_the_last_list_is() {
 }
 
 #[test]
-fn a_task_that_never_settles_is_told_so_after_two_minutes_and_not_commanded_twice_meanwhile() {
+fn a_task_that_never_settles_is_reported_after_two_minutes_and_gets_no_second_call_meanwhile() {
     let mut sim = Simulation::new(1);
     sim.service.behaviors.insert(id(1), TaskBehavior { settles_after: None, refuses: None, poison: None });
     sim.group("a", DesiredState::Running, [1]);
@@ -229,18 +229,18 @@ fn a_lost_stop_then_a_flip_back_is_not_ready_before_the_settle_window_has_passed
 }
 
 #[test]
-fn a_batch_with_one_culprit_moves_the_nine_others_in_at_most_nineteen_calls() {
+fn a_batch_with_one_poison_task_starts_the_nine_others_in_at_most_nineteen_calls() {
     for class in [Class::Split, Class::SplitOnce] {
-        for culprits in 1..=10 {
+        for poisoned in 1..=10 {
             let mut sim = Simulation::new(10);
-            for n in 1..=culprits {
+            for n in 1..=poisoned {
                 sim.service.behaviors.insert(id(n), poisonous(class, "FDI.3026"));
             }
             sim.group("a", DesiredState::Running, 1..=10);
             sim.run_for(seconds(4));
-            assert!(sim.service.calls.len() <= 19, "{class:?} {culprits}: {} calls", sim.service.calls.len());
+            assert!(sim.service.calls.len() <= 19, "{class:?} {poisoned}: {} calls", sim.service.calls.len());
             if class == Class::Split {
-                assert_eq!(sim.status("a").tasks.unwrap().ready, i32::try_from(10 - culprits).unwrap());
+                assert_eq!(sim.status("a").tasks.unwrap().ready, i32::try_from(10 - poisoned).unwrap());
             }
         }
     }
@@ -272,7 +272,7 @@ fn a_500_on_a_batch_is_observed_and_repeated_without_losing_anything() {
 }
 
 #[test]
-fn one_failed_look_changes_no_group_and_an_outage_is_told_after_two_minutes() {
+fn one_failed_list_changes_no_group_and_an_outage_is_reported_after_two_minutes() {
     let mut sim = Simulation::new(1);
     sim.group("a", DesiredState::Running, [1]);
     sim.run_for(seconds(30));
@@ -342,7 +342,7 @@ fn missing_tasks_are_waited_for_then_named_and_ready_when_they_come() {
 }
 
 #[test]
-fn deletion_with_stop_stops_waits_and_lets_go() {
+fn deletion_with_stop_stops_the_tasks_and_then_removes_the_finalizer() {
     let mut sim = Simulation::new(2);
     sim.service.behaviors.insert(id(2), TaskBehavior { settles_after: Some(seconds(20)), refuses: None, poison: None });
     sim.group("a", DesiredState::Running, [1, 2]).spec.deletion_policy = DeletionPolicy::Stop;

@@ -43,7 +43,7 @@ fn trouble_with_calls_is_over_once_a_list_shows_that_no_call_is_needed() {
 }
 
 #[test]
-fn two_culprits_with_an_unknown_code_do_not_hold_up_the_eight_others_for_ever() {
+fn two_poison_tasks_with_an_unknown_code_do_not_block_the_eight_others_for_ever() {
     let mut sim = Simulation::new(10);
     sim.service.behaviors.insert(id(2), poisonous("FDI.4711"));
     sim.service.behaviors.insert(id(9), poisonous("FDI.4711"));
@@ -55,7 +55,7 @@ fn two_culprits_with_an_unknown_code_do_not_hold_up_the_eight_others_for_ever() 
 }
 
 #[test]
-fn a_culprit_in_the_first_batch_does_not_hold_up_the_other_batches_after_an_instance_wide_cause() {
+fn a_poison_task_in_the_first_batch_does_not_block_the_other_batches_after_an_instance_wide_cause() {
     let mut sim = Simulation::new(40);
     for n in 1..=40 {
         sim.service.behaviors.insert(id(n), poisonous("FDI.3002"));
@@ -111,7 +111,7 @@ fn an_instance_recreated_under_its_name_is_not_judged_by_the_list_of_its_predece
 }
 
 #[test]
-fn a_look_that_is_wanted_while_the_list_is_still_fresh_makes_no_hot_loop() {
+fn a_list_that_is_due_while_the_last_is_still_fresh_makes_no_hot_loop() {
     let mut sim = Simulation::new(1);
     sim.service.behaviors.insert(id(1), TaskBehavior { settles_after: Some(seconds(20)), refuses: None, poison: None });
     sim.group("a", DesiredState::Running, [1]);

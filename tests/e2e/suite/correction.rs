@@ -19,7 +19,7 @@ async fn what_somebody_stops_is_started_again() {
 }
 
 #[tokio::test]
-async fn another_wish_stops_them_all() {
+async fn another_desired_state_stops_them_all() {
     install(OVERLAY).await;
     let orders = Orders::new("wishes", 12).await;
     orders.group("nightly", "Running", &orders.tasks).await.wait_ready().await;

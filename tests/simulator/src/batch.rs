@@ -85,7 +85,7 @@ pub(crate) fn operate(instance: &mut Instance, policies: &Policies, body: &[u8],
         let decision = judge(instance.task_mut(id), action, policies);
         let stop = matches!(decision, Decision::Whole(_));
         decisions.push((id, decision));
-        if stop && policies.apply_before_error != ApplyBeforeError::AllButCulprits {
+        if stop && policies.apply_before_error != ApplyBeforeError::AllButRefused {
             break;
         }
     }

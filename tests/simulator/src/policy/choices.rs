@@ -57,10 +57,10 @@ pub enum UnknownId {
 pub enum ApplyBeforeError {
     #[default]
     None,
-    /// Every task named before the first culprit.
+    /// Every task named before the first one that is refused.
     Prefix,
-    /// Every task but the culprits.
-    AllButCulprits,
+    /// Every task but those that are refused.
+    AllButRefused,
 }
 
 /// What an ID means that one batch names twice.

@@ -137,7 +137,7 @@ fn what_a_refused_batch_has_done_before_is_a_policy() {
     for (policy, done) in [
         (ApplyBeforeError::None, vec![]),
         (ApplyBeforeError::Prefix, vec![0]),
-        (ApplyBeforeError::AllButCulprits, vec![0, 2]),
+        (ApplyBeforeError::AllButRefused, vec![0, 2]),
     ] {
         let caller = Caller::new();
         let ids = caller.instance.create_tasks(4);
