@@ -31,4 +31,8 @@ scale: ## memory, CPU, requests and latency of the real binary, as a table
 crds: ## generate the CRDs
 	cargo run --locked --quiet --bin fdi-operator -- crds > crds/fdi.romaconnect.dev.yaml
 
-.PHONY: help demo test lint unit integration scale crds
+docs: ## generate the pages of flags and fields
+	cargo run --locked --quiet --bin fdi-operator -- docs flags > docs/flags.md
+	cargo run --locked --quiet --bin fdi-operator -- docs reference > docs/reference.md
+
+.PHONY: help demo test lint unit integration scale crds docs

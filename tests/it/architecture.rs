@@ -259,7 +259,7 @@ fn the_crds_in_the_repository_are_those_of_this_version() {
 }
 
 /// String constants of a module of `src/crd/conditions.rs`.
-fn constants(file: &str, module: &str) -> Vec<String> {
+pub fn constants(file: &str, module: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(ROOT).join(file)).unwrap();
     let module = text.split(&format!("pub mod {module} {{")).nth(1).unwrap().split("\n}").next().unwrap();
     module.lines().filter_map(|line| line.split(" = \"").nth(1)?.split('"').next()).map(str::to_owned).collect()
