@@ -3,13 +3,14 @@
 
 mod commands;
 mod manifests;
+mod recipes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use crate::architecture::{ROOT, constants, files};
+use crate::architecture::{ROOT, constants, files, is_test_file, shipped};
 
 /// Name and text of every page of the repository.
 fn pages() -> Vec<(String, String)> {
@@ -163,6 +164,37 @@ fn every_reason_and_code_is_on_the_page_of_errors_in_both_languages() {
             assert!(named, "{page} does not name {word}");
         }
     }
+}
+
+/// The messages of the log lines of a source with this macro: the last text of each call.
+fn logged(source: &str, name: &str) -> Vec<String> {
+    let mut messages = Vec::new();
+    for (at, _) in source.match_indices(&format!("{name}!(")) {
+        let call =
+            source[at..].split(");").next().unwrap_or_default().split(",\n        ),").next().unwrap_or_default();
+        let text = call.replace("\\\n", "");
+        let texts: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+        let long = texts.into_iter().max_by_key(|text| text.len()).unwrap_or_default();
+        messages.push(long.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    messages
+}
+
+#[test]
+fn every_warning_and_error_of_the_log_is_found_on_the_page_of_symptoms() {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/troubleshooting.md")).unwrap();
+    let mut missing = Vec::new();
+    for (name, text) in files("src", "rs").into_iter().filter(|(name, _)| !is_test_file(name)) {
+        for message in ["warn", "error"].iter().flat_map(|level| logged(&shipped(&text), level)) {
+            // The first words that hold no value.
+            let fixed = message.split(['{', '}', ';', ':']).map(str::trim).find(|part| part.len() > 8);
+            let fixed = fixed.unwrap_or_default();
+            if !page.contains(fixed) {
+                missing.push(format!("{name}: {fixed}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/troubleshooting.md lacks:\n{}", missing.join("\n"));
 }
 
 #[test]
