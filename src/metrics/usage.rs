@@ -84,6 +84,8 @@ fn start_seconds(process: &str, system: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     #[test]
@@ -114,8 +116,8 @@ mod tests {
             assert!(value.is_some_and(|value| value >= 1.0), "{name}: {value:?}");
         }
         assert!(cpu_seconds() > 0.0);
-        let now = jiff::Timestamp::now().as_second() as f64;
-        let started = gauges()[0].3.unwrap();
-        assert!((now - started).abs() < 3600.0, "started {started}, now {now}");
+        let started = Duration::from_secs_f64(gauges()[0].3.unwrap());
+        let age = SystemTime::UNIX_EPOCH.elapsed().unwrap().abs_diff(started);
+        assert!(age < Duration::from_secs(3600), "started {started:?}, {age:?} ago");
     }
 }

@@ -19,7 +19,7 @@ fn pages() -> Vec<(String, String)> {
     pages.retain(|(name, _)| !name.contains("/target/"));
     for entry in fs::read_dir(ROOT).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".md") {
+        if Path::new(&name).extension().is_some_and(|extension| extension == "md") {
             let text = fs::read_to_string(Path::new(ROOT).join(&name)).unwrap();
             pages.push((name, text));
         }

@@ -76,8 +76,9 @@ fn row(flag: &Arg, from_environment: bool) -> String {
         let _ = write!(help, " One of {}.", possible.join(", "));
     }
     let environment = flag.get_env().and_then(|variable| variable.to_str()).unwrap_or_default();
-    match from_environment {
-        true => format!("| {name} | `{environment}` | {default} | {help} |\n"),
-        false => format!("| {name} | {default} | {help} |\n"),
+    if from_environment {
+        format!("| {name} | `{environment}` | {default} | {help} |\n")
+    } else {
+        format!("| {name} | {default} | {help} |\n")
     }
 }
