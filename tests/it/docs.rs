@@ -10,20 +10,14 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use crate::architecture::{ROOT, constants, files, is_test_file, shipped};
+use crate::architecture::{ROOT, constants, files, is_test_file, root_pages, shipped};
 
 /// Name and text of every page of the repository.
 fn pages() -> Vec<(String, String)> {
     let mut pages: Vec<(String, String)> =
         ["docs", "deploy", "tests", "benches", ".github"].into_iter().flat_map(|folder| files(folder, "md")).collect();
     pages.retain(|(name, _)| !name.contains("/target/"));
-    for entry in fs::read_dir(ROOT).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if Path::new(&name).extension().is_some_and(|extension| extension == "md") {
-            let text = fs::read_to_string(Path::new(ROOT).join(&name)).unwrap();
-            pages.push((name, text));
-        }
-    }
+    pages.extend(root_pages());
     pages.sort();
     pages
 }
