@@ -1,6 +1,7 @@
 //! The two kinds. Their doc comments are the API reference that `kubectl explain` shows.
 
 mod conditions;
+mod desired_state;
 mod group;
 mod instance;
 mod lenient;
@@ -12,12 +13,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt as _;
 
 pub use conditions::{
-    Condition, ConditionStatus, condition_types, event_actions, event_reasons, failure_codes, find_condition, reasons,
-    whole_seconds,
+    Condition, ConditionStatus, condition_types, event_actions, event_reasons, failure_codes, find_condition,
+    pending_reasons, reasons, whole_seconds,
 };
+pub use desired_state::DesiredState;
 pub use group::{
-    DeletionPolicy, DesiredState, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, TaskCounts,
-    TaskFailure,
+    DeletionPolicy, DeviatingTask, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, HistoryEntry,
+    InstanceRef, PendingTask, TaskCounts, TaskFailure, Trigger,
 };
 pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,

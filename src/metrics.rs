@@ -29,7 +29,8 @@ mod tests {
         let second = Duration::from_secs(1);
         let instance = metrics.instance("etl", "orders-roma");
         instance.set_exists(true);
-        for operation in [Operation::List, Operation::Start, Operation::Stop, Operation::SignIn] {
+        for operation in [Operation::List, Operation::MonitorLog, Operation::Start, Operation::Stop, Operation::SignIn]
+        {
             for result in RESULTS {
                 instance.request(operation, result, second, second);
             }

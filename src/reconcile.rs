@@ -3,6 +3,8 @@
 //! Pure steps decide, I/O steps act; what is remembered between reconciles is in the
 //! [`InstanceState`].
 
+mod audit;
+mod causes;
 pub mod context;
 pub mod desired;
 pub mod duplicates;
@@ -23,6 +25,7 @@ pub mod write;
 
 use jiff::Timestamp;
 
+use self::audit::Audit;
 use self::context::Context;
 use self::desired::resolve;
 use self::execute::{Cancellation, execute};
@@ -59,8 +62,9 @@ pub async fn reconcile(
     let plan = plan(&desired, state, now());
 
     // 4 execute (I/O)
-    let outcomes = execute(ctx, &plan, session, cancel).await;
-    let outcomes = state.record_calls(outcomes);
+    let audit = Audit { desired: &desired, ledger: &state.ledger };
+    let outcomes = execute(ctx, &plan, session, cancel, audit).await;
+    let outcomes = state.record_calls(&desired, outcomes);
 
     // 5 status (pure)
     let statuses = status(&desired, state, &outcomes, now());
@@ -71,5 +75,8 @@ pub async fn reconcile(
     // 7 write (I/O, which goes on beside the next reconcile)
     write(ctx, &desired, &statuses);
     metrics::record(&ctx.metrics, &statuses, &outcomes, state);
-    next
+
+    // While nothing else is due: why runs fail (I/O)
+    let wanted = if outcomes.calls().is_empty() { causes::wanted(&statuses, state) } else { Vec::new() };
+    causes::request(ctx, wanted, state, session, (next, cancel)).await
 }

@@ -1,12 +1,15 @@
 //! Logs: readable lines on a terminal, JSON for collectors; on stderr, because subcommands print to
 //! stdout.
 
+mod json;
+
 use std::backtrace::Backtrace;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
 use std::str::FromStr;
 
+use self::json::TopLevelJson;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -16,6 +19,9 @@ use tracing_subscriber::fmt::MakeWriter;
 /// (`kube_client::client`), that of a Secret too. It logs every transport failure at ERROR
 /// (`kube_client::client::builder`); our own lines report those with the cause and what follows.
 const ALWAYS: [&str; 2] = ["kube_client::client=error", "kube_client::client::builder=off"];
+
+/// What was done is always logged, unless the user's own directive says `audit=off`.
+const AUDIT: &str = "audit=info";
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +68,10 @@ impl fmt::Display for LogFilter {
 
 impl LogFilter {
     fn build(&self) -> EnvFilter {
-        ALWAYS.iter().filter_map(|text| text.parse().ok()).fold(EnvFilter::new(&self.0), EnvFilter::add_directive)
+        ALWAYS
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .fold(EnvFilter::new(format!("{AUDIT},{}", self.0)), EnvFilter::add_directive)
     }
 }
 
@@ -101,7 +110,7 @@ where
     let builder = tracing_subscriber::fmt().with_env_filter(settings.filter.build()).with_writer(writer);
     match settings.format {
         LogFormat::Human => builder.with_ansi(colours).into(),
-        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).into(),
+        LogFormat::Json => builder.json().event_format(TopLevelJson).into(),
     }
 }
 
@@ -157,6 +166,36 @@ mod tests {
     }
 
     #[test]
+    fn the_fields_of_the_span_are_at_the_top_level_too_and_the_event_comes_first() {
+        let text = logged("info", LogFormat::Json, || {
+            let span = tracing::info_span!("worker", namespace = "etl", fdiinstance = "roma", code = "outer");
+            span.in_scope(|| tracing::info!(request_id = "r-1", code = Some("inner"), count = 3, "a \"request\""));
+        });
+        assert!(text.starts_with(r#"{"timestamp":""#) && text.ends_with("}\n"), "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for (field, value) in [
+            ("namespace", "etl"),
+            ("fdiinstance", "roma"),
+            ("request_id", "r-1"),
+            ("code", "inner"),
+            ("message", "a \"request\""),
+        ] {
+            assert_eq!(line[field], value, "{line}");
+        }
+        assert_eq!(line["count"], 3);
+    }
+
+    #[test]
+    fn calls_are_logged_whatever_the_filter_unless_it_names_them() {
+        let audit = || tracing::info!(target: "audit", "call");
+        for (filter, lines) in
+            [("info", 1), ("warn", 1), ("fdi_operator=debug", 1), ("audit=off", 0), ("off,audit=off", 0)]
+        {
+            assert_eq!(logged(filter, LogFormat::Json, audit).lines().count(), lines, "{filter}");
+        }
+    }
+
+    #[test]
     fn a_panic_is_a_line_of_the_log_with_its_place() {
         let text = logged("info", LogFormat::Json, || {
             let former = std::panic::take_hook();
@@ -164,7 +203,7 @@ mod tests {
             let _ = std::panic::catch_unwind(|| panic!("on {}", "purpose"));
             std::panic::set_hook(former);
         });
-        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
         assert_eq!((&line["level"], &line["panic"]), (&"ERROR".into(), &"on purpose".into()));
         assert!(line["location"].as_str().unwrap().starts_with("src/telemetry.rs:"), "{line}");
     }

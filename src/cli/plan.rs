@@ -171,5 +171,5 @@ fn observed(text: &str) -> Result<Vec<Task>, String> {
 }
 
 fn task(id: TaskId, state: RunState) -> Task {
-    Task { name: id.as_str().into(), id, state: Some(state), last_run: LastRun::Unknown }
+    Task { name: id.as_str().into(), id, state: Some(state), last_run: LastRun::Unknown, scheduled: false }
 }

@@ -39,8 +39,9 @@ pub struct Flags {
 
     /// Which log lines to write, as tracing directives, for example info,fdi_operator=debug.
     ///
-    /// info has one line per call and per change of state. Bodies of Kubernetes objects are never
-    /// logged, whatever is set here.
+    /// info has one line per call and per change of state. The lines with target audit, one for
+    /// each call that starts or stops tasks, are written in any case, unless audit=off is set.
+    /// Bodies of Kubernetes objects are never logged, whatever is set here.
     #[arg(long, env = "FDI_OPERATOR_LOG_FILTER", value_name = "DIRECTIVES", default_value = "info")]
     log_filter: String,
 

@@ -127,7 +127,7 @@ impl Supervisor {
     fn start(&mut self, key: InstanceKey, delay: Duration) {
         let changed = Arc::new(Notify::new());
         self.workers.insert(key.clone(), Arc::clone(&changed));
-        let span = tracing::info_span!("worker", namespace = key.namespace, instance = key.name);
+        let span = tracing::info_span!("worker", namespace = key.namespace, fdiinstance = key.name);
         let runtime = &self.runtime;
         let slots = || Arc::new(Semaphore::new(runtime.config.max_concurrent_reconciles));
         let reconciles = Arc::clone(self.reconciles.entry(key.namespace.clone()).or_insert_with(slots));

@@ -18,6 +18,8 @@ pub mod condition_types {
     pub const RECONCILING: &str = "Reconciling";
     /// Present (True) only while a user has to act.
     pub const STALLED: &str = "Stalled";
+    /// Whether the runs of the tasks that are on succeed. It never decides `Ready`.
+    pub const RUNS_HEALTHY: &str = "RunsHealthy";
 }
 
 /// Reasons of conditions.
@@ -49,6 +51,9 @@ pub mod reasons {
     pub const NOT_OBSERVED: &str = "NotObserved";
     pub const SIGNED_IN: &str = "SignedIn";
     pub const SYNCED: &str = "Synced";
+    pub const RUNS_SUCCEEDING: &str = "RunsSucceeding";
+    pub const RUNS_FAILED: &str = "RunsFailed";
+    pub const NO_RUNS_YET: &str = "NoRunsYet";
 }
 
 /// Reasons of events. Events are published on transitions only.
@@ -57,6 +62,8 @@ pub mod event_reasons {
     pub const FAILED: &str = "TasksFailed";
     pub const CONFLICT: &str = "TasksConflict";
     pub const CONTESTED: &str = "TasksContested";
+    pub const RUNS_FAILED: &str = "RunsFailed";
+    pub const RUNS_RECOVERED: &str = "RunsRecovered";
     pub const DRIFT_CORRECTED: &str = "DriftCorrected";
     pub const INSTANCE_READY: &str = "InstanceReady";
     pub const INSTANCE_NOT_READY: &str = "InstanceNotReady";
@@ -70,6 +77,24 @@ pub mod event_actions {
     pub const START: &str = "Start";
     pub const STOP: &str = "Stop";
     pub const DELETE: &str = "Delete";
+}
+
+/// What a pending task needs next, in `status.pending`.
+pub mod pending_reasons {
+    /// A list that is newer than its last call.
+    pub const LIST_DUE: &str = "ListDue";
+    /// Its call, also where one was sent and its response was lost.
+    pub const CALL_DUE: &str = "CallDue";
+    /// The effect of a call that the service accepted.
+    pub const SETTLING: &str = "Settling";
+    /// The end of the time in which an earlier call in the opposite direction may still act.
+    pub const OPPOSING_CALL: &str = "OpposingCall";
+    /// The next attempt, after one that failed.
+    pub const RETRY_DUE: &str = "RetryDue";
+    /// Its appearance in the list of the instance.
+    pub const NOT_LISTED: &str = "NotListed";
+    /// A status that the operator knows.
+    pub const STATE_UNKNOWN: &str = "StateUnknown";
 }
 
 /// Codes of task failures that the operator itself detects; the others are the service's.
@@ -101,7 +126,7 @@ pub enum ConditionStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// `Ready`, `Synced`, `Reconciling` or `Stalled`.
+    /// `Ready`, `Synced`, `RunsHealthy`, `Reconciling` or `Stalled`.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 64))]
     pub type_: String,

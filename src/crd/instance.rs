@@ -32,8 +32,10 @@ use crate::fdi::{Connection, Location};
     printcolumn(name = "Groups", type_ = "integer", json_path = ".status.groups"),
     printcolumn(name = "Tasks", type_ = "integer", json_path = ".status.tasks.total"),
     printcolumn(name = "Managed", type_ = "integer", json_path = ".status.tasks.managed"),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspend", description = "No call is sent for any group of the instance"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message")
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type==\"Ready\")].message"),
+    selectable = ".spec.suspend"
 )]
 #[serde(rename_all = "camelCase", remote = "Self")]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -73,7 +75,8 @@ pub struct FdiInstanceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
     pub ca_bundle: Option<String>,
-    /// How often the tasks are listed while nothing changes, in seconds, ±10 %. Default: 60.
+    /// How often the tasks are listed while nothing changes, in seconds, 10 to 3600, ±10 %. Drift
+    /// and failing runs are observed with the next list. Default: 60.
     #[serde(default = "default_poll_interval")]
     #[schemars(range(min = 10, max = 3600))]
     pub poll_interval_seconds: i32,
@@ -188,10 +191,10 @@ pub struct SecretRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RateLimit {
-    /// Requests per second, lists and calls together. Default: 5.
+    /// Requests per second, lists and calls together, 1 to 100. Default: 5.
     #[schemars(range(min = 1, max = 100))]
     pub requests_per_second: i32,
-    /// Batch calls in flight at the same time. Default: 2.
+    /// Batch calls of up to ten tasks in flight at the same time, 1 to 10. Default: 2.
     #[schemars(range(min = 1, max = 10))]
     pub max_concurrent_calls: i32,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 
 use crate::fdi::auth::circuit_breaker::Admission;
 use crate::fdi::auth::password::CachedToken;
@@ -86,4 +87,17 @@ pub trait FdiApi: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the response says nothing about the single tasks.
     fn start_or_stop<'a>(&'a self, slot: Slot, batch: &'a Batch) -> BoxFuture<'a, Result<BatchResponse, SendError>>;
+
+    /// Why the latest run of a task failed that was observed to fail at `since`, as its monitor log
+    /// says; `None` when it says nothing.
+    ///
+    /// # Errors
+    /// When there is no log to read.
+    fn run_failure<'a>(
+        &'a self,
+        slot: Slot,
+        id: &'a TaskId,
+        since: Timestamp,
+        scheduled: bool,
+    ) -> BoxFuture<'a, Result<Option<String>, SendError>>;
 }

@@ -22,10 +22,11 @@ use crate::fdi::batch_response::parse_response;
 use crate::fdi::classify::{RequestContext, classify, malformed_response};
 use crate::fdi::endpoint::Endpoint;
 use crate::fdi::error::{CallError, Cause, Class};
+use crate::fdi::monitor_log::{self, parse_cause};
 use crate::fdi::observer::Operation;
 use crate::fdi::rate_limit::RequestLimiter;
 use crate::fdi::request::{HttpRequest, Sender};
-use crate::fdi::task::Task;
+use crate::fdi::task::{Task, TaskId};
 use crate::fdi::task_list::{LIST_MAX, Listing, Next, PAGE_LIMIT, Page, parse_page};
 use crate::fdi::text::Redactor;
 use crate::fdi::transport::HttpResponse;
@@ -81,8 +82,8 @@ impl HttpFdi {
                 if let Some(listing) = self.list_once().await? {
                     let skipped = listing.skipped();
                     if skipped > 0 {
-                        let instance = &self.sender.instance_id;
-                        tracing::debug!(instance, skipped, "skipped tasks without a usable ID");
+                        let instance_id = &self.sender.instance_id;
+                        tracing::debug!(instance_id, skipped, "skipped tasks without a usable ID");
                     }
                     return Ok(listing.into_tasks());
                 }
@@ -154,6 +155,22 @@ impl HttpFdi {
         };
         let read = |context: &RequestContext<'_>, response: &HttpResponse| parse_response(context, batch, response);
         match self.send(Operation::from(batch.action()), request, slot, read).await {
+            Err(Unsent { token_ended: true, .. }) => Err(SendError::SlotExpired),
+            result => result.map_err(|unsent| unsent.error.into()),
+        }
+    }
+
+    async fn read_log(&self, slot: Slot, id: &TaskId, query: &str) -> Result<Option<String>, SendError> {
+        let request = HttpRequest {
+            verb: Verb::GET,
+            endpoint: &self.endpoint,
+            path: &self.path(&format!("tasks/{}/monitor-logs", encoded(id.as_str()))),
+            query,
+            body: Vec::new(),
+            count: 1,
+            waited: slot.waited,
+        };
+        match self.send(Operation::MonitorLog, request, slot, parse_cause).await {
             Err(Unsent { token_ended: true, .. }) => Err(SendError::SlotExpired),
             result => result.map_err(|unsent| unsent.error.into()),
         }
@@ -304,6 +321,16 @@ impl FdiApi for HttpFdi {
 
     fn start_or_stop<'a>(&'a self, slot: Slot, batch: &'a Batch) -> BoxFuture<'a, Result<BatchResponse, SendError>> {
         self.send_batch(slot, batch).boxed()
+    }
+
+    fn run_failure<'a>(
+        &'a self,
+        slot: Slot,
+        id: &'a TaskId,
+        since: Timestamp,
+        scheduled: bool,
+    ) -> BoxFuture<'a, Result<Option<String>, SendError>> {
+        async move { self.read_log(slot, id, &monitor_log::query(since, scheduled)).await }.boxed()
     }
 }
 

@@ -9,6 +9,8 @@ use crate::fdi::task::Action;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     List,
+    /// The monitor log of one task.
+    MonitorLog,
     Start,
     Stop,
     /// The request to IAM for a token.
@@ -20,6 +22,7 @@ impl Operation {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::List => "list",
+            Self::MonitorLog => "monitor_log",
             Self::Start => "start",
             Self::Stop => "stop",
             Self::SignIn => "sign_in",
@@ -30,6 +33,7 @@ impl Operation {
     pub fn verb_phrase(self) -> &'static str {
         match self {
             Self::List => "list tasks",
+            Self::MonitorLog => "read the monitor log of a task",
             Self::Start => "start tasks",
             Self::Stop => "stop tasks",
             Self::SignIn => "sign in",

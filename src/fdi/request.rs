@@ -77,7 +77,7 @@ impl Sender {
         self.observer.request(context.operation, result, latency, request.waited);
         tracing::info!(
             operation = context.operation.as_str(),
-            instance = %self.instance_id,
+            instance_id = %self.instance_id,
             count = request.count,
             status = response.as_ref().map_or(0, |response| response.status),
             result,

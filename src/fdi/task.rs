@@ -140,4 +140,33 @@ pub struct Task {
     /// `None`: the service shows a status that this version does not know.
     pub state: Option<RunState>,
     pub last_run: LastRun,
+    /// It runs at planned times, and not all the time.
+    pub scheduled: bool,
+}
+
+/// What a list says about the runs of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunHealth {
+    /// The latest run that ended failed.
+    Failing,
+    /// The latest run did not fail, or a task that runs all the time does so.
+    Healthy,
+    /// It is off, or has had no run since somebody reset it.
+    NoRuns,
+    /// Nothing new: a planned run is still to end, or the service says nothing that is understood.
+    Undecided,
+}
+
+impl Task {
+    /// How the runs of the task go. A run that has not ended says nothing about how it will end, so
+    /// a task that fails each night does not seem cured while it runs.
+    pub fn run_health(&self) -> RunHealth {
+        match (self.state, self.last_run) {
+            (Some(RunState::Stopped), _) | (_, LastRun::Unstarted) => RunHealth::NoRuns,
+            (None, _) | (_, LastRun::Waiting | LastRun::Unknown) => RunHealth::Undecided,
+            (_, LastRun::Running) if self.scheduled => RunHealth::Undecided,
+            (_, LastRun::Running | LastRun::Success | LastRun::Cancelled) => RunHealth::Healthy,
+            (_, LastRun::Error) => RunHealth::Failing,
+        }
+    }
 }

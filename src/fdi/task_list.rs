@@ -69,7 +69,7 @@ pub fn parse_page(context: &RequestContext<'_>, response: &HttpResponse) -> Resu
         let state = entry.state().filter(|_| ids.len() == 1);
         for id in ids {
             let name = single_line(&entry.task_name.text().unwrap_or_default(), NAME_MAX).into();
-            tasks.push(Task { id, name, state, last_run: entry.last_run() });
+            tasks.push(Task { id, name, state, last_run: entry.last_run(), scheduled: entry.is_scheduled() });
         }
     }
     Ok(Page { total, received, skipped, tasks })

@@ -53,6 +53,7 @@ pub struct ListEntry {
     pub task_name: Scalar,
     pub status: Scalar,
     pub execute_status: Scalar,
+    pub task_type: Scalar,
 }
 
 impl ListEntry {
@@ -70,6 +71,7 @@ impl ListEntry {
             "task_name" => entry.task_name.add(value),
             "status" => entry.status.add(value),
             "execute_status" => entry.execute_status.add(value),
+            "task_type" => entry.task_type.add(value),
             _ => {}
         })?;
         Ok(entry)
@@ -87,6 +89,11 @@ impl ListEntry {
             },
             _ => None,
         }
+    }
+
+    /// Whether the task runs at planned times: `TIMING` in lists, `timing` elsewhere.
+    pub fn is_scheduled(&self) -> bool {
+        self.task_type.text().is_some_and(|text| text.trim().eq_ignore_ascii_case("timing"))
     }
 
     /// The latest run. It is only reported, so any other value is `Unknown`.

@@ -150,7 +150,8 @@ impl StatusSender {
             Err(kube::Error::Api(status)) if is_stale(&status) => (Outcome::Stale, Some(kube::Error::Api(status))),
             Err(error) => (Outcome::Failed, Some(error)),
         };
-        let Object { namespace, name, uid, .. } = &update.object;
+        let Object { namespace, uid, .. } = &update.object;
+        let (fdiinstance, fditaskgroups) = update.object.log_names();
         let mut queue = self.writer.queue.lock();
         let expected = queue.complete(uid, outcome, self.writer.clock.now());
         if queue.is_drained() {
@@ -159,10 +160,18 @@ impl StatusSender {
         drop(queue);
         match problem.as_ref().map(describe) {
             None => self.report_written(&update),
-            Some(error) if expected => tracing::debug!(namespace, name, error, "object changed or was deleted"),
+            Some(error) if expected => {
+                tracing::debug!(namespace, fdiinstance, fditaskgroups, error, "object changed or was deleted");
+            }
             Some(error) => {
                 update.metrics.status_write(false);
-                tracing::warn!(namespace, name, error, "status could not be written; trying again");
+                tracing::warn!(
+                    namespace,
+                    fdiinstance,
+                    fditaskgroups,
+                    error,
+                    "status could not be written; trying again"
+                );
             }
         }
     }
@@ -174,12 +183,13 @@ impl StatusSender {
         if update.finalizers.as_ref().is_some_and(|finalizers| finalizers.abandoned) {
             update.metrics.finalizer_give_up();
         }
-        let Object { namespace, name, .. } = &update.object;
+        let namespace = &update.object.namespace;
+        let (fdiinstance, fditaskgroups) = update.object.log_names();
         for event in &update.events {
             let (reason, message) = (event.reason, &event.note);
             match event.kind {
-                EventType::Warning => tracing::warn!(namespace, name, reason, "{message}"),
-                EventType::Normal => tracing::info!(namespace, name, reason, "{message}"),
+                EventType::Warning => tracing::warn!(namespace, fdiinstance, fditaskgroups, reason, "{message}"),
+                EventType::Normal => tracing::info!(namespace, fdiinstance, fditaskgroups, reason, "{message}"),
             }
             self.events.emit(event.clone());
         }

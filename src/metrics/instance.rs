@@ -21,9 +21,12 @@ pub struct TaskGauges {
     pub pending: i64,
     pub failed: i64,
     pub conflicting: i64,
+    /// On, and the latest run ended in ERROR: whatever else they are.
+    pub failing: i64,
 }
 
-const OPERATIONS: [Operation; 4] = [Operation::List, Operation::Start, Operation::Stop, Operation::SignIn];
+const OPERATIONS: [Operation; 5] =
+    [Operation::List, Operation::MonitorLog, Operation::Start, Operation::Stop, Operation::SignIn];
 const CLASSES: [Class; 6] =
     [Class::Split, Class::SplitOnce, Class::SignIn, Class::Config, Class::Throttled, Class::Unavailable];
 const DONE: [&str; 2] = ["ok", "failed"];
@@ -82,6 +85,7 @@ pub(super) struct Families {
     request_duration: Histograms<WithOperation>,
     batch_size: Histograms<Key>,
     tasks: Family<WithState, Gauge>,
+    failing_tasks: Family<Key, Gauge>,
     convergence: Histograms<Key>,
     reconciles: Family<WithResult, Counter>,
     reconcile_panics: Family<Namespace, Counter>,
@@ -99,6 +103,7 @@ impl Families {
             }),
             batch_size: Family::new_with_constructor(|| Histogram::new([1.0, 2.0, 4.0, 6.0, 8.0, 9.0, 10.0])),
             tasks: Family::default(),
+            failing_tasks: Family::default(),
             convergence: Family::new_with_constructor(|| {
                 Histogram::new([0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0])
             }),
@@ -124,6 +129,11 @@ impl Families {
         );
         registry.register("batch_size", "Tasks in a batch call, at most 10", families.batch_size.clone());
         registry.register("tasks", "Tasks listed in groups, by state", families.tasks.clone());
+        registry.register(
+            "failing_tasks",
+            "Tasks of groups that are on and whose latest run ended in ERROR",
+            families.failing_tasks.clone(),
+        );
         registry.register_with_unit(
             "convergence",
             "Time from an edit of a group until all its tasks were observed as desired",
@@ -240,6 +250,7 @@ impl InstanceMetrics {
         for (state, count) in STATES.into_iter().zip(counts) {
             families.tasks.get_or_create(&self.with_state(state)).set(count);
         }
+        families.failing_tasks.get_or_create(&self.key()).set(tasks.failing);
     }
 
     /// A group converged, this long after its edit was seen.
@@ -289,6 +300,7 @@ impl InstanceMetrics {
         for state in STATES {
             families.tasks.remove(&self.with_state(state));
         }
+        families.failing_tasks.remove(&self.key());
         for histograms in [&families.batch_size, &families.convergence, &families.limiter_wait] {
             histograms.remove(&self.key());
         }

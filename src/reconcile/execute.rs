@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fdi::SendError;
+use crate::reconcile::audit::Audit;
 use crate::reconcile::context::Context;
 use crate::reconcile::desired::resolve;
 use crate::reconcile::observe::session::Session;
@@ -39,7 +40,13 @@ enum Sending {
 /// when something changed: never within a call. For the last two not before one call was made, so
 /// that a stream of edits cannot keep all others from being served. When leadership ends the worker
 /// drops the reconcile, and calls in flight with it.
-pub async fn execute(ctx: &Context, plan: &Plan, session: &Session, cancel: Cancellation<'_>) -> Outcomes {
+pub async fn execute(
+    ctx: &Context,
+    plan: &Plan,
+    session: &Session,
+    cancel: Cancellation<'_>,
+    audit: Audit<'_>,
+) -> Outcomes {
     let Some(api) = session.api().filter(|_| !plan.calls().is_empty()) else { return Outcomes::default() };
     let mut calls = Vec::new();
     let mut queued = plan.calls().iter();
@@ -65,6 +72,7 @@ pub async fn execute(ctx: &Context, plan: &Plan, session: &Session, cancel: Canc
                     sending = Sending::Interrupted;
                     continue;
                 };
+                audit.log(ctx, &call);
                 if call.stops_plan() && sending == Sending::On {
                     sending = Sending::Stopped;
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::fdi::{Class, Outcome, TaskId};
+use crate::fdi::{Class, Fingerprint, Outcome, TaskId};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::ledger::Ledger;
 use crate::reconcile::ledger::calls::CallScope;
@@ -19,6 +19,8 @@ pub struct InstanceState {
     pub timings: Arc<Timings>,
     pub observation: Observation,
     pub ledger: Ledger,
+    /// A credential that may not read monitor logs, or whose service has none.
+    lacks_logs: Option<Fingerprint>,
 }
 
 impl InstanceState {
@@ -36,6 +38,7 @@ impl InstanceState {
             observation: Observation::new(Arc::clone(&timings)),
             ledger: Ledger::new(Arc::clone(&timings), resumed),
             timings,
+            lacks_logs: None,
         }
     }
 
@@ -55,13 +58,29 @@ impl InstanceState {
         }
     }
 
+    /// Whether monitor logs are known to be out of reach of this credential.
+    pub fn lacks_logs(&self, credential: Fingerprint) -> bool {
+        self.lacks_logs == Some(credential)
+    }
+
+    pub fn record_no_logs(&mut self, credential: Fingerprint) {
+        self.lacks_logs = Some(credential);
+    }
+
+    /// Since when a task fails its runs, if it does, and whether they are planned ones.
+    pub fn failed_run(&self, id: &TaskId) -> Option<(Timestamp, bool)> {
+        let scheduled = self.observation.list()?.task(id)?.scheduled;
+        Some((self.ledger.failed_run(id)?.since, scheduled))
+    }
+
     /// Takes in the calls of step 4. What failed together is one failure: the one that asks for the
     /// longest wait.
     #[must_use]
-    pub fn record_calls(&mut self, outcomes: Outcomes) -> Outcomes {
+    pub fn record_calls(&mut self, desired: &Desired, outcomes: Outcomes) -> Outcomes {
         let mut corrected = Vec::new();
         let mut failure = outcomes.not_sent().cloned();
         for call in outcomes.calls() {
+            self.ledger.note_call(desired, call);
             match self.ledger.record(&call.batch, &call.result, call.ended) {
                 CallScope::Tasks => self.observation.record_call_success(call.ended),
                 CallScope::Undetermined => self.observation.record_call(call.ended),

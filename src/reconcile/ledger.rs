@@ -2,8 +2,10 @@
 //! isolation. Pure; rebuilt from the statuses after a restart.
 
 pub mod calls;
+pub mod history;
 pub mod phase;
 mod restore;
+mod runs;
 pub mod task;
 mod tasks;
 
@@ -13,9 +15,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use self::phase::{Assessment, Basis};
+use self::runs::{Cause, FailedRun, FailedRuns};
 use self::task::{Failure, Isolation, Missing, Pace, Sighting, TaskRecord};
 use self::tasks::Tasks;
-use crate::crd::{FdiTaskGroupStatus, condition_types, find_condition, reasons};
+use crate::crd::{ConditionStatus, FdiTaskGroupStatus, HistoryEntry, condition_types, find_condition, reasons};
 use crate::fdi::{RunState, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::observation::TaskList;
@@ -32,6 +35,7 @@ pub struct Ledger {
     resumed: bool,
     tasks: Tasks,
     missing: HashMap<TaskId, Missing>,
+    failed_runs: FailedRuns,
     groups: HashMap<String, GroupRecord>,
     calls_sent: u64,
     bisections: u64,
@@ -45,6 +49,10 @@ struct GroupRecord {
     run_state: RunState,
     /// A predecessor may have sent calls for it, and no list has been seen since.
     inherited: bool,
+    /// A run of one of its tasks was observed.
+    ran: bool,
+    /// Calls that the status may not tell yet, newest first.
+    recent: Vec<HistoryEntry>,
     /// When the present desired state was first seen.
     last_edit: Timestamp,
     /// When the first of the edits was seen that have not converged yet.
@@ -71,6 +79,7 @@ impl Ledger {
             resumed,
             tasks: Tasks::default(),
             missing: HashMap::new(),
+            failed_runs: FailedRuns::default(),
             groups: HashMap::new(),
             calls_sent: 0,
             bisections: 0,
@@ -100,6 +109,7 @@ impl Ledger {
             desired.owner(id).is_some() || record.is_some_and(|record| record.may_still_act(now, window))
         });
         self.missing.retain(|id, _| desired.owner(id).is_some());
+        self.failed_runs.retain(|id| desired.owner(id).is_some());
         self.resumed = false;
     }
 
@@ -113,6 +123,7 @@ impl Ledger {
         let flipped_unobserved = known.is_some_and(|known| known.inherited && known.run_state != group.run_state);
         if known.is_none() {
             self.restore(group, now);
+            self.restore_runs(group);
         } else if flipped_unobserved {
             self.assume_opposing_call(group, now);
         }
@@ -127,6 +138,8 @@ impl Ledger {
             requested_at: group.requested_at.clone(),
             run_state: group.run_state,
             inherited: group.predates || self.resumed,
+            ran: reported_runs(&group.status),
+            recent: Vec::new(),
             last_edit: now,
             first_pending_edit: edited.then_some(now),
             conflict_since: None,
@@ -138,6 +151,9 @@ impl Ledger {
         if record.generation != group.generation || record.run_state != group.run_state {
             record.first_pending_edit.get_or_insert(now);
             record.last_edit = now;
+        }
+        if !record.recent.is_empty() {
+            history::forget_told(&mut record.recent, &group.status.history, now);
         }
         record.generation = group.generation;
         record.run_state = group.run_state;
@@ -154,8 +170,14 @@ impl Ledger {
     /// Takes in a list: what has settled, what has not in time, what drifted, what is missing.
     pub fn observe(&mut self, desired: &Desired, list: Option<&TaskList>, now: Timestamp) {
         let Some(list) = list else { return };
+        let mut ran: Option<&DesiredGroup> = None;
         for (group, id) in desired.owned() {
-            let Some(task) = list.task(id) else {
+            let listed = list.task(id);
+            if self.failed_runs.observe(id, listed, now) && ran.is_none_or(|ran| ran.uid != group.uid) {
+                ran = Some(group);
+                self.groups.get_mut(&group.uid).into_iter().for_each(|group| group.ran = true);
+            }
+            let Some(task) = listed else {
                 let missing = Missing::after(self.missing.get(id).copied(), list.requested_at, now);
                 self.missing.insert(id.clone(), missing);
                 self.tasks.update(id, |record| record.settled = None);
@@ -235,6 +257,26 @@ impl Ledger {
         self.tasks.get(id)?.failure.as_ref()
     }
 
+    /// The failed run of a task, if the latest one failed.
+    pub fn failed_run(&self, id: &TaskId) -> Option<&FailedRun> {
+        self.failed_runs.get(id)
+    }
+
+    /// Whether a task fails its runs and its log was not requested for that.
+    pub fn lacks_cause(&self, id: &TaskId) -> bool {
+        self.failed_runs.get(id).is_some_and(|run| run.cause == Cause::NotRequested)
+    }
+
+    /// Takes in why a run failed; `None`: nobody says it.
+    pub fn record_cause(&mut self, id: &TaskId, cause: Option<String>) {
+        self.failed_runs.record_cause(id, cause);
+    }
+
+    /// Whether a run of one of the group's tasks was observed.
+    pub fn has_run(&self, uid: &str) -> bool {
+        self.groups.get(uid).is_some_and(|group| group.ran)
+    }
+
     /// With which tasks a task may share a batch.
     pub fn isolation(&self, id: &TaskId) -> Isolation {
         self.tasks.get(id).map_or(Isolation::None, |record| record.isolation)
@@ -261,6 +303,11 @@ impl Ledger {
             None => TaskRecord::default().assess(basis, &self.timings),
         }
     }
+}
+
+fn reported_runs(status: &FdiTaskGroupStatus) -> bool {
+    find_condition(&status.conditions, condition_types::RUNS_HEALTHY)
+        .is_some_and(|runs| runs.status != ConditionStatus::Unknown)
 }
 
 fn reported_conflict(status: &FdiTaskGroupStatus) -> bool {

@@ -19,6 +19,7 @@ pub(super) fn record(
         tasks.pending += count(report.tally.pending());
         tasks.failed += count(report.tally.failed);
         tasks.conflicting += count(report.tally.conflicting);
+        tasks.failing += count(report.tally.failing);
     }
     metrics.tasks(tasks);
     for call in outcomes.calls() {

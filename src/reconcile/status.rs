@@ -4,13 +4,16 @@
 //! Nothing is carried over: each reconcile computes every condition from today's spec and the last
 //! observation.
 
+mod bounded;
 pub mod deletion;
 mod facts;
 mod failures;
 mod group;
 mod instance;
+mod pending;
 mod ready;
 pub mod report;
+mod runs;
 
 use jiff::Timestamp;
 

@@ -21,7 +21,7 @@ pub fn write(ctx: &Context, desired: &Desired, statuses: &Statuses<'_>) {
     ctx.writer.publish(updates);
     for report in statuses.groups() {
         for event in &report.actions {
-            tracing::info!(fditaskgroup = report.group.name, reason = event.reason, "{}", event.message);
+            tracing::info!(fditaskgroups = report.group.name, reason = event.reason, "{}", event.message);
             ctx.events.emit(as_event(&*report.group.object, event));
         }
     }

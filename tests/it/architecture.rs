@@ -276,8 +276,9 @@ fn every_reason_and_code_in_the_source_has_its_row_in_the_docs() {
     let reasons = constants("src/crd/conditions.rs", "reasons");
     let events = constants("src/crd/conditions.rs", "event_reasons");
     let codes = constants("src/crd/conditions.rs", "failure_codes");
-    assert!(reasons.len() > 15 && events.len() > 5 && codes.len() >= 5);
-    for word in reasons.iter().chain(&events).chain(&codes) {
+    let pending = constants("src/crd/conditions.rs", "pending_reasons");
+    assert!(reasons.len() > 15 && events.len() > 5 && codes.len() >= 5 && pending.len() > 5);
+    for word in reasons.iter().chain(&events).chain(&codes).chain(&pending) {
         let row = format!("| `{word}` |");
         assert!(
             group.contains(&row) || instance.contains(&row),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::match_wild_err_arm)]
 
 mod architecture;
+mod audit;
 mod broken_watches;
 mod bulkheads;
 mod cleanup;
@@ -22,11 +23,13 @@ mod lost_answers;
 mod ownership;
 mod plan;
 mod poison;
+mod printed;
 mod quotas;
 mod rbac;
 mod refused_writes;
 mod resources;
 mod restore;
+mod runs;
 mod scopes;
 mod settling;
 mod sign_in;

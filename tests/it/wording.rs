@@ -29,7 +29,14 @@ const BANNED: [(&str, &str); 16] = [
 ];
 
 /// Sources whose doc comments users read: `kubectl explain` and `--help`.
-const EXPLAINED: [&str; 4] = ["src/crd/group.rs", "src/crd/instance.rs", "src/config/flags.rs", "src/cli"];
+const EXPLAINED: [&str; 6] = [
+    "src/crd/desired_state.rs",
+    "src/crd/group.rs",
+    "src/crd/group/",
+    "src/crd/instance.rs",
+    "src/config/flags.rs",
+    "src/cli",
+];
 
 /// Words of a text in lower case, with their lines. Code spans are left out, because they hold
 /// names; each counts as one word. A span may go on in the next line, but ends with its paragraph.

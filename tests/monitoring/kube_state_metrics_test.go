@@ -133,6 +133,8 @@ func TestKubeStateMetricsShowsTheStatusOfEveryObject(t *testing.T) {
 		{"fdi_task_group_status_tasks_pending", "1", []string{idle}},
 		{"fdi_task_group_status_tasks_failed", "0", []string{nightly}},
 		{"fdi_task_group_status_tasks_conflicting", "0", []string{nightly}},
+		{"fdi_task_group_status_tasks_failing", "0", []string{nightly}},
+		{"fdi_task_group_status_condition", "1", []string{nightly, `condition="RunsHealthy"`}},
 		{"fdi_task_group_generation", "1", []string{nightly}},
 		{"fdi_task_group_status_observed_generation", "1", []string{nightly}},
 		{"fdi_instance_info", "1", []string{roma, `project_id="project"`, `instance_id="roma"`, `endpoint="http`}},

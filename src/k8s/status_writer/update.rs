@@ -94,6 +94,16 @@ impl Object {
     }
 }
 
+impl Object {
+    /// The fields of a log line that name the object: `fdiinstance` and `fditaskgroups`.
+    pub fn log_names(&self) -> (Option<&str>, Option<&str>) {
+        match self.kind {
+            Kind::Instance => (Some(&self.name), None),
+            Kind::Group => (None, Some(&self.name)),
+        }
+    }
+}
+
 /// A resource version as a number. One that is no number is newer than any.
 pub fn version(text: Option<&str>) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or(u64::MAX)

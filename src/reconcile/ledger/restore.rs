@@ -6,6 +6,7 @@ use super::Ledger;
 use crate::crd::{Condition, condition_types, find_condition};
 use crate::fdi::{RunState, TaskId};
 use crate::reconcile::desired::DesiredGroup;
+use crate::reconcile::ledger::runs::{Cause, FailedRun};
 use crate::reconcile::ledger::task::Pace;
 use crate::time::backoff::add;
 
@@ -41,6 +42,18 @@ impl Ledger {
         } else if find_condition(&status.conditions, condition_types::READY).is_some_and(Condition::is_true) {
             for id in &group.owned {
                 self.tasks.update(id, |record| record.settled = Some(group.run_state));
+            }
+        }
+    }
+
+    /// Since when tasks fail their runs, whatever was edited meanwhile.
+    pub(super) fn restore_runs(&mut self, group: &DesiredGroup) {
+        for stored in &group.status.failed_runs {
+            let Ok(id) = TaskId::new(stored.task_id.as_str()) else { continue };
+            if group.owned.contains(&id) {
+                let known = stored.cause.as_deref().map(|cause| Cause::Known(cause.into()));
+                let cause = known.unwrap_or(Cause::NotRequested);
+                self.failed_runs.restore(&id, FailedRun { since: stored.since.0, cause });
             }
         }
     }

@@ -44,6 +44,11 @@ impl Session {
         self.signed_in.as_ref().map(|signed_in| &signed_in.api)
     }
 
+    /// The client with its credential.
+    pub fn signed_in(&self) -> Option<&SignedIn> {
+        self.signed_in.as_ref()
+    }
+
     /// The client, if it is for this instance as it is now.
     pub fn for_instance(&self, instance: &DesiredInstance) -> Option<&SignedIn> {
         self.signed_in.as_ref().filter(|signed_in| signed_in.instance == revision(instance))

@@ -66,7 +66,7 @@ fn desired_of(groups: &[Group]) -> Desired {
 fn listed(states: &[Option<bool>]) -> Vec<Task> {
     let task = |(n, state): (usize, &Option<bool>)| {
         let state = if (*state)? { RunState::Running } else { RunState::Stopped };
-        Some(Task { id: id(n), name: "".into(), state: Some(state), last_run: LastRun::Unknown })
+        Some(Task { id: id(n), name: "".into(), state: Some(state), last_run: LastRun::Unknown, scheduled: false })
     };
     states.iter().enumerate().filter_map(task).collect()
 }

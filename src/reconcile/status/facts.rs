@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::fdi::{LastRun, TaskId};
+use crate::fdi::{RunState, Task, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::ledger::phase::{Assessment, FailedReason, PendingReason, Phase};
@@ -15,7 +15,10 @@ pub struct Tally {
     pub ready: usize,
     pub failed: usize,
     pub conflicting: usize,
-    pub last_run_failed: usize,
+    /// Owned tasks that are on.
+    pub on: usize,
+    /// Those of them whose latest run failed.
+    pub failing: usize,
     pub contested: usize,
     pub not_found: usize,
     pub calls_due: usize,
@@ -84,9 +87,15 @@ impl<'a, 'm> Facts<'a, 'm> {
         };
         for (id, assessment) in &assessments {
             tally.count(assessment.phase);
-            tally.last_run_failed += usize::from(last_run_failed(list, id));
+            tally.on += usize::from(is_on(list, id));
+            tally.failing += usize::from(state.ledger.failed_run(id).is_some());
         }
         Self { group, tally, assessments, desired, state, now }
+    }
+
+    /// A task as the last list shows it.
+    pub fn task(&self, id: &TaskId) -> Option<&'m Task> {
+        self.state.observation.list().and_then(|list| list.task(id))
     }
 
     pub fn suspended(&self) -> bool {
@@ -94,8 +103,8 @@ impl<'a, 'm> Facts<'a, 'm> {
     }
 }
 
-fn last_run_failed(list: Option<&TaskList>, id: &TaskId) -> bool {
-    list.and_then(|list| list.task(id)).is_some_and(|task| task.last_run == LastRun::Error)
+fn is_on(list: Option<&TaskList>, id: &TaskId) -> bool {
+    list.and_then(|list| list.task(id)).is_some_and(|task| task.state == Some(RunState::Running))
 }
 
 /// Counts in statuses are 32-bit.

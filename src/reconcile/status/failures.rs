@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::bounded;
 use super::facts::Facts;
 use crate::crd::{TaskFailure, failure_codes, whole_seconds};
 use crate::fdi::text::truncate;
@@ -15,11 +16,10 @@ use crate::reconcile::ledger::task::Failure;
 
 /// Most failures in a status.
 const FAILURES_MAX: usize = 100;
-/// Most bytes of JSON for them, so that a whole status stays under 96 KiB whatever the texts are
-/// made of.
-const BYTES_MAX: usize = 80 * 1024;
+/// Most bytes of JSON for them, whatever the texts are made of.
+const BYTES_MAX: usize = 60 * 1024;
 const MESSAGE_MAX: usize = 256;
-const NAME_MAX: usize = 128;
+pub(super) const NAME_MAX: usize = 128;
 const CODE_MAX: usize = 64;
 /// Most codes that the condition's message names.
 const CODES_NAMED: usize = 4;
@@ -29,16 +29,7 @@ pub(super) fn list(facts: &Facts<'_, '_>) -> (Vec<TaskFailure>, usize) {
     let mut all = every(facts);
     all.sort_by(|(a_since, a), (b_since, b)| (a_since, &a.task_id).cmp(&(b_since, &b.task_id)));
     let total = all.len();
-    let mut bytes = 0;
-    let shown: Vec<TaskFailure> = all
-        .into_iter()
-        .map(|(_, failure)| failure)
-        .take(FAILURES_MAX)
-        .take_while(|failure| {
-            bytes += serde_json::to_vec(failure).map_or(0, |json| json.len() + 1);
-            bytes <= BYTES_MAX
-        })
-        .collect();
+    let shown = bounded::first(all.into_iter().map(|(_, failure)| failure), FAILURES_MAX, BYTES_MAX);
     let omitted = total - shown.len();
     (shown, omitted)
 }
@@ -81,8 +72,7 @@ fn every(facts: &Facts<'_, '_>) -> Vec<(Timestamp, TaskFailure)> {
         }
         let hidden = matches!(assessment.phase, Phase::Ready | Phase::Pending(PendingReason::Listing));
         let Some(failure) = facts.state.ledger.failure(id).filter(|_| !hidden) else { continue };
-        let listed = facts.state.observation.list().and_then(|list| list.task(id));
-        let name = listed.map_or(failure.name.as_str(), |task| &*task.name);
+        let name = facts.task(id).map_or(failure.name.as_str(), |task| &*task.name);
         all.push((failure.since, tried(facts, id.as_str(), name, failure)));
     }
     all

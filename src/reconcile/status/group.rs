@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::facts::{Facts, Tally, count};
 use super::ready::{self, Progress, Row, blocked};
 use super::report::{GroupReport, StatusEvent};
-use super::{deletion, failures};
+use super::{deletion, failures, pending, runs};
 use crate::crd::{
     Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, condition_types, event_actions, event_reasons,
     find_condition, reasons, whole_seconds,
@@ -46,9 +46,16 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
         opposing_call_time: opposing_call.map(|ended| Time(whole_seconds(add(ended, Duration::from_secs(1))))),
         failures,
         failures_omitted: (omitted > 0).then(|| count(omitted)),
+        pending: pending::pending(&facts),
+        deviating: pending::deviating(&facts),
+        failed_runs: runs::list(&facts),
+        history: group.status.history.clone(),
         last_handled_reconcile_at: handled,
     };
-    let events = transition(&facts, &row).into_iter().collect();
+    // A call alone is no reason to write.
+    let history = if status == group.status { None } else { Some(facts.state.ledger.history(group)) };
+    let status = FdiTaskGroupStatus { history: history.unwrap_or_else(|| group.status.history.clone()), ..status };
+    let events = transition(&facts, &row).into_iter().chain(runs::events(&facts)).collect();
     let progress_only = matches!(row.reason, reasons::PROGRESSING | reasons::NOT_OBSERVED);
     GroupReport { group, status, events, actions, progress_only, urgent, release, tally: facts.tally }
 }
@@ -60,13 +67,16 @@ fn counts(tally: &Tally) -> TaskCounts {
         pending: count(tally.pending()),
         failed: count(tally.failed),
         conflicting: count(tally.conflicting),
-        last_run_failed: count(tally.last_run_failed),
+        failing: count(tally.failing),
     }
 }
 
 fn conditions(facts: &Facts<'_, '_>, row: &Row) -> Vec<Condition> {
-    let mut conditions =
-        vec![Condition::new(condition_types::READY, row.ready, row.reason, &row.message), synced(facts, row)];
+    let mut conditions = vec![
+        Condition::new(condition_types::READY, row.ready, row.reason, &row.message),
+        synced(facts, row),
+        runs::condition(facts, row),
+    ];
     let progress = match row.progress {
         Progress::Reconciling => Some(condition_types::RECONCILING),
         Progress::Stalled => Some(condition_types::STALLED),

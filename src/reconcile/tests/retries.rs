@@ -7,6 +7,7 @@ use super::service::{Fault, TaskBehavior, error, id, refusing, seconds};
 use super::simulation::Simulation;
 use crate::crd::{ConditionStatus, DesiredState, condition_types, find_condition, reasons};
 use crate::fdi::{Action, Batch, Cause, Class};
+use crate::reconcile::desired::{Desired, Snapshot, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
 use crate::reconcile::timings::Timings;
@@ -96,6 +97,10 @@ fn one_task_that_makes_the_service_fail_is_isolated_and_named_and_the_others_go_
     assert!(sim.service.calls.len() <= 30, "{} calls", sim.service.calls.len());
 }
 
+fn nothing_desired() -> Desired {
+    resolve(Snapshot::default())
+}
+
 #[test]
 fn calls_that_fail_together_are_one_failure() {
     let now: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
@@ -106,7 +111,7 @@ fn calls_that_fail_together_are_one_failure() {
             result: Err(error(class, Cause::Unavailable, "X")),
             ended: now,
         };
-        let _ = state.record_calls(Outcomes::new((0..10).map(call).collect(), false));
+        let _ = state.record_calls(&nothing_desired(), Outcomes::new((0..10).map(call).collect(), false));
         let failure = state.observation.call_failure().unwrap();
         let wait = failure.retry_at.duration_since(now).as_secs_f64();
         assert!((4.5..=5.5).contains(&wait), "{class:?}: {wait} s");
@@ -123,7 +128,7 @@ fn of_calls_that_fail_together_the_longest_wait_named_counts() {
         throttled.retry_after = Some(seconds(wait));
         CompletedCall { batch: Batch::new(Action::Start, vec![id(1)]).unwrap(), result: Err(throttled), ended: now }
     };
-    let _ = state.record_calls(Outcomes::new([3, 40, 7].map(call).into(), false));
+    let _ = state.record_calls(&nothing_desired(), Outcomes::new([3, 40, 7].map(call).into(), false));
     assert!(state.observation.call_failure().unwrap().retry_at.duration_since(now).as_secs() >= 40);
 }
 

@@ -1,6 +1,6 @@
 //! The model of the FDI service.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -72,6 +72,9 @@ pub struct Switching {
 pub struct Service {
     pub tasks: BTreeMap<TaskId, RunState>,
     pub switching: Vec<(TaskId, Switching)>,
+    /// How the latest runs went, where they did not succeed.
+    pub last_runs: BTreeMap<TaskId, LastRun>,
+    pub scheduled: BTreeSet<TaskId>,
     pub behaviors: BTreeMap<TaskId, TaskBehavior>,
     pub list_faults: VecDeque<Fault>,
     pub batch_faults: VecDeque<Fault>,
@@ -108,7 +111,8 @@ impl Service {
                 id: id.clone(),
                 name: format!("name of {id}").into(),
                 state: Some(state),
-                last_run: LastRun::Success,
+                last_run: self.last_runs.get(id).copied().unwrap_or(LastRun::Success),
+                scheduled: self.scheduled.contains(id),
             })
             .collect())
     }

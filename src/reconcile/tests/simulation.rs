@@ -175,7 +175,7 @@ impl Simulation {
         self.state.record_list(&desired, observed, self.now);
         let plan = plan(&desired, &self.state, self.now);
         let outcomes = self.execute(&desired, &plan);
-        let outcomes = self.state.record_calls(outcomes);
+        let outcomes = self.state.record_calls(&desired, outcomes);
         let statuses = status(&desired, &self.state, &outcomes, self.now);
         self.next = schedule(&desired, &plan, &outcomes, &statuses, &mut self.state);
         self.reconciles += 1;
