@@ -25,8 +25,8 @@ unit: ## unit and property tests, and those of the simulator and the control pla
 integration: ## the operator on a real kube-apiserver; K8S=1.33 chooses another one
 	cargo test --locked --test it
 
-scale: ## memory, CPU, requests and latency of the real binary, as a table
-	cargo bench --locked --bench scale
+scale: ## the real binary at scale, each figure beside its floor; SCALE="--page docs/performance.md"
+	cargo bench --locked --bench scale -- $(SCALE)
 
 crds: ## generate the CRDs
 	cargo run --locked --quiet --bin fdi-operator -- crds > crds/fdi.romaconnect.dev.yaml

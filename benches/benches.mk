@@ -6,8 +6,14 @@ faults: ## break everything on purpose and write docs/faults.md
 	FDI_FAULT_TABLE=$(FAULT_ROWS) cargo test --locked --test it -- health:: leadership:: watches:: clock_steps:: restore:: flood::
 	{ cat benches/faults-head.md; sort $(FAULT_ROWS); } > docs/faults.md
 
+bench-instructions: ## instructions of the pure steps under valgrind; INSTRUCTIONS="--page docs/performance.md"
+	cargo bench --locked --bench instructions -- $(INSTRUCTIONS)
+
 soak: ## three replicas with random kills for two minutes; one process through an hour of churn and faults
 	cargo test --locked --test it -- --ignored --nocapture for_two_minutes
 	cargo bench --locked --bench soak
 
-.PHONY: faults soak
+model: ## every order of events of a small instance, MODEL_DEPTH steps deep (default 7)
+	cargo test --locked --release --lib exhaustive -- --include-ignored --nocapture
+
+.PHONY: bench-instructions faults model soak

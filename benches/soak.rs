@@ -16,7 +16,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, RngCore as _};
 use serde_json::json;
-use support::{Environment, PROJECT, cpu_seconds, is_ready, object, rss_megabytes, start};
+use support::{Environment, PROJECT, cpu_seconds, is_ready, object, start};
 
 const INSTANCES: usize = 20;
 const GROUPS_EACH: usize = 5;
@@ -69,7 +69,7 @@ async fn main() {
         churn.new_instance().await;
     }
     let listen = format!("127.0.0.1:{}", free_port());
-    let mut operator = start(&churn.environment.plane, &listen);
+    let mut operator = start(&churn.environment.plane.kubeconfig_path(), &listen);
     let pid = operator.id().unwrap();
     println!(
         "| minute | RSS MB | open files | metric series | actions | calls | CPU s |\n|---|---|---|---|---|---|---|"
@@ -98,6 +98,12 @@ async fn main() {
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn rss_megabytes(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1000.0
 }
 
 async fn sample(pid: u32, listen: &str) -> Sample {

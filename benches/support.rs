@@ -1,6 +1,7 @@
 //! What the measurements run on: a real API server with the CRDs, a simulated service, the real
 //! binary.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -58,10 +59,10 @@ pub fn is_ready(group: &FdiTaskGroup) -> bool {
 }
 
 /// The real binary.
-pub fn start(plane: &ControlPlane, listen: &str) -> Child {
+pub fn start(kubeconfig: &Path, listen: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_fdi-operator"))
         .args(["run", "--leader-election=false", "--allow-insecure-endpoints", "--listen-address", listen])
-        .env("KUBECONFIG", plane.kubeconfig_path())
+        .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
@@ -74,10 +75,4 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-}
-
-pub fn rss_megabytes(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1000.0
 }

@@ -16,6 +16,7 @@ pub mod observation;
 pub mod observe;
 pub mod outcome;
 pub mod plan;
+pub mod pure_steps;
 pub mod schedule;
 pub mod status;
 #[cfg(test)]
@@ -47,15 +48,17 @@ pub async fn reconcile(
     let now = || ctx.clock.now();
 
     // 1 desired (pure)
-    let desired = resolve(ctx.snapshot());
+    let mut desired = resolve(ctx.snapshot());
     state.sync(&desired, now());
 
     // 2 observe (I/O)
     let observed = observe(ctx, &desired, state, session).await;
 
     // The list took its time: from here on counts what is desired now.
-    let desired = resolve(ctx.snapshot());
-    state.sync(&desired, now());
+    if let Some(newer) = desired.newer(ctx.snapshot()) {
+        desired = newer;
+        state.sync(&desired, now());
+    }
     state.record_list(&desired, observed, now());
 
     // 3 plan (pure)

@@ -1,9 +1,11 @@
 //! Step 1, pure: what the groups of one instance want, and which group owns which task.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::core::ObjectMeta;
 
 use crate::crd::{
     DeletionPolicy, FINALIZER, FdiInstance, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupStatus, REQUESTED_AT,
@@ -114,72 +116,81 @@ pub enum FinalizerAction {
 /// Of all groups that claim an ID the oldest that is not being deleted owns it (creation time, then
 /// name; all groups of an instance share its namespace). A group being deleted owns only what
 /// nobody else claims, and only while it still has to stop it.
-pub fn resolve(snapshot: Snapshot) -> Desired {
+pub fn resolve(mut snapshot: Snapshot) -> Desired {
+    snapshot.sort();
     let instance = snapshot.instance.map(|(object, status)| DesiredInstance {
         generation: object.metadata.generation.unwrap_or_default(),
         requested_at: requested_at(&object.metadata),
         object,
         status,
     });
-    let mut stored = snapshot.groups;
-    stored.sort_by_cached_key(|group| {
-        let metadata = &group.object.metadata;
-        let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (metadata.deletion_timestamp.is_some(), created, metadata.name.clone())
-    });
+    let listed: usize = snapshot.groups.iter().map(|group| group.object.spec.task_ids.len()).sum();
     let mut room = CLAIMED_MAX;
-    let groups: Vec<(DesiredGroup, Vec<TaskId>)> =
-        stored.into_iter().map(|group| parse_group(group, &mut room)).collect();
-
-    let mut owners: HashMap<TaskId, usize> = HashMap::new();
-    for (index, (group, claimed)) in groups.iter().enumerate() {
-        let may_own = group.deletion_timestamp.is_none() || group.finalizer == FinalizerAction::Hold;
-        for id in claimed.iter().filter(|_| may_own) {
-            owners.entry(id.clone()).or_insert(index);
-        }
+    let mut owners = HashMap::with_capacity(listed.min(CLAIMED_MAX));
+    let mut groups = Vec::with_capacity(snapshot.groups.len());
+    for stored in snapshot.groups {
+        let mut group = read_group(stored, &mut room);
+        claim(&mut group, &groups, &mut owners);
+        groups.push(group);
     }
-    let names: Vec<String> = groups.iter().map(|(group, _)| group.name.clone()).collect();
-    let groups = groups
-        .into_iter()
-        .enumerate()
-        .map(|(index, (mut group, claimed))| {
-            for task in claimed {
-                match owners.get(&task) {
-                    Some(&owner) if owner == index => group.owned.push(task),
-                    Some(&owner) if group.deletion_timestamp.is_none() => {
-                        group.conflicts.push(Conflict { task, owner: names[owner].clone() });
-                    }
-                    _ => {}
-                }
-            }
-            group
-        })
-        .collect();
     Desired { instance, groups, owners }
 }
 
-/// One group and the IDs that it claims, as far as there is room for them.
-fn parse_group(stored: StoredGroup, room: &mut usize) -> (DesiredGroup, Vec<TaskId>) {
+impl Snapshot {
+    /// Oldest group first; groups being deleted last.
+    fn sort(&mut self) {
+        let created = |metadata: &ObjectMeta| metadata.creation_timestamp.as_ref().map(|time| time.0);
+        self.groups.sort_by(|a, b| {
+            let (a, b) = (&a.object.metadata, &b.object.metadata);
+            let deleted = a.deletion_timestamp.is_some().cmp(&b.deletion_timestamp.is_some());
+            deleted.then_with(|| created(a).cmp(&created(b))).then_with(|| a.name.cmp(&b.name))
+        });
+    }
+}
+
+/// Enters what a group lists. `older` are the groups that come before it.
+fn claim(group: &mut DesiredGroup, older: &[DesiredGroup], owners: &mut HashMap<TaskId, usize>) {
+    let object = Arc::clone(&group.object);
+    let listed = if group.exceeding > 0 { &[] } else { &object.spec.task_ids[..] };
+    let alive = group.deletion_timestamp.is_none();
+    let may_own = alive || group.finalizer == FinalizerAction::Hold;
+    group.owned.reserve_exact(if may_own { listed.len() } else { 0 });
+    // What it lists and does not own: nearly always nothing.
+    let mut others = HashSet::new();
+    for text in listed {
+        let Ok(id) = TaskId::new(Arc::clone(text)) else {
+            if others.insert(text) {
+                group.invalid.push(text.to_string());
+            } else {
+                group.duplicates += 1;
+            }
+            continue;
+        };
+        match owners.entry(id) {
+            Entry::Vacant(entry) if may_own => {
+                group.owned.push(entry.key().clone());
+                entry.insert(older.len());
+            }
+            Entry::Occupied(entry) if *entry.get() == older.len() => group.duplicates += 1,
+            _ if !others.insert(text) => group.duplicates += 1,
+            Entry::Occupied(entry) if alive => {
+                let owner = older[*entry.get()].name.clone();
+                group.conflicts.push(Conflict { task: entry.key().clone(), owner });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One group, before it is decided what it owns. It counts as listing too much, and then as listing
+/// nothing, when there is no room for all of it.
+fn read_group(stored: StoredGroup, room: &mut usize) -> DesiredGroup {
     let StoredGroup { object, status, unreported_since, predates } = stored;
     let spec = &object.spec;
     let metadata = &object.metadata;
     // What is to be stopped before a deletion is not forgotten for want of room.
     let exceeds = spec.task_ids.len() > *room && metadata.deletion_timestamp.is_none();
-    let listed = if exceeds { &[] } else { &spec.task_ids[..] };
-    *room = room.saturating_sub(listed.len());
-    let mut seen = HashSet::with_capacity(listed.len());
-    let mut claimed = Vec::with_capacity(listed.len());
-    let mut invalid = Vec::new();
-    let mut duplicates = 0;
-    for text in listed {
-        if !seen.insert(text) {
-            duplicates += 1;
-        } else if let Ok(id) = TaskId::new(Arc::clone(text)) {
-            claimed.push(id);
-        } else {
-            invalid.push(text.to_string());
-        }
-    }
+    *room = room.saturating_sub(if exceeds { 0 } else { spec.task_ids.len() });
     let deletion_timestamp = metadata.deletion_timestamp.as_ref().map(|time| time.0);
     let present = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
     let wants_stop = spec.deletion_policy == DeletionPolicy::Stop;
@@ -192,16 +203,16 @@ fn parse_group(stored: StoredGroup, room: &mut usize) -> (DesiredGroup, Vec<Task
         (true, true, _) | (true, false, false) => FinalizerAction::Remove,
         _ => FinalizerAction::None,
     };
-    let group = DesiredGroup {
+    DesiredGroup {
         name: metadata.name.clone().unwrap_or_default(),
         uid: metadata.uid.clone().unwrap_or_default(),
         generation: metadata.generation.unwrap_or_default(),
         run_state: if deletion_timestamp.is_some() { RunState::Stopped } else { spec.desired_state.into() },
-        owned: Vec::with_capacity(claimed.len()),
+        owned: Vec::new(),
         conflicts: Vec::new(),
-        invalid,
+        invalid: Vec::new(),
         exceeding: if exceeds { spec.task_ids.len() } else { 0 },
-        duplicates,
+        duplicates: 0,
         // Nothing is known of the state that its tasks are to have, except during its deletion.
         suspended: spec.suspend || (spec.decode_error.is_some() && deletion_timestamp.is_none()),
         finalizer,
@@ -212,16 +223,35 @@ fn parse_group(stored: StoredGroup, room: &mut usize) -> (DesiredGroup, Vec<Task
         predates,
         decode_error: spec.decode_error.clone(),
         object: Arc::clone(&object),
-    };
-    (group, claimed)
+    }
 }
 
-fn requested_at(metadata: &kube::core::ObjectMeta) -> Option<String> {
+fn requested_at(metadata: &ObjectMeta) -> Option<String> {
     let text = metadata.annotations.as_ref()?.get(REQUESTED_AT)?;
     Some(truncate(text, 256))
 }
 
 impl Desired {
+    /// What is desired by now, if that differs: reading every spec once more costs as much as all
+    /// other pure steps.
+    pub fn newer(&self, mut snapshot: Snapshot) -> Option<Self> {
+        snapshot.sort();
+        let same_instance = match (&self.instance, &snapshot.instance) {
+            (Some(own), Some((object, status))) => Arc::ptr_eq(&own.object, object) && own.status == *status,
+            (None, None) => true,
+            _ => false,
+        };
+        let same_group = |(own, stored): (&DesiredGroup, &StoredGroup)| {
+            Arc::ptr_eq(&own.object, &stored.object)
+                && (own.unreported_since, own.predates) == (stored.unreported_since, stored.predates)
+                && own.status == stored.status
+        };
+        let same = same_instance
+            && self.groups.len() == snapshot.groups.len()
+            && self.groups.iter().zip(&snapshot.groups).all(same_group);
+        (!same).then(|| resolve(snapshot))
+    }
+
     pub fn instance(&self) -> Option<&DesiredInstance> {
         self.instance.as_ref()
     }
@@ -289,3 +319,6 @@ impl DesiredGroup {
         self.owned.len() + self.conflicts.len() + self.invalid.len() + self.exceeding
     }
 }
+
+#[cfg(test)]
+mod tests;

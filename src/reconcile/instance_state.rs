@@ -15,6 +15,7 @@ use crate::reconcile::timings::Timings;
 /// The memory of one instance. Its methods are the only driver of [`Observation`] and [`Ledger`]:
 /// the operator, `fdi-operator plan` and the tests call the same ones.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct InstanceState {
     pub timings: Arc<Timings>,
     pub observation: Observation,

@@ -9,7 +9,7 @@ mod runs;
 pub mod task;
 mod tasks;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -23,10 +23,11 @@ use crate::fdi::{RunState, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::observation::TaskList;
 use crate::reconcile::timings::Timings;
-use crate::time::backoff::{elapsed, jitter};
+use crate::time::backoff::elapsed;
 
 /// The memory of one instance's tasks.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Ledger {
     timings: Arc<Timings>,
     /// One factor for all waits of tasks.
@@ -34,9 +35,9 @@ pub struct Ledger {
     /// This process has sent calls that it does not remember: of every group it may have.
     resumed: bool,
     tasks: Tasks,
-    missing: HashMap<TaskId, Missing>,
+    missing: BTreeMap<TaskId, Missing>,
     failed_runs: FailedRuns,
-    groups: HashMap<String, GroupRecord>,
+    groups: BTreeMap<String, GroupRecord>,
     calls_sent: u64,
     bisections: u64,
     rejected_bisections: u32,
@@ -74,13 +75,13 @@ impl Ledger {
     /// `resumed`: after a crash within this process, which has forgotten the calls it sent.
     pub fn new(timings: Arc<Timings>, resumed: bool) -> Self {
         Self {
+            jitter: (timings.jitter)(),
             timings,
-            jitter: jitter(),
             resumed,
             tasks: Tasks::default(),
-            missing: HashMap::new(),
+            missing: BTreeMap::new(),
             failed_runs: FailedRuns::default(),
-            groups: HashMap::new(),
+            groups: BTreeMap::new(),
             calls_sent: 0,
             bisections: 0,
             rejected_bisections: 0,
@@ -100,8 +101,10 @@ impl Ledger {
         for group in desired.groups() {
             self.sync_group(group, now);
         }
-        let uids: HashSet<&str> = desired.groups().iter().map(|group| group.uid.as_str()).collect();
-        self.groups.retain(|uid, _| uids.contains(uid.as_str()));
+        if self.groups.len() > desired.groups().len() {
+            let uids: HashSet<&str> = desired.groups().iter().map(|group| group.uid.as_str()).collect();
+            self.groups.retain(|uid, _| uids.contains(uid.as_str()));
+        }
         let window = self.timings.settle_window;
         // A call that may still act is remembered for its window even when nobody lists the task
         // for a moment.
@@ -183,7 +186,9 @@ impl Ledger {
                 self.tasks.update(id, |record| record.settled = None);
                 continue;
             };
-            self.missing.remove(id);
+            if !self.missing.is_empty() {
+                self.missing.remove(id);
+            }
             if task.state == Some(group.run_state) && self.tasks.settled_in(id, group.run_state) {
                 continue;
             }
@@ -203,11 +208,12 @@ impl Ledger {
 
     /// Whether a call is due for some task, or one is unsettled.
     pub fn needs_calls(&self, desired: &Desired, list: Option<&TaskList>, now: Timestamp) -> bool {
-        let needs_call = |(group, id): (&DesiredGroup, &TaskId)| {
-            let unsettled = self.tasks.get(id).is_some_and(|record| record.call.is_some());
-            !group.suspended && (unsettled || self.assess(group, id, list, now).due.is_some())
+        let needs_calls = |group: &DesiredGroup| {
+            let assess = self.assessor(group, list, now);
+            let unsettled = |id: &TaskId| self.tasks.get(id).is_some_and(|record| record.call.is_some());
+            !group.suspended && group.owned.iter().any(|id| unsettled(id) || assess(id).due.is_some())
         };
-        !desired.instance_suspended() && desired.owned().any(needs_call)
+        !desired.instance_suspended() && desired.groups().iter().any(needs_calls)
     }
 
     /// Whether the accepted call for this task corrected what somebody else had changed. True once.
@@ -287,20 +293,22 @@ impl Ledger {
         self.tasks.get(id)?.due_since
     }
 
-    /// The phase of a task, and what it needs next.
-    pub fn assess(&self, group: &DesiredGroup, id: &TaskId, list: Option<&TaskList>, now: Timestamp) -> Assessment {
-        let basis = Basis {
-            id,
-            desired: group.run_state,
-            edited: self.pending_edits(&group.uid).is_some(),
-            deleting: group.deletion_timestamp.is_some(),
-            missing: self.missing.get(id).copied(),
-            list,
-            now,
-        };
-        match self.tasks.get(id) {
-            Some(record) => record.assess(basis, &self.timings),
-            None => TaskRecord::default().assess(basis, &self.timings),
+    /// The phase of each task of a group, and what it needs next.
+    pub fn assessor<'a>(
+        &'a self,
+        group: &DesiredGroup,
+        list: Option<&'a TaskList>,
+        now: Timestamp,
+    ) -> impl Fn(&TaskId) -> Assessment + use<'a> {
+        let edited = self.pending_edits(&group.uid).is_some();
+        let (desired, deleting) = (group.run_state, group.deletion_timestamp.is_some());
+        let unknown = TaskRecord::default();
+        move |id| {
+            let (missing, task) = (self.missing.get(id).copied(), list.and_then(|list| list.task(id)));
+            let basis = Basis { task, desired, edited, deleting, missing, list, now };
+            let assessment = self.tasks.get(id).unwrap_or(&unknown).assess(basis, &self.timings);
+            let on = task.is_some_and(|task| task.state == Some(RunState::Running));
+            Assessment { listed: task.is_some(), on, ..assessment }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::fdi::{CallError, Fingerprint, RunState, Task, TaskId};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::observation::failure::{FailureStreak, InstanceError};
 use crate::reconcile::timings::Timings;
-use crate::time::backoff::{add, jittered};
+use crate::time::backoff::add;
 
 /// A complete list of the tasks of an instance.
 #[derive(Debug, Clone)]
@@ -136,14 +136,19 @@ impl Observation {
     }
 
     fn is_throttled(&self) -> bool {
-        let throttled = |failure: &FailureStreak| failure.error.reason() == reasons::THROTTLED;
-        self.call_failure.as_ref().is_some_and(throttled)
+        self.throttled_until().is_some()
+    }
+
+    /// Until when the last call, which was throttled, asks for silence.
+    fn throttled_until(&self) -> Option<Timestamp> {
+        let throttled = |failure: &&FailureStreak| failure.error.reason() == reasons::THROTTLED;
+        self.call_failure.as_ref().filter(throttled).map(|failure| failure.retry_at)
     }
 
     /// Whether a list may be requested with this credential: not during a back-off, unless the
     /// credential is a new one and may be the cure.
     pub fn may_list(&self, credential: Fingerprint, now: Timestamp) -> bool {
-        if self.is_throttled() && self.calls_blocked(now) {
+        if self.throttled_until().is_some_and(|until| now < until) {
             return false;
         }
         self.list_failure.as_ref().is_none_or(|failure| {
@@ -167,15 +172,14 @@ impl Observation {
     pub fn next_list(&mut self, poll: Duration, wanted: Option<Timestamp>, now: Timestamp) -> Timestamp {
         self.check_at = wanted;
         let regular = match &self.list {
-            Some(list) if self.list_failure.is_none() => add(list.requested_at, jittered(poll)),
+            Some(list) if self.list_failure.is_none() => add(list.requested_at, self.timings.jittered(poll)),
             _ => add(now, poll),
         };
-        let paused = self.call_failure.as_ref().filter(|_| self.is_throttled()).map(|failure| failure.retry_at);
-        let blocked_until = self.list_failure.as_ref().map(|failure| failure.retry_at).max(paused);
+        let blocked_until = self.list_failure.as_ref().map(|failure| failure.retry_at).max(self.throttled_until());
         // No list before the service may be asked again, but time alone may change a condition.
-        let wanted = match blocked_until.filter(|&until| now < until) {
-            Some(until) => wanted.map(|time| if time > now { time } else { until }),
-            None => wanted,
+        let (regular, wanted) = match blocked_until.filter(|&until| now < until) {
+            Some(until) => (regular.max(until), wanted.map(|time| if time > now { time } else { until })),
+            None => (regular, wanted),
         };
         let retry = self.list_failure.as_ref().map(|failure| failure.retry_at);
         let secret = self.is_failing().then(|| add(now, self.timings.secret_refresh.min(poll).mul_f64(0.8)));

@@ -76,20 +76,23 @@ pub fn plan(desired: &Desired, state: &InstanceState, now: Timestamp) -> Plan {
 fn candidates<'a>(desired: &'a Desired, state: &InstanceState, now: Timestamp) -> Vec<CandidateBatch<'a>> {
     let mut by_isolation: BTreeMap<(Action, Isolation, Option<&TaskId>), Vec<DueTask<'_>>> = BTreeMap::new();
     let mut with_others = Vec::new();
-    for (group, id) in desired.owned().filter(|(group, _)| may_call(group, state, now)) {
-        let Some(due) = state.ledger.assess(group, id, state.observation.list(), now).due else { continue };
-        let isolation = state.ledger.isolation(id);
-        let alone = (isolation == Isolation::Quarantined).then_some(id);
-        let key = (group.run_state.action(), isolation, alone);
-        let task = |priority| DueTask {
-            priority,
-            id,
-            since: state.ledger.due_since(id).unwrap_or(now),
-            edits: state.ledger.pending_edits(&group.uid),
-        };
-        match due {
-            Due::Now(priority) => by_isolation.entry(key).or_default().push(task(priority)),
-            Due::WithOthers => with_others.push((key, task(Priority::Retry))),
+    for group in desired.groups().iter().filter(|group| may_call(group, state, now)) {
+        let assess = state.ledger.assessor(group, state.observation.list(), now);
+        for id in &group.owned {
+            let Some(due) = assess(id).due else { continue };
+            let isolation = state.ledger.isolation(id);
+            let alone = (isolation == Isolation::Quarantined).then_some(id);
+            let key = (group.run_state.action(), isolation, alone);
+            let task = |priority| DueTask {
+                priority,
+                id,
+                since: state.ledger.due_since(id).unwrap_or(now),
+                edits: state.ledger.pending_edits(&group.uid),
+            };
+            match due {
+                Due::Now(priority) => by_isolation.entry(key).or_default().push(task(priority)),
+                Due::WithOthers => with_others.push((key, task(Priority::Retry))),
+            }
         }
     }
     if by_isolation.values().flatten().any(|task| task.priority == Priority::Retry) {

@@ -67,14 +67,13 @@ impl<'a> Statuses<'a> {
 
 /// Computes all statuses. `outcomes` are those of this reconcile, already recorded in `state`.
 pub fn status<'a>(desired: &'a Desired, state: &InstanceState, outcomes: &Outcomes, now: Timestamp) -> Statuses<'a> {
-    let list = state.observation.list();
     let mut checks = Vec::new();
     let mut calls_due = false;
     let mut managed = 0;
     let mut groups = Vec::with_capacity(desired.groups().len());
     for group in desired.groups() {
         let facts = Facts::gather(desired, group, state, now);
-        managed += group.owned.iter().filter(|id| list.is_some_and(|list| list.task(id).is_some())).count();
+        managed += facts.assessments.iter().filter(|(_, assessment)| assessment.listed).count();
         let due = |assessment: &Assessment| matches!(assessment.due, Some(Due::Now(_)));
         calls_due |= !group.holds_calls() && facts.assessments.iter().any(|(_, assessment)| due(assessment));
         checks.extend(facts.assessments.iter().filter_map(|(_, assessment)| assessment.check_at).min());

@@ -3,6 +3,7 @@
 mod condition_table;
 mod convergence;
 mod deletion;
+mod exhaustive;
 mod freshness;
 mod history;
 mod named_tasks;

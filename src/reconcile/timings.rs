@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use crate::time::backoff::Backoff;
+use crate::time::backoff::{Backoff, jitter};
 
 /// The values of the design. They are no flags: each follows from how the FDI service behaves, or
 /// from when a person who watches `kubectl get` takes a group for stuck. Only tests build other
 /// ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Timings {
     /// How long an accepted call may take to show in a list before the attempt counts as failed
     /// (`NotSettled`): the service starts and stops tasks in the background, most within seconds.
@@ -75,6 +75,16 @@ pub struct Timings {
     /// The first lists after a start are spread over this time, so that a restart is no burst for
     /// the service.
     pub start_jitter: Duration,
+    /// A factor of 1 ± 10 % for waits, so that instances that failed together are not tried again
+    /// together.
+    pub jitter: fn() -> f64,
+}
+
+impl Timings {
+    /// `wait` ± 10 %.
+    pub fn jittered(&self, wait: Duration) -> Duration {
+        wait.mul_f64((self.jitter)())
+    }
 }
 
 impl Default for Timings {
@@ -106,6 +116,7 @@ impl Default for Timings {
             list_ttl: seconds(2),
             poll_interval_unit: seconds(1),
             start_jitter: seconds(3),
+            jitter,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::fdi::{RunState, TaskId};
+use crate::fdi::{RunState, Task};
 use crate::reconcile::ledger::task::{CallState, Failure, FailureCode, Missing, TaskRecord, UnsettledCall};
 use crate::reconcile::observation::TaskList;
 use crate::reconcile::timings::Timings;
@@ -18,6 +18,10 @@ pub struct Assessment {
     pub due: Option<Due>,
     /// When it is to be listed again, beside the regular poll.
     pub check_at: Option<Timestamp>,
+    /// The last list has the task.
+    pub listed: bool,
+    /// The last list shows it running.
+    pub on: bool,
 }
 
 /// A call that is due.
@@ -75,18 +79,19 @@ pub enum Priority {
 
 impl Assessment {
     fn settled(phase: Phase) -> Self {
-        Self { phase, due: None, check_at: None }
+        Self { phase, due: None, check_at: None, listed: false, on: false }
     }
 
     fn until(phase: Phase, check_at: Timestamp) -> Self {
-        Self { phase, due: None, check_at: Some(check_at) }
+        Self { phase, due: None, check_at: Some(check_at), listed: false, on: false }
     }
 }
 
 /// What an assessment is made from beside the record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Basis<'a> {
-    pub id: &'a TaskId,
+    /// As the list shows it.
+    pub task: Option<&'a Task>,
     pub desired: RunState,
     /// Its group has an edit that has not converged.
     pub edited: bool,
@@ -99,9 +104,9 @@ pub(super) struct Basis<'a> {
 
 impl TaskRecord {
     pub(super) fn assess(&self, basis: Basis<'_>, timings: &Timings) -> Assessment {
-        let Basis { id, desired, edited, list, now, .. } = basis;
+        let Basis { task, desired, edited, list, now, .. } = basis;
         let Some(list) = list else { return Assessment::settled(Phase::Pending(PendingReason::Observation)) };
-        let Some(task) = list.task(id) else { return absent(basis, list, timings) };
+        let Some(task) = task else { return absent(basis, list, timings) };
         let Some(state) = task.state else { return Assessment::settled(Phase::Pending(PendingReason::UnknownState)) };
         if let Some(call) = &self.call
             && let Some(phase) = self.unsettled_phase(call, (state, desired), list.requested_at, timings)
@@ -119,7 +124,7 @@ impl TaskRecord {
                     (false, false) => Priority::Retry,
                 };
                 let phase = Phase::Pending(PendingReason::Call);
-                Assessment { phase, due: Some(Due::Now(priority)), check_at: None }
+                Assessment { phase, due: Some(Due::Now(priority)), check_at: None, listed: false, on: false }
             }
             Some(failure) => {
                 let due = if now >= failure.next_attempt {
@@ -128,7 +133,7 @@ impl TaskRecord {
                     (add(now, failure.slack) >= failure.next_attempt).then_some(Due::WithOthers)
                 };
                 let check_at = Some(failure.next_attempt).filter(|&next| next > now);
-                Assessment { phase: failure.phase(timings), due, check_at }
+                Assessment { phase: failure.phase(timings), due, check_at, listed: false, on: false }
             }
         }
     }

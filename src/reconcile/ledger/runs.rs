@@ -36,6 +36,7 @@ impl FailedRun {
 
 /// The tasks of an instance whose latest run failed.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct FailedRuns(BTreeMap<TaskId, FailedRun>);
 
 impl FailedRuns {

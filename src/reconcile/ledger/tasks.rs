@@ -1,17 +1,18 @@
 //! The records of all tasks of an instance.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use crate::fdi::{RunState, TaskId};
 use crate::reconcile::ledger::task::TaskRecord;
 
 /// Of most tasks nothing is to be remembered but that they are as desired. Those take no more
 /// memory than an entry of a tree, half as much as one of a hash map, for there may be a hundred
-/// thousand of them. The others are boxed, because a map keeps the capacity that it once needed.
+/// thousand of them.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Tasks {
     settled: BTreeMap<TaskId, RunState>,
-    others: HashMap<TaskId, Box<TaskRecord>>,
+    others: BTreeMap<TaskId, Box<TaskRecord>>,
 }
 
 impl Tasks {

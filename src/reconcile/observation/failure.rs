@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::crd::reasons;
 use crate::fdi::{CallError, Cause, Class};
 use crate::reconcile::timings::Timings;
-use crate::time::backoff::{add, jittered};
+use crate::time::backoff::add;
 
 /// Why an instance cannot be listed, or cannot be sent calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +127,8 @@ impl FailureStreak {
         };
         // Where the service itself named the wait, not a moment sooner.
         let named = matches!(&error, InstanceError::Call(error) if error.retry_after.is_some());
-        let retry_at = add(now, if named { jittered(wait).max(wait) } else { jittered(wait) });
+        let jittered = timings.jittered(wait);
+        let retry_at = add(now, if named { jittered.max(wait) } else { jittered });
         let reason_since = same_reason.map_or(now, |streak| streak.reason_since);
         Self { error, reason_since, started, count, retry_at }
     }

@@ -2,11 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::fdi::{RunState, Task, TaskId};
+use crate::fdi::{Task, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::ledger::phase::{Assessment, FailedReason, PendingReason, Phase};
-use crate::reconcile::observation::TaskList;
 
 /// How many tasks of a group are in which phase.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,8 +76,8 @@ pub(super) struct Facts<'a, 'm> {
 impl<'a, 'm> Facts<'a, 'm> {
     pub fn gather(desired: &'a Desired, group: &'a DesiredGroup, state: &'m InstanceState, now: Timestamp) -> Self {
         let list = state.observation.list();
-        let assess = |id| (id, state.ledger.assess(group, id, list, now));
-        let assessments: Vec<_> = group.owned.iter().map(assess).collect();
+        let assess = state.ledger.assessor(group, list, now);
+        let assessments: Vec<_> = group.owned.iter().map(|id| (id, assess(id))).collect();
         let mut tally = Tally {
             total: group.total(),
             failed: group.invalid.len() + group.exceeding,
@@ -87,7 +86,7 @@ impl<'a, 'm> Facts<'a, 'm> {
         };
         for (id, assessment) in &assessments {
             tally.count(assessment.phase);
-            tally.on += usize::from(is_on(list, id));
+            tally.on += usize::from(assessment.on);
             tally.failing += usize::from(state.ledger.failed_run(id).is_some());
         }
         Self { group, tally, assessments, desired, state, now }
@@ -101,10 +100,6 @@ impl<'a, 'm> Facts<'a, 'm> {
     pub fn suspended(&self) -> bool {
         self.group.suspended || self.desired.instance_suspended()
     }
-}
-
-fn is_on(list: Option<&TaskList>, id: &TaskId) -> bool {
-    list.and_then(|list| list.task(id)).is_some_and(|task| task.state == Some(RunState::Running))
 }
 
 /// Counts in statuses are 32-bit.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::service::{Fault, TaskBehavior, error, id, seconds};
+use super::service::{Fault, TaskBehavior, error, id, seconds, unavailable};
 use super::simulation::Simulation;
 use crate::crd::{ConditionStatus, DesiredState, FdiInstance, condition_types, event_reasons, reasons};
 use crate::fdi::{Cause, Class, RunState};
@@ -165,4 +165,18 @@ fn lists_that_fail_after_a_lost_call_make_no_hot_loop() {
         reconciles += 1;
     }
     assert!(reconciles <= 8, "{reconciles} reconciles in four seconds");
+}
+
+#[test]
+fn a_list_that_fails_after_a_throttled_call_is_requested_again() {
+    let mut sim = Simulation::new(3);
+    sim.group("a", DesiredState::Running, 1..=3);
+    let mut throttled = error(Class::Throttled, Cause::Throttled, "APIGW.0308");
+    throttled.retry_after = Some(seconds(90));
+    sim.service.batch_faults.push_back(Fault::Fail { error: throttled, applied: 0 });
+    sim.run_for(seconds(1));
+    sim.service.list_faults.push_back(unavailable());
+    sim.run_for(seconds(120));
+    assert_eq!(sim.reason("a"), reasons::TASKS_IN_DESIRED_STATE);
+    assert!(sim.reconciles < 20, "{} reconciles", sim.reconciles);
 }

@@ -68,7 +68,7 @@ pub struct Switching {
 }
 
 /// The model of the service.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Service {
     pub tasks: BTreeMap<TaskId, RunState>,
     pub switching: Vec<(TaskId, Switching)>,
@@ -80,22 +80,32 @@ pub struct Service {
     pub batch_faults: VecDeque<Fault>,
     /// Every list answers as of this long ago.
     pub lag: Duration,
+    /// The moment that the newest list shows.
+    pub listed_until: Option<Timestamp>,
     pub history: Vec<(Timestamp, BTreeMap<TaskId, RunState>)>,
     pub calls: Vec<(Timestamp, Action, Vec<TaskId>)>,
     pub lists: usize,
 }
 
 impl Service {
+    /// Does what is due, each thing at its time.
     pub fn advance(&mut self, now: Timestamp) {
-        let due: Vec<_> = self.switching.extract_if(.., |(_, switching)| switching.at <= now).collect();
+        let mut due: Vec<_> = self.switching.extract_if(.., |(_, switching)| switching.at <= now).collect();
+        due.sort_by_key(|(_, switching)| switching.at);
         for (id, switching) in due {
             if let Some(state) = self.tasks.get_mut(&id) {
                 *state = switching.state;
+                self.history.push((switching.at, self.tasks.clone()));
             }
         }
         if self.history.last().is_none_or(|(_, tasks)| *tasks != self.tasks) {
             self.history.push((now, self.tasks.clone()));
         }
+    }
+
+    /// Whether something that was sent will switch the task to this state.
+    pub fn will_become(&self, id: &TaskId, state: RunState) -> bool {
+        self.switching.iter().any(|(task, switching)| task == id && switching.state == state)
     }
 
     pub fn list(&mut self, now: Timestamp) -> Result<Vec<Task>, CallError> {
@@ -104,7 +114,11 @@ impl Service {
         if let Some(Fault::Fail { error, .. }) = self.list_faults.pop_front() {
             return Err(error);
         }
-        let seen = self.history.iter().rev().find(|(at, _)| add(*at, self.lag) <= now).map_or(&self.tasks, |(_, t)| t);
+        // A list may lag behind, but none shows older things than the one before.
+        let lagging = now.checked_sub(jiff::SignedDuration::try_from(self.lag).unwrap()).unwrap();
+        self.listed_until = self.listed_until.max(Some(lagging));
+        let seen =
+            self.history.iter().rev().find(|(at, _)| Some(*at) <= self.listed_until).map_or(&self.tasks, |(_, t)| t);
         Ok(seen
             .iter()
             .map(|(id, &state)| Task {
@@ -127,12 +141,12 @@ impl Service {
         let mut outcomes = Vec::new();
         for (place, id) in batch.ids().iter().enumerate() {
             let refused = self.behaviors.get(id).and_then(|m| m.refuses.clone());
-            let told = match &act {
+            let answered = match &act {
                 Fault::Partly(places) => places.iter().find(|(p, _)| *p == place).map(|(_, o)| o.clone()),
                 _ => None,
             };
             let outcome = if self.tasks.contains_key(id) {
-                refused.or(told).unwrap_or(Outcome::Accepted)
+                refused.or(answered).unwrap_or(Outcome::Accepted)
             } else {
                 Outcome::Unknown
             };

@@ -37,7 +37,7 @@ fn credential() -> Fingerprint {
     SignIn::Token("token".into()).fingerprint()
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Simulation {
     pub now: Timestamp,
     pub groups: Vec<FdiTaskGroup>,
@@ -48,7 +48,7 @@ pub struct Simulation {
     pub events: Vec<(String, String)>,
     pub writes: usize,
     pub released: Vec<(String, FinalizerRelease)>,
-    /// What a look finds before it reaches the service.
+    /// What keeps lists from reaching the service.
     pub problem: Option<InstanceError>,
     /// Happens once, while the next list is in flight.
     pub during_list: Option<fn(&mut Self)>,
@@ -63,6 +63,11 @@ pub struct Simulation {
 impl Simulation {
     /// An instance with tasks 1 to `tasks`, all stopped.
     pub fn new(tasks: usize) -> Self {
+        Self::with(tasks, Timings::default())
+    }
+
+    /// The same with other timings.
+    pub fn with(tasks: usize, timings: Timings) -> Self {
         let now: Timestamp = START.parse().unwrap();
         let mut instance =
             FdiInstance::new("roma", FdiInstanceSpec { poll_interval_seconds: 60, ..Default::default() });
@@ -74,7 +79,7 @@ impl Simulation {
             groups: Vec::new(),
             instance: Some(instance),
             service,
-            state: InstanceState::new(Arc::new(Timings::default())),
+            state: InstanceState::new(Arc::new(timings)),
             next: now,
             events: Vec::new(),
             writes: 0,
@@ -143,7 +148,7 @@ impl Simulation {
 
     /// The process is killed and started again: only what is stored is left.
     pub fn restart(&mut self) {
-        self.state = InstanceState::new(Arc::new(Timings::default()));
+        self.state = InstanceState::new(Arc::clone(&self.state.timings));
         self.restarted = true;
         self.next = self.now;
     }

@@ -1,0 +1,122 @@
+//! Instructions of the pure steps, counted by valgrind. Counts are the same in every run and on a
+//! busy machine. `make bench-instructions`; where there is no valgrind it says so.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod page;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, ValueEnum};
+use fdi_operator::testing::PureSteps;
+
+const TASKS_EACH: usize = 10;
+const SIZES: [usize; 3] = [1, 100, 1000];
+/// Repetitions of a step; the difference to a run with one repetition less so many is its cost.
+const REPETITIONS: u64 = 4;
+
+#[derive(Parser)]
+struct Cli {
+    /// Replace the table of this page.
+    #[arg(long)]
+    page: Option<PathBuf>,
+    /// Be the program that is measured: do this step.
+    #[arg(long, hide = true)]
+    step: Option<Step>,
+    #[arg(long, hide = true, default_value_t = 1)]
+    groups: usize,
+    #[arg(long, hide = true, default_value_t = 0)]
+    repeat: u64,
+    /// Set by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    Resolve,
+    Plan,
+    Status,
+    AfterList,
+    WithoutList,
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Resolve => "`resolve`",
+            Self::Plan => "`plan`",
+            Self::Status => "`status`",
+            Self::AfterList => "all, after a list that shows no change",
+            Self::WithoutList => "all, while the last list still serves",
+        }
+    }
+
+    fn run(self, steps: &mut PureSteps) {
+        match self {
+            Self::Resolve => steps.resolve(),
+            Self::Plan => steps.plan(),
+            Self::Status => steps.status(),
+            Self::AfterList => steps.reconcile_after_list(),
+            Self::WithoutList => steps.reconcile_without_list(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(step) = cli.step {
+        let mut steps = PureSteps::settled(cli.groups, TASKS_EACH);
+        for _ in 0..cli.repeat {
+            step.run(&mut steps);
+        }
+        return ExitCode::SUCCESS;
+    }
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        println!("NOT RUN: the instructions are counted by valgrind, which is not installed");
+        return ExitCode::SUCCESS;
+    }
+    let table = table();
+    println!("{table}");
+    if let Some(path) = &cli.page {
+        page::write(path, "make bench-instructions", &table);
+    }
+    ExitCode::SUCCESS
+}
+
+fn table() -> String {
+    let mut text = "| Step |".to_owned();
+    for groups in SIZES {
+        let _ = write!(text, " {groups} {} |", if groups == 1 { "group" } else { "groups" });
+    }
+    text.push_str(" for each further group |\n|---|---|---|---|---|\n");
+    for step in Step::value_variants() {
+        let counts = SIZES.map(|groups| (count(*step, groups, REPETITIONS) - count(*step, groups, 0)) / REPETITIONS);
+        let each = (counts[2] - counts[0]) / (SIZES[2] - SIZES[0]) as u64;
+        let counts: Vec<String> = counts.iter().chain([&each]).map(|count| thousands(*count)).collect();
+        let _ = writeln!(text, "| {} | {} |", step.name(), counts.join(" | "));
+    }
+    text
+}
+
+/// Instructions of a whole process that repeats a step so often.
+fn count(step: Step, groups: usize, repeat: u64) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--step", step.to_possible_value().unwrap().get_name()])
+        .args(["--groups", &groups.to_string(), "--repeat", &repeat.to_string()])
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&output.stderr);
+    let collected = report.lines().find_map(|line| line.split_once("Collected :"));
+    let Some((_, collected)) = collected.filter(|_| output.status.success()) else { panic!("{report}") };
+    collected.trim().parse().unwrap()
+}
+
+fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|part| std::str::from_utf8(part).unwrap()).collect();
+    groups.join(",")
+}

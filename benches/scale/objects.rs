@@ -1,0 +1,123 @@
+//! What is created on the API server and in the simulated service.
+
+use std::collections::HashSet;
+
+use fdi_operator::crd::{FdiInstance, FdiTaskGroup};
+use fdi_simulator::NewTasks;
+use futures::StreamExt as _;
+use kube::ResourceExt as _;
+use kube::api::{Api, ListParams, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::support::{Environment, PROJECT, is_ready, object};
+
+/// Requests of this program in flight, as many as the operator has of status writes.
+pub const IN_FLIGHT: usize = 16;
+
+/// Groups that are to be Running, spread evenly over instances.
+#[derive(Debug, Clone, Copy)]
+pub struct Objects {
+    pub groups: usize,
+    pub instances: usize,
+    pub tasks: usize,
+    pub service: Service,
+    /// Requests per second and calls in flight; the defaults if `None`.
+    pub limits: Option<(i32, i32)>,
+    pub poll: i32,
+}
+
+/// How the service has the tasks at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    AllStopped,
+    /// As desired, but for those of one group of each instance.
+    OneGroupStopped,
+}
+
+impl Objects {
+    pub fn instance_of(&self, group: usize) -> usize {
+        group % self.instances
+    }
+
+    pub fn ids(&self, group: usize) -> Vec<String> {
+        let instance = self.instance_of(group);
+        (0..self.tasks).map(|task| format!("{instance:08x}{group:012x}{task:012x}")).collect()
+    }
+
+    /// The instances and their tasks.
+    pub async fn create_instances(&self, env: &Environment) {
+        let api: Api<FdiInstance> = Api::default_namespaced(env.client.clone());
+        for instance in 0..self.instances {
+            let service = env.sim.instance(PROJECT, &instance_id(instance));
+            for group in (0..self.groups).filter(|group| self.instance_of(*group) == instance) {
+                let running = self.service == Service::OneGroupStopped && group >= self.instances;
+                service.create(&NewTasks { ids: self.ids(group), running, ..NewTasks::default() });
+            }
+            let mut spec = json!({
+                "endpoint": env.sim.url(), "projectId": PROJECT, "instanceId": instance_id(instance),
+                "auth": {"token": {"secretRef": {"name": "token"}}}, "pollIntervalSeconds": self.poll,
+            });
+            if let Some((rate, concurrent)) = self.limits {
+                spec["rateLimit"] = json!({"requestsPerSecond": rate, "maxConcurrentCalls": concurrent});
+            }
+            let new = object("FdiInstance", &format!("i{instance}"), &spec);
+            api.create(&PostParams::default(), &new).await.unwrap();
+        }
+    }
+
+    pub async fn create_groups(&self, env: &Environment) {
+        let creating = (0..self.groups).map(|group| {
+            let api: Api<FdiTaskGroup> = Api::default_namespaced(env.client.clone());
+            let instance = json!({"name": format!("i{}", self.instance_of(group))});
+            let spec = json!({"instanceRef": instance, "desiredState": "Running", "taskIds": self.ids(group)});
+            let new = object("FdiTaskGroup", &format!("g{group}"), &spec);
+            async move { api.create(&PostParams::default(), &new).await.unwrap() }
+        });
+        futures::stream::iter(creating).buffer_unordered(IN_FLIGHT).collect::<Vec<_>>().await;
+    }
+}
+
+pub fn instance_id(instance: usize) -> String {
+    format!("instance-{instance}")
+}
+
+pub async fn groups(client: &kube::Client) -> Vec<FdiTaskGroup> {
+    let api: Api<FdiTaskGroup> = Api::default_namespaced(client.clone());
+    api.list(&ListParams::default()).await.unwrap().items
+}
+
+/// Returns when that many groups are Ready.
+pub async fn all_ready(client: kube::Client, count: usize) -> Instant {
+    all(Api::default_namespaced(client), count, is_ready).await
+}
+
+/// Returns when that many groups are as `wanted`. It watches: repeated lists would slow what is
+/// measured.
+pub async fn all(api: Api<FdiTaskGroup>, count: usize, wanted: impl Fn(&FdiTaskGroup) -> bool) -> Instant {
+    let mut events = watcher(api, watcher::Config::default()).applied_objects().boxed();
+    let mut found = HashSet::new();
+    while found.len() < count {
+        let group = events.next().await.expect("a watch does not end").unwrap();
+        if wanted(&group) {
+            found.insert(group.name_any());
+        } else {
+            found.remove(&group.name_any());
+        }
+    }
+    Instant::now()
+}
+
+/// Requests that the API server has counted, of those that have all of `parts` among their labels.
+pub async fn requests(env: &Environment, parts: &[&str]) -> f64 {
+    let metrics = env.plane.kubectl().run(["get", "--raw", "/metrics"]).await.unwrap().stdout;
+    let total = metrics.lines().filter(|line| line.starts_with("apiserver_request_total{"));
+    let total = total.filter(|line| parts.iter().all(|part| line.contains(part)));
+    total.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Status writes of groups so far.
+pub async fn status_writes(env: &Environment) -> f64 {
+    requests(env, &["resource=\"fditaskgroups\"", "subresource=\"status\"", "verb=\"PATCH\""]).await
+}

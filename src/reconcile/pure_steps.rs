@@ -1,0 +1,139 @@
+//! The pure steps by themselves, for benches: one instance whose tasks are all as desired and
+//! reported, so that nothing is to be done.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::crd::{
+    DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus,
+    InstanceRef,
+};
+use crate::fdi::{LastRun, RunState, Task, TaskId};
+use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
+use crate::reconcile::instance_state::InstanceState;
+use crate::reconcile::observation::{Observed, TaskList};
+use crate::reconcile::outcome::Outcomes;
+use crate::reconcile::plan::plan;
+use crate::reconcile::schedule::schedule;
+use crate::reconcile::status::status;
+use crate::reconcile::timings::Timings;
+use crate::time::backoff::add;
+
+/// One instance between two reconciles.
+#[derive(Debug)]
+pub struct PureSteps {
+    snapshot: Snapshot,
+    desired: Desired,
+    state: InstanceState,
+    tasks: Vec<Task>,
+    now: Timestamp,
+}
+
+impl PureSteps {
+    /// So many groups with so many tasks each.
+    pub fn settled(groups: usize, tasks: usize) -> Self {
+        let now = Timestamp::UNIX_EPOCH;
+        let spec = FdiInstanceSpec { poll_interval_seconds: 60, ..FdiInstanceSpec::default() };
+        let mut instance = FdiInstance::new("roma", spec);
+        instance.metadata.generation = Some(1);
+        let snapshot = Snapshot {
+            instance: Some((Arc::new(instance), FdiInstanceStatus::default())),
+            groups: (0..groups).map(|number| group(number, tasks, now)).collect(),
+        };
+        let desired = resolve(snapshot.clone());
+        let tasks = desired.owned().map(|(_, id)| running(id.clone())).collect();
+        let state = InstanceState::new(Arc::new(Timings::default()));
+        let mut steps = Self { snapshot, desired, state, tasks, now };
+        steps.reconcile_after_list();
+        steps.store_statuses();
+        steps.reconcile_after_list();
+        steps
+    }
+
+    /// As if the statuses of the last reconcile had been written and delivered.
+    fn store_statuses(&mut self) {
+        let statuses = status(&self.desired, &self.state, &Outcomes::default(), self.now);
+        let written: Vec<_> = statuses.groups().iter().map(|report| report.status.clone()).collect();
+        let instance = statuses.instance().map(|report| report.status.clone());
+        // Both are sorted by name.
+        for (group, status) in self.snapshot.groups.iter_mut().zip(written) {
+            let mut object = FdiTaskGroup::clone(&group.object);
+            object.status = Some(status.clone());
+            (group.object, group.status) = (Arc::new(object), status);
+        }
+        if let Some(((_, stored), status)) = self.snapshot.instance.as_mut().zip(instance) {
+            *stored = status;
+        }
+        self.desired = resolve(self.snapshot.clone());
+    }
+
+    /// Step 1.
+    pub fn resolve(&mut self) {
+        self.desired = resolve(self.snapshot.clone());
+    }
+
+    /// Step 3.
+    pub fn plan(&mut self) {
+        black_box(plan(&self.desired, &self.state, self.now));
+    }
+
+    /// Step 5.
+    pub fn status(&mut self) {
+        black_box(status(&self.desired, &self.state, &Outcomes::default(), self.now));
+    }
+
+    /// All pure steps after a poll that found everything as it was.
+    pub fn reconcile_after_list(&mut self) {
+        let list = TaskList::new(add(self.now, Duration::from_secs(60)), self.tasks.clone());
+        self.reconcile(Some(list));
+    }
+
+    /// All pure steps while the last list still serves.
+    pub fn reconcile_without_list(&mut self) {
+        self.reconcile(None);
+    }
+
+    fn reconcile(&mut self, list: Option<TaskList>) {
+        let mut desired = resolve(self.snapshot.clone());
+        self.state.sync(&desired, self.now);
+        self.now = list.as_ref().map_or(self.now, |list| list.requested_at);
+        if let Some(newer) = desired.newer(self.snapshot.clone()) {
+            desired = newer;
+            self.state.sync(&desired, self.now);
+        }
+        let observed = Observed { instance: Some(String::new()), credential: None, list: list.map(Ok) };
+        self.state.record_list(&desired, observed, self.now);
+        let plan = plan(&desired, &self.state, self.now);
+        let outcomes = self.state.record_calls(&desired, Outcomes::default());
+        let statuses = status(&desired, &self.state, &outcomes, self.now);
+        black_box(schedule(&desired, &plan, &outcomes, &statuses, &mut self.state));
+    }
+}
+
+fn group(number: usize, tasks: usize, created: Timestamp) -> StoredGroup {
+    let name = format!("group-{number:06}");
+    let spec = FdiTaskGroupSpec {
+        instance_ref: InstanceRef { name: "roma".to_owned() },
+        desired_state: DesiredState::Running,
+        task_ids: (0..tasks).map(|task| format!("{number:016x}{task:016x}").into()).collect(),
+        ..FdiTaskGroupSpec::default()
+    };
+    let mut object = FdiTaskGroup::new(&name, spec);
+    object.metadata.uid = Some(format!("00000000-0000-0000-0000-{number:012}"));
+    object.metadata.generation = Some(1);
+    object.metadata.creation_timestamp = Some(Time(created));
+    StoredGroup {
+        object: Arc::new(object),
+        status: FdiTaskGroupStatus::default(),
+        unreported_since: None,
+        predates: false,
+    }
+}
+
+fn running(id: TaskId) -> Task {
+    Task { name: "a task".into(), id, state: Some(RunState::Running), last_run: LastRun::Success, scheduled: false }
+}
