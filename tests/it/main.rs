@@ -11,6 +11,7 @@ mod cleanup;
 mod clock_steps;
 mod convergence;
 mod deletion;
+mod docs;
 mod failing_calls;
 mod flood;
 mod harness;

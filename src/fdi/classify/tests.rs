@@ -250,3 +250,27 @@ fn an_echoed_secret_and_endless_words_do_not_reach_the_message() {
     assert!(!format!("{error:?}").contains("s3cr3t-value"), "{error:?}");
     assert!(error.message.len() <= 512);
 }
+
+#[test]
+fn the_cure_of_a_refused_batch_is_whole_in_the_256_bytes_of_a_failure() {
+    for code in
+        ["FDI.3083", "FDI.9000", "ROMA.13000", "NEW.1", "a code of the service that has nearly sixty-four bytes"]
+    {
+        for words in ["集".repeat(300), "long words ".repeat(60), String::new()] {
+            let body = format!(r#"{{"error_code":"{code}","error_msg":"{words}"}}"#);
+            let error = classified(Operation::Start, Method::Token, &response(400, &[], &body));
+            assert_eq!(error.cause, C::BatchRefused);
+            assert!(error.message.len() <= 256, "{} bytes: {}", error.message.len(), error.message);
+            assert!(error.message.ends_with(error_codes::advice(code)), "{}", error.message);
+            assert!(error.message.contains(&format!("({code})")), "{}", error.message);
+        }
+    }
+}
+
+#[test]
+fn the_cure_of_any_other_refusal_is_whole_too() {
+    let words = "long words ".repeat(60);
+    let body = format!(r#"{{"error_code":"APIGW.0302","error_msg":"{words}"}}"#);
+    let error = classified(Operation::Start, Method::Token, &response(403, &[], &body));
+    assert!(error.message.len() <= 512 && error.message.ends_with("for this project."), "{}", error.message);
+}
