@@ -46,7 +46,10 @@ fn run(command: &str, log: &Path, env: &TestEnv, task: &str) -> String {
 async fn who_stopped_a_task_when_for_which_group_and_why_is_one_command_each() {
     let (env, ids) = TestEnv::new(12).await;
     env.group("orders", "Running", &ids).await;
-    let process = Process::start(&env, &["--leader-election=false", "--log-filter=warn,fdi_operator::runtime=info,fdi_operator::cli=info"]);
+    let process = Process::start(
+        &env,
+        &["--leader-election=false", "--log-filter=warn,fdi_operator::runtime=info,fdi_operator::cli=info"],
+    );
     env.wait_ready("orders").await;
     let stop = ["patch", "ftg", "orders", "-n", &env.namespace, "--type=merge", "--field-manager=alice"];
     let stop = [&stop[..], &["-p", r#"{"spec":{"desiredState":"Stopped"}}"#]].concat();
