@@ -85,6 +85,7 @@ impl Supervisor {
                     self.reconciles.retain(|_, slots| Arc::strong_count(slots) > 1);
                     // A change may have come between the worker's last reconcile and its exit.
                     if self.permit.check().is_ok() && self.store.is_referenced(&key) {
+                        self.duplicates.sync(&key);
                         self.start(key, Duration::ZERO);
                     }
                 }

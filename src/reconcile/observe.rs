@@ -29,7 +29,8 @@ pub async fn observe(ctx: &Context, desired: &Desired, state: &InstanceState, se
     };
     let uid = instance.object.metadata.uid.clone().unwrap_or_default();
     let mut observed = Observed { instance: Some(uid), ..Observed::default() };
-    if state.observation.is_fresh(ctx.clock.now()) && session.for_instance(instance).is_some() {
+    let fresh = state.observation.is_fresh(ctx.clock.now()) && session.for_instance(instance).is_some();
+    if fresh && ctx.duplicates.preferred(&ctx.key).is_none() {
         ctx.duplicates.record(&ctx.key, None, !desired.groups().is_empty());
         return observed;
     }
@@ -37,6 +38,8 @@ pub async fn observe(ctx: &Context, desired: &Desired, state: &InstanceState, se
     // minutes.
     let listing = sign_in_and_list(ctx, desired, state, session, &mut observed);
     let result = timeout(ctx.timings.observe_timeout, listing).await.unwrap_or(Err(InstanceError::TimedOut));
+    // The list took its time: another instance may have come by its groups meanwhile.
+    let result = result.and_then(|list| may_serve(ctx).map(|()| list));
     observed.list = result.transpose();
     if observed.list.as_ref().is_some_and(Result::is_err) {
         session.end();
@@ -96,8 +99,14 @@ fn connection(ctx: &Context, instance: &DesiredInstance) -> Result<Connection, I
     }
     let connection = spec.connection();
     ctx.fdi.identity(&connection).map_err(InstanceError::Call)?;
+    may_serve(ctx)?;
+    Ok(connection)
+}
+
+/// Fails where another `FdiInstance` serves the same ROMA instance.
+fn may_serve(ctx: &Context) -> Result<(), InstanceError> {
     match ctx.duplicates.preferred(&ctx.key) {
-        None => Ok(connection),
+        None => Ok(()),
         Some(other) if other.namespace == ctx.key.namespace => Err(InstanceError::Duplicate(format!(
             "the FdiInstance \"{}\" serves the same ROMA Connect instance: refer to that one in the groups, \
              or delete one of the two",
