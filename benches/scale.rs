@@ -38,6 +38,9 @@ struct Cli {
     /// Only these parts.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Only these numbers of groups at the start.
+    #[arg(long, value_delimiter = ',')]
+    sizes: Vec<usize>,
     /// Seconds of idle time to measure.
     #[arg(long, default_value_t = 60)]
     idle: u64,
@@ -131,6 +134,7 @@ async fn starts(cli: &Cli, table: &mut Table) {
     if cli.large {
         sizes.push(("30,000 groups on 300 instances", 30_000, 300, Goals::default()));
     }
+    sizes.retain(|(_, groups, ..)| cli.sizes.is_empty() || cli.sizes.contains(groups));
     let mut samples = Vec::new();
     for (title, groups, instances, goals) in sizes {
         let mut started = start::first_start(groups, instances).await;
