@@ -10,6 +10,7 @@ mod bulkheads;
 mod cleanup;
 mod clock_steps;
 mod convergence;
+mod crash_sweep;
 mod deletion;
 mod failing_calls;
 mod flood;
