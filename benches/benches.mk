@@ -3,7 +3,7 @@ FAULT_ROWS = $(abspath $(or $(CARGO_TARGET_DIR),target))/fault-rows.md
 
 faults: ## break everything on purpose and write docs/faults.md
 	rm -f $(FAULT_ROWS)
-	FDI_FAULT_TABLE=$(FAULT_ROWS) cargo test --locked --test it -- health:: leadership:: watches:: clock_steps:: restore:: flood::
+	FDI_FAULT_TABLE=$(FAULT_ROWS) cargo test --locked --test it -- health:: leadership:: watches:: clock_steps:: restore:: stale_views:: flood::
 	{ cat benches/faults-head.md; sort $(FAULT_ROWS); } > docs/faults.md
 
 faults-sweep: ## kill the operator before and after each of its requests, in a story of edits

@@ -33,6 +33,7 @@ mod runs;
 mod scopes;
 mod settling;
 mod sign_in;
+mod stale_views;
 mod timelines;
 mod validation;
 mod watches;
