@@ -3,8 +3,11 @@ FAULT_ROWS = $(abspath $(or $(CARGO_TARGET_DIR),target))/fault-rows.md
 
 faults: ## break everything on purpose and write docs/faults.md
 	rm -f $(FAULT_ROWS)
-	FDI_FAULT_TABLE=$(FAULT_ROWS) cargo test --locked --test it -- health:: leadership:: watches:: clock_steps:: restore:: flood::
+	FDI_FAULT_TABLE=$(FAULT_ROWS) cargo test --locked --test it -- health:: leadership:: watches:: clock_steps:: restore:: stale_views:: flood::
 	{ cat benches/faults-head.md; sort $(FAULT_ROWS); } > docs/faults.md
+
+faults-sweep: ## kill the operator before and after each of its requests, in a story of edits
+	cargo test --locked --test it -- --ignored --nocapture crash_sweep::
 
 bench-instructions: ## instructions of the pure steps under valgrind; INSTRUCTIONS="--page docs/performance.md"
 	cargo bench --locked --bench instructions -- $(INSTRUCTIONS)
@@ -16,4 +19,4 @@ soak: ## three replicas with random kills for two minutes; one process through a
 model: ## every order of events of a small instance, MODEL_DEPTH steps deep (default 7)
 	cargo test --locked --release --lib exhaustive -- --include-ignored --nocapture
 
-.PHONY: bench-instructions faults model soak
+.PHONY: bench-instructions faults faults-sweep model soak

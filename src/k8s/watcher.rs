@@ -245,6 +245,9 @@ where
                 (Event::Delete(object), version)
             }
         };
+        // An event from the past: the data was restored beneath an open watch. Only a list shows
+        // what is true now.
+        compare_versions(reached, &version)?;
         on_event(event);
         if version.is_empty() {
             return Err(Error::NoVersion);

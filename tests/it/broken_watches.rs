@@ -15,7 +15,7 @@ const ALONE: &str = "--leader-election=false";
 const MANY: usize = 60;
 
 pub struct Fixture {
-    _sim: Simulator,
+    pub sim: Simulator,
     pub service: InstanceHandle,
     server: FakeApiServer,
     pub ids: Vec<String>,
@@ -33,7 +33,7 @@ impl Fixture {
         for (n, id) in ids.iter().enumerate() {
             server.api.group(&name(n), "Running", std::slice::from_ref(id));
         }
-        Self { _sim: sim, service, server, ids, process: None }
+        Self { sim, service, server, ids, process: None }
     }
 
     /// The same with an operator that has converged and watches.
@@ -98,7 +98,7 @@ impl Fixture {
     }
 
     /// How many calls have named this task.
-    fn calls_for(&self, n: usize) -> usize {
+    pub fn calls_for(&self, n: usize) -> usize {
         self.service.batch_calls().iter().filter(|call| call.ids.iter().any(|id| **id == *self.ids[n])).count()
     }
 }

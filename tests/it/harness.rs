@@ -4,6 +4,7 @@
 mod cluster;
 pub mod fake_api;
 pub mod faults;
+mod gate;
 mod operator;
 mod process;
 mod proxy;
@@ -21,7 +22,8 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 pub use cluster::{Cluster, OPERATOR_NAMESPACE, kubeconfig, kubectl, shared};
-pub use operator::{Operator, fast_timings};
+pub use gate::{Gate, KillPoint};
+pub use operator::{GatedOperator, Operator, fast_timings};
 pub use process::{Process, kubeconfig_for};
 pub use proxy::Proxy;
 pub use revisions::Revisions;

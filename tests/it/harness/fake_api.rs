@@ -2,6 +2,8 @@
 //! chosen moment: resource versions that expire, watches that send malformed data, or nothing at
 //! all. It serves the two kinds, one Secret, and nothing else.
 
+mod stale;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -93,6 +95,12 @@ struct ServerState {
     /// What open watches get instead of the next event of the kind.
     corruption: Option<(&'static str, Corruption)>,
     requests: Vec<(String, RequestKind)>,
+    repeats_events: bool,
+    /// How every write is answered.
+    refusing: Option<(u16, &'static str)>,
+    /// The name of the object of each write.
+    writes: Vec<String>,
+    stale_lists: usize,
 }
 
 #[derive(Clone, Default)]
@@ -226,8 +234,9 @@ impl FakeApi {
     /// Sends nothing more over the open watches of the kind, and keeps them open.
     pub fn silence(&self, kind: &str) {
         let mut state = self.state();
+        let from = state.version;
         let silenced: Vec<_> = state.watches.extract_if(.., |watch| watch.kind == kind).collect();
-        state.silenced.extend(silenced);
+        state.silenced.extend(silenced.into_iter().map(|watch| OpenWatch { from, ..watch }));
     }
 
     /// Drops the history: no watch can start at an earlier version any more. `by_status_code`: such
@@ -299,7 +308,8 @@ impl ServerState {
             Some(Corruption::Truncated) => line[..line.len() / 2].to_owned(),
         };
         let open = self.watches.iter().filter(|watch| watch.kind == kind && watch.from < self.version);
-        open.for_each(|watch| drop(watch.to.send(Ok(sent.clone()))));
+        let copies = self.copies();
+        open.for_each(|watch| (0..copies).for_each(|_| drop(watch.to.send(Ok(sent.clone())))));
         if matches!(corruption, Some(Corruption::Truncated)) {
             self.watches.retain(|watch| watch.kind != kind);
         }
@@ -349,6 +359,8 @@ async fn list_or_watch(
     };
     let mut state = api.state();
     state.requests.push((kind.clone(), request));
+    let at_any_version = query.contains_key("resourceVersion") || query.contains_key("resourceVersionMatch");
+    state.stale_lists += usize::from(request != RequestKind::Watch && at_any_version);
     let fault = state.faults.iter().position(|(k, r, _)| *k == kind && *r == request);
     match (fault.map(|at| state.faults.remove(at).2), request) {
         (Some(Fault::Reject(code, reason)), _) => rejected(code, reason),
@@ -379,6 +391,10 @@ async fn write_status(
     Json(operations): Json<Value>,
 ) -> Response {
     let mut state = api.state();
+    state.writes.push(name.clone());
+    if let Some((code, reason)) = state.refusing {
+        return rejected(code, reason);
+    }
     let key = (kind.clone(), name.clone());
     let uid = state.objects.get(&key).map(|object| object["metadata"]["uid"].clone());
     let (tested, status) = (&operations[0]["value"], &operations[1]["value"]);

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::TestEnv;
+use super::{Gate, TestEnv};
 
 /// A fiftieth of the operator's timings, except for those that concern people and machines rather
 /// than the service.
@@ -56,35 +56,10 @@ impl Operator {
     }
 
     pub async fn with(env: &TestEnv, timings: Timings, flags: &[&str]) -> Self {
-        let scope = format!("--namespaces={}", env.namespace);
-        let always = ["operator", &scope, "--allow-insecure-endpoints", "--leader-election=false"];
-        let flags = Cli::try_parse_from(always.iter().chain(flags)).unwrap().flags;
-        // The simulator answers within milliseconds, or never.
-        let fdi = FdiConfig {
-            allow_insecure: true,
-            request_timeout: Duration::from_millis(1500),
-            connect_timeout: Duration::from_millis(1000),
-            ..FdiConfig::default()
-        };
-        let config = Config { timings, fdi, ..flags.validate().unwrap() };
+        let config = config(env, timings, flags);
         let clients = KubeClients::new(&env.cluster.operator_config().await).unwrap();
-        let health = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let listeners = Listeners { health, metrics: None };
         let (end, ended) = oneshot::channel::<()>();
-        let running = tokio::spawn(async move {
-            let shutdown_signal = async {
-                if ended.await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            let controller = |runtime: Runtime| async move {
-                if let Err(error) = control(runtime).await {
-                    panic!("the controller failed: {error}");
-                }
-            };
-            run(config, clients, listeners, shutdown_signal, controller).await.unwrap();
-        });
-        Self { end: Some(end), running }
+        Self { end: Some(end), running: tokio::spawn(serve(config, clients, ended)) }
     }
 
     /// Shuts it down cleanly.
@@ -104,5 +79,67 @@ impl Operator {
 impl Drop for Operator {
     fn drop(&mut self) {
         self.running.abort();
+    }
+}
+
+fn config(env: &TestEnv, timings: Timings, flags: &[&str]) -> Config {
+    let scope = format!("--namespaces={}", env.namespace);
+    let always = ["operator", &scope, "--allow-insecure-endpoints", "--leader-election=false"];
+    let flags = Cli::try_parse_from(always.iter().chain(flags)).unwrap().flags;
+    // The simulator answers within milliseconds, or never.
+    let fdi = FdiConfig {
+        allow_insecure: true,
+        request_timeout: Duration::from_millis(1500),
+        connect_timeout: Duration::from_millis(1000),
+        ..FdiConfig::default()
+    };
+    Config { timings, fdi, ..flags.validate().unwrap() }
+}
+
+async fn serve(config: Config, clients: KubeClients, ended: oneshot::Receiver<()>) {
+    let health = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listeners = Listeners { health, metrics: None };
+    let shutdown_signal = async {
+        if ended.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let controller = |runtime: Runtime| async move {
+        if let Err(error) = control(runtime).await {
+            panic!("the controller failed: {error}");
+        }
+    };
+    run(config, clients, listeners, shutdown_signal, controller).await.unwrap();
+}
+
+/// An operator whose requests all go through a gate. Nothing of it outlives [`Self::kill`], for it
+/// has a runtime of its own.
+pub struct GatedOperator {
+    runtime: Option<tokio::runtime::Runtime>,
+    _end: oneshot::Sender<()>,
+}
+
+impl GatedOperator {
+    pub async fn start(env: &TestEnv, gate: &Gate) -> Self {
+        let config = config(env, fast_timings(), &[]);
+        let kube = gate.operator_config(env).await;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (end, ended) = oneshot::channel::<()>();
+        runtime.spawn(async move { serve(config, KubeClients::new(&kube).unwrap(), ended).await });
+        Self { runtime: Some(runtime), _end: end }
+    }
+
+    pub async fn kill(mut self) {
+        let runtime = self.runtime.take().unwrap();
+        let killed = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(Duration::from_secs(5)));
+        killed.await.unwrap();
+    }
+}
+
+impl Drop for GatedOperator {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
