@@ -41,7 +41,7 @@ struct Cli {
     /// Only these numbers of groups at the start.
     #[arg(long, value_delimiter = ',')]
     sizes: Vec<usize>,
-    /// Seconds of idle time to measure.
+    /// Seconds of idle time to measure; less than the poll interval of 60 shows no typical lists.
     #[arg(long, default_value_t = 60)]
     idle: u64,
     /// Edits whose latency to the service is measured.
