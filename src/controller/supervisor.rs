@@ -23,7 +23,7 @@ use crate::time::backoff::elapsed;
 
 /// How much of the start jitter one instance takes: few instances start at once, many over a few
 /// seconds.
-const START_JITTER_EACH: Duration = Duration::from_millis(30);
+const START_JITTER_EACH: Duration = Duration::from_millis(15);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
 
