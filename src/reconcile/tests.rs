@@ -1,6 +1,7 @@
 //! The engine over time, against a model of the service with a clock of its own.
 
 mod condition_table;
+mod conditions_page;
 mod convergence;
 mod deletion;
 mod exhaustive;

@@ -75,6 +75,8 @@ pub struct Service {
     /// How the latest runs went, where they did not succeed.
     pub last_runs: BTreeMap<TaskId, LastRun>,
     pub scheduled: BTreeSet<TaskId>,
+    /// Tasks that are listed with a status that the operator does not know.
+    pub unknown: BTreeSet<TaskId>,
     pub behaviors: BTreeMap<TaskId, TaskBehavior>,
     pub list_faults: VecDeque<Fault>,
     pub batch_faults: VecDeque<Fault>,
@@ -124,7 +126,7 @@ impl Service {
             .map(|(id, &state)| Task {
                 id: id.clone(),
                 name: format!("name of {id}").into(),
-                state: Some(state),
+                state: (!self.unknown.contains(id)).then_some(state),
                 last_run: self.last_runs.get(id).copied().unwrap_or(LastRun::Success),
                 scheduled: self.scheduled.contains(id),
             })
