@@ -31,8 +31,9 @@ scale: ## the real binary at scale, each figure beside its floor; SCALE="--page 
 crds: ## generate the CRDs
 	cargo run --locked --quiet --bin fdi-operator -- crds > crds/fdi.romaconnect.dev.yaml
 
-docs: ## generate the pages of flags and fields
+docs: ## generate the pages of flags, fields, and conditions with their messages
 	cargo run --locked --quiet --bin fdi-operator -- docs flags > docs/flags.md
 	cargo run --locked --quiet --bin fdi-operator -- docs reference > docs/reference.md
+	WRITE_DOCS=1 cargo test --locked --quiet --package fdi-operator --lib the_page_of_conditions
 
 .PHONY: help demo test lint unit integration scale crds docs

@@ -72,7 +72,8 @@ pub fn malformed_response(context: &RequestContext<'_>, response: &HttpResponse,
         _ => String::new(),
     };
     let request = context.operation.verb_phrase();
-    let message = format!("The response to the request to {request} is malformed: {what}{detail}.");
+    let message =
+        format!("The response to the request to {request} is malformed: {what}{detail}. The operator tries again.");
     CallError {
         request_id: request_id(&response.headers, context.redactor),
         ..CallError::unavailable("MalformedResponse", &message)
@@ -175,6 +176,10 @@ fn cure(
             Some("Check iamEndpoint and projectId.".to_owned())
         }
         Cause::BatchRefused => Some(error_codes::advice(code).to_owned()),
+        Cause::Throttled => Some(known.unwrap_or_else(|| error_codes::PAUSE.to_owned())),
+        Cause::Unavailable => Some(known.unwrap_or_else(|| {
+            "The operator tries again; if this lasts, check the state of the service.".to_owned()
+        })),
         Cause::RequestRejected => Some(known.unwrap_or_else(|| "Check endpoint, projectId and instanceId.".to_owned())),
         _ => known,
     }

@@ -64,7 +64,7 @@ const PROJECT: &str = "Check that the task belongs to the project of the FdiInst
 const GRANT: &str = "Grant the user roma:tasks:list and roma:tasks:operate for this project.";
 const ADDRESS: &str = "Allow the operator's IP address in ROMA Connect.";
 const QUOTA: &str = "Raise the quota or unfreeze the application in the API gateway.";
-const PAUSE: &str = "No action needed: the operator pauses, then sends fewer requests.";
+pub const PAUSE: &str = "No action needed: the operator pauses, then sends fewer requests.";
 
 /// Every code that the operator knows. `docs/errors.md` has a row for each.
 const KNOWN: &[Known] = &[

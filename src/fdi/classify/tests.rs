@@ -183,7 +183,9 @@ fn a_response_that_is_no_json_is_named_by_its_type() {
     assert!(compressed.contains(r#"it is no list. It is compressed (content encoding "gzip")"#), "{compressed}");
     let page = message("content-type", "text/html; charset=utf-8");
     assert!(page.contains(r#"Its content type is "text/html; charset=utf-8""#), "{page}");
-    assert!(message("content-type", "application/json;charset=utf-8").ends_with("it is no list."));
+    assert!(
+        message("content-type", "application/json;charset=utf-8").ends_with("it is no list. The operator tries again.")
+    );
 }
 
 #[test]
