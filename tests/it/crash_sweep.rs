@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use fdi_operator::crd::{Condition, reasons};
-use fdi_simulator::{Action, Manner};
+use fdi_simulator::{Action, Entry, Manner};
 use futures::StreamExt as _;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
@@ -67,11 +67,11 @@ async fn run(kill_at: Option<KillPoint>) -> Run {
     Run { requests, batches: env.sent_batches().len(), end: end_of(&env, &ids).await, actions: actions(&env, &ids) }
 }
 
-/// Four groups, one with a slow task, one with a task that the service refuses together with its
-/// batch, one that is stopped when it is deleted; and edits, among them one that is reverted at
-/// once.
+/// Four groups: tasks that settle slowly, one that the service refuses together with its batch, a
+/// group that is stopped when it is deleted; and edits, among them one that is taken back while its
+/// calls may still act, and one that is reverted at once.
 async fn script(env: &TestEnv, ids: &[String]) {
-    let (steady, window) = (&ids[..12], &ids[12..20]);
+    let (steady, window, leaving) = (&ids[..12], &ids[12..20], &ids[25..]);
     let poison = Manner::Poison {
         action: Some(Action::Start),
         status: 400,
@@ -79,29 +79,51 @@ async fn script(env: &TestEnv, ids: &[String]) {
         message: "One of them".into(),
         times: None,
     };
-    env.service.set_manners(&ids[11], [Manner::SettlesAfter { ms: 500 }]).unwrap();
     env.service.set_manners(&ids[24], [poison]).unwrap();
+    for slow in [&steady[11], &window[7], &leaving[0]] {
+        env.service.set_manners(slow, [Manner::SettlesAfter { ms: 500 }]).unwrap();
+    }
     env.group("steady", "Running", steady).await;
     env.group("window", "Running", window).await;
     env.group("poisoned", "Running", &ids[20..25]).await;
-    env.group_with("leaving", "Running", &ids[25..], json!({"deletionPolicy": "Stop"})).await;
-    for name in ["steady", "window", "leaving"] {
-        env.wait_ready(name).await;
-    }
+    env.group_with("leaving", "Running", leaving, json!({"deletionPolicy": "Stop"})).await;
+    wait_truly(env, "steady", true, steady).await;
+    wait_truly(env, "window", true, window).await;
+    wait_truly(env, "leaving", true, leaving).await;
     env.wait_reason("poisoned", reasons::TASKS_FAILED).await;
 
     env.edit("window", json!({"desiredState": "Stopped"})).await;
     env.edit("steady", json!({"taskIds": steady[1..]})).await;
-    env.wait_ready("window").await;
-    env.wait_ready("steady").await;
+    let stops = |log: &[Entry]| log.iter().any(|call| call.action == Some(Action::Stop) && call.acted_at.is_some());
+    env.wait_log("a stop", stops).await;
+    env.edit("window", json!({"desiredState": "Running"})).await;
+    wait_truly(env, "window", true, window).await;
+    wait_truly(env, "steady", true, &steady[1..]).await;
 
+    env.edit("window", json!({"desiredState": "Stopped"})).await;
     env.edit("window", json!({"desiredState": "Running"})).await;
     env.edit("window", json!({"desiredState": "Stopped"})).await;
     env.delete_group("leaving").await;
     env.wait_gone("leaving").await;
+    assert_settled(env, "leaving", false, leaving);
     env.edit("steady", json!({"taskIds": steady})).await;
-    env.wait_ready("steady").await;
-    env.wait_ready("window").await;
+    wait_truly(env, "steady", true, steady).await;
+    wait_truly(env, "window", false, window).await;
+}
+
+/// Waits until the group is Ready, when every task must be as desired, and no accepted command may
+/// be about to change that.
+async fn wait_truly(env: &TestEnv, name: &str, running: bool, ids: &[String]) {
+    env.wait_ready(name).await;
+    assert_settled(env, name, running, ids);
+}
+
+fn assert_settled(env: &TestEnv, name: &str, running: bool, ids: &[String]) {
+    for id in ids {
+        let task = env.service.task(id).unwrap();
+        let opposed = task.pending.is_some_and(|pending| pending.running != running);
+        assert!(task.running == running && !opposed, "{name} is not as reported: {task:?}");
+    }
 }
 
 async fn end_of(env: &TestEnv, ids: &[String]) -> String {
