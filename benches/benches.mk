@@ -16,7 +16,8 @@ soak: ## three replicas with random kills for two minutes; one process through a
 	cargo test --locked --test it -- --ignored --nocapture for_two_minutes
 	cargo bench --locked --bench soak
 
-model: ## every order of events of a small instance, MODEL_DEPTH steps deep (default 7)
-	cargo test --locked --release --lib exhaustive -- --include-ignored --nocapture
+model: ## every order of events of a small instance, MODEL_DEPTH steps deep (default 7), and 5,000 random lives
+	cargo test --locked --lib exhaustive -- --include-ignored --nocapture
+	PROPTEST_CASES=5000 cargo test --locked --lib once_trouble_ends
 
 .PHONY: bench-instructions faults faults-sweep model soak

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::facts::Facts;
 use crate::reconcile::desired::FinalizerAction;
-use crate::reconcile::ledger::phase::Phase;
+use crate::reconcile::ledger::phase::{Due, Phase};
 use crate::reconcile::observation::failure::{FailureStreak, Severity};
 use crate::time::backoff::add;
 
@@ -66,7 +66,9 @@ pub(super) fn next_transition(facts: &Facts<'_, '_>) -> Option<Timestamp> {
         .map(|failure| add(failure.started.max(seen), facts.state.timings.deletion_orphan_timeout));
     let list = observation.list().filter(|list| list.requested_at <= seen && observation.list_failure().is_none());
     let list = list.map(|_| facts.now);
-    [orphaned, list, Some(deadline(facts, seen))].into_iter().flatten().min()
+    // After the deadline only what is attempted then is waited for.
+    let deadline = Some(deadline(facts, seen)).filter(|&deadline| facts.now < deadline);
+    [orphaned, list, deadline].into_iter().flatten().min()
 }
 
 /// When the finalizer is removed whatever the tasks do. The time that passed before a restart
@@ -90,6 +92,7 @@ fn attempted(facts: &Facts<'_, '_>) -> bool {
     observation.list_failure().is_some()
         || observation.call_failure().is_some()
         || facts.assessments.iter().all(|(id, assessment)| {
-            assessment.phase == Phase::Ready || (facts.state.ledger.failure(id).is_some() && assessment.due.is_none())
+            let due = matches!(assessment.due, Some(Due::Now(_)));
+            assessment.phase == Phase::Ready || (facts.state.ledger.failure(id).is_some() && !due)
         })
 }

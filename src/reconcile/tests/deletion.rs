@@ -1,10 +1,11 @@
 //! When a group with `deletionPolicy: Stop` may go.
 
-use super::service::{id, seconds, unavailable};
+use super::service::{id, refusing, seconds, unavailable};
 use super::simulation::Simulation;
 use crate::crd::{DeletionPolicy, DesiredState};
 use crate::fdi::RunState;
 use crate::reconcile::status::deletion::FinalizerRelease;
+use crate::reconcile::timings::Timings;
 
 fn stopped_group(tasks: usize) -> Simulation {
     let mut sim = Simulation::new(tasks);
@@ -69,4 +70,19 @@ fn tasks_that_two_lists_after_the_deletion_do_not_show_need_no_stop() {
     sim.run_for(seconds(5));
     assert!(sim.groups.is_empty());
     assert!(sim.service.calls.is_empty());
+}
+
+#[test]
+fn a_deletion_is_given_up_at_its_deadline_while_a_retry_is_due_only_together_with_others() {
+    let mut sim = Simulation::with(3, Timings { jitter: || 1.05, ..Timings::default() });
+    sim.group("a", DesiredState::Running, 1..=3).spec.deletion_policy = DeletionPolicy::Stop;
+    sim.run_for(seconds(60));
+    for n in 1..=3 {
+        sim.service.behaviors.insert(id(n), refusing("FDI.3083", true));
+    }
+    sim.delete("a");
+    let before = sim.reconciles;
+    sim.run_for(seconds(605));
+    assert!(matches!(sim.released[..], [(_, FinalizerRelease::Abandoned(_))]), "{:?}", sim.released);
+    assert!(sim.reconciles - before < 30, "{} reconciles", sim.reconciles - before);
 }
