@@ -146,3 +146,19 @@ fn after_throttled_calls_the_list_at_hand_serves() {
     assert_eq!(sim.service.calls.len(), 6);
     assert!(sim.service.lists <= 3, "{} lists", sim.service.lists);
 }
+
+#[test]
+fn calls_that_do_not_settle_share_their_lists_however_many_there_are() {
+    let mut sim = Simulation::new(100);
+    for n in 1..=100 {
+        sim.service.behaviors.insert(id(n), TaskBehavior { settles_after: None, refuses: None, poison: None });
+    }
+    for batch in 0..10 {
+        sim.group(&format!("g{batch}"), DesiredState::Running, 10 * batch + 1..=10 * batch + 10);
+        sim.run_for(Duration::from_millis(1700));
+    }
+    let before = sim.service.lists;
+    sim.run_for(seconds(90));
+    assert_eq!(sim.service.calls.len(), 10);
+    assert!(sim.service.lists - before <= 45, "{} lists in 90 seconds", sim.service.lists - before);
+}
