@@ -57,12 +57,15 @@ RUN cargo chef cook --release --locked --package fdi-operator --target "$(cat /t
 # operator again. cargo auditable stores the list of dependencies in the binary, where scanners and
 # SBOM tools find it.
 FROM dependencies AS build
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY tests/controlplane/Cargo.toml tests/controlplane/
 COPY tests/e2e/Cargo.toml tests/e2e/
 COPY tests/simulator/Cargo.toml tests/simulator/
 COPY crds crds
 COPY src src
+# The build has no repository to read the commit from.
+ARG REVISION=unknown
+ENV FDI_OPERATOR_REVISION=${REVISION}
 RUN cargo auditable build --release --locked --package fdi-operator --bin fdi-operator --target "$(cat /target)" \
  && install -D "target/$(cat /target)/release/fdi-operator" /out/fdi-operator
 

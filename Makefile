@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
--include deploy/deploy.mk tests/contract/contract.mk tests/e2e/e2e.mk tests/gitops/gitops.mk tests/monitoring/monitoring.mk benches/benches.mk
+-include deploy/deploy.mk tests/book/book.mk tests/contract/contract.mk tests/e2e/e2e.mk tests/gitops/gitops.mk tests/monitoring/monitoring.mk benches/benches.mk
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,4 +31,9 @@ scale: ## the real binary at scale, each figure beside its floor; SCALE="--page 
 crds: ## generate the CRDs
 	cargo run --locked --quiet --bin fdi-operator -- crds > crds/fdi.romaconnect.dev.yaml
 
-.PHONY: help demo test lint unit integration scale crds
+docs: ## generate the pages of flags, fields, and conditions with their messages
+	cargo run --locked --quiet --bin fdi-operator -- docs flags > docs/flags.md
+	cargo run --locked --quiet --bin fdi-operator -- docs reference > docs/reference.md
+	WRITE_DOCS=1 cargo test --locked --quiet --package fdi-operator --lib the_page_of_conditions
+
+.PHONY: help demo test lint unit integration scale crds docs

@@ -88,7 +88,7 @@ fn main() -> ExitCode {
 fn table() -> String {
     let mut text = "| Step |".to_owned();
     for groups in SIZES {
-        let _ = write!(text, " {groups} {} |", if groups == 1 { "group" } else { "groups" });
+        let _ = write!(text, " {} {} |", thousands(groups as u64), if groups == 1 { "group" } else { "groups" });
     }
     text.push_str(" for each further group |\n|---|---|---|---|---|\n");
     for step in Step::value_variants() {

@@ -38,7 +38,10 @@ struct Cli {
     /// Only these parts.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Seconds of idle time to measure.
+    /// Only these numbers of groups at the start.
+    #[arg(long, value_delimiter = ',')]
+    sizes: Vec<usize>,
+    /// Seconds of idle time to measure; less than the poll interval of 60 shows no typical lists.
     #[arg(long, default_value_t = 60)]
     idle: u64,
     /// Edits whose latency to the service is measured.
@@ -131,6 +134,7 @@ async fn starts(cli: &Cli, table: &mut Table) {
     if cli.large {
         sizes.push(("30,000 groups on 300 instances", 30_000, 300, Goals::default()));
     }
+    sizes.retain(|(_, groups, ..)| cli.sizes.is_empty() || cli.sizes.contains(groups));
     let mut samples = Vec::new();
     for (title, groups, instances, goals) in sizes {
         let mut started = start::first_start(groups, instances).await;

@@ -33,11 +33,15 @@ impl Environment {
         let sim = Simulator::start(Options { record_lists: false, ..Options::default() }).await.unwrap();
         sim.set_token("token", Some(PROJECT), Duration::from_secs(24 * 3600));
         let client = client(&plane).await;
-        let secret = json!({"metadata": {"name": "token"}, "stringData": {"token": "token"}});
-        let secrets: Api<Secret> = Api::default_namespaced(client.clone());
-        secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
+        create_secret(&client, "default").await;
         Self { plane, sim, client }
     }
+}
+
+pub async fn create_secret(client: &kube::Client, namespace: &str) {
+    let secret = json!({"metadata": {"name": "token"}, "stringData": {"token": "token"}});
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
 }
 
 async fn client(plane: &ControlPlane) -> kube::Client {

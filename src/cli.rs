@@ -3,17 +3,21 @@
 
 mod cleanup;
 mod crds;
+mod docs;
 mod plan;
 mod run;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+/// The version and the commit it was built from, which `build.rs` finds.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("FDI_OPERATOR_REVISION"), ")");
 
 /// Keeps FDI tasks of Huawei Cloud ROMA Connect running or stopped, as `FdiTaskGroup` resources
 /// say.
 #[derive(Debug, Parser)]
-#[command(name = "fdi-operator", version)]
+#[command(name = "fdi-operator", version = VERSION)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +33,9 @@ enum Command {
     Cleanup(cleanup::CleanupFlags),
     /// Print the calls that the operator would send for a file of groups. Sends nothing.
     Plan(plan::PlanFlags),
+    /// Print a generated page of the documentation.
+    #[command(hide = true)]
+    Docs(docs::DocsFlags),
 }
 
 /// Parses the arguments and runs the sub-command.
@@ -38,5 +45,6 @@ pub fn main() -> ExitCode {
         Command::Crds => crds::run(),
         Command::Cleanup(flags) => cleanup::run(&flags),
         Command::Plan(flags) => plan::run(&flags),
+        Command::Docs(flags) => docs::run(&flags, &Cli::command()),
     }
 }

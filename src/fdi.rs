@@ -25,7 +25,7 @@ mod resolver;
 mod task;
 mod task_list;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 pub mod text;
 mod tls_error;
 mod transport;

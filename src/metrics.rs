@@ -6,6 +6,7 @@
 mod exposition;
 mod instance;
 mod process;
+mod usage;
 
 pub use exposition::OPENMETRICS;
 pub use instance::{InstanceMetrics, TaskGauges};
@@ -103,7 +104,8 @@ mod tests {
         let _instance = used(&metrics);
         for (name, (kind, labels)) in exposed(&metrics.plain_text().unwrap()) {
             assert!(
-                name.starts_with("fdi_operator_") && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                (name.starts_with("fdi_operator_") || name.starts_with("process_"))
+                    && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
                 "{name}"
             );
             assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
@@ -111,8 +113,18 @@ mod tests {
                 !["_sum", "_count", "_bucket", "milliseconds", "_ms"].iter().any(|end| name.ends_with(end)),
                 "{name}"
             );
-            let bounded =
-                ["namespace", "instance", "operation", "result", "state", "kind", "reason", "scope", "version"];
+            let bounded = [
+                "exported_namespace",
+                "name",
+                "operation",
+                "result",
+                "state",
+                "kind",
+                "reason",
+                "scope",
+                "version",
+                "revision",
+            ];
             assert!(labels.iter().all(|label| bounded.contains(&label.as_str())), "{name}: {labels:?}");
         }
     }
@@ -140,7 +152,7 @@ mod tests {
         let text = metrics.openmetrics().unwrap();
         assert!(!text.contains("orders-roma"), "{text}");
         assert!(
-            text.contains("fdi_operator_reconciles_total{namespace=\"etl\",instance=\"other\",result=\"ok\"} 1\n"),
+            text.contains("fdi_operator_reconciles_total{exported_namespace=\"etl\",name=\"other\",result=\"ok\"} 1\n"),
             "{text}"
         );
     }
@@ -149,8 +161,8 @@ mod tests {
     fn what_an_alert_counts_once_outlives_the_instance() {
         let metrics = Metrics::new();
         let instance = metrics.instance("etl", "orders-roma");
-        let give_ups = |count| format!("fdi_operator_finalizer_give_ups_total{{namespace=\"etl\"}} {count}\n");
-        let panics = |count| format!("fdi_operator_reconcile_panics_total{{namespace=\"etl\"}} {count}\n");
+        let give_ups = |count| format!("fdi_operator_finalizer_give_ups_total{{exported_namespace=\"etl\"}} {count}\n");
+        let panics = |count| format!("fdi_operator_reconcile_panics_total{{exported_namespace=\"etl\"}} {count}\n");
         let text = metrics.openmetrics().unwrap();
         assert!(text.contains(&give_ups(0)) && text.contains(&panics(0)), "{text}");
         instance.finalizer_give_up();

@@ -10,6 +10,7 @@ use std::panic::PanicHookInfo;
 use std::str::FromStr;
 
 use self::json::TopLevelJson;
+use tracing::Span;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -18,7 +19,9 @@ use tracing_subscriber::fmt::MakeWriter;
 /// When a response cannot be decoded, kube logs its whole body at WARN and TRACE
 /// (`kube_client::client`), that of a Secret too. It logs every transport failure at ERROR
 /// (`kube_client::client::builder`); our own lines report those with the cause and what follows.
-const ALWAYS: [&str; 2] = ["kube_client::client=error", "kube_client::client::builder=off"];
+///
+/// `reconcile` is the target of [`reconcile_span`] alone: it is no line, but the ID on other lines.
+const ALWAYS: [&str; 3] = ["kube_client::client=error", "kube_client::client::builder=off", "reconcile=error"];
 
 /// What was done is always logged, unless the user's own directive says `audit=off`.
 const AUDIT: &str = "audit=info";
@@ -94,6 +97,13 @@ pub fn init(settings: &LogSettings) {
     // Fails only if there is a subscriber already, as in tests that start the operator twice.
     let _ = tracing::dispatcher::set_global_default(subscriber);
     std::panic::set_hook(Box::new(log_panic));
+}
+
+/// The span of one reconcile. It gives each line that is logged in it a `reconcile_id`, which is
+/// random, so that no two processes share one.
+pub fn reconcile_span() -> Span {
+    let id: u64 = rand::random::<u64>() >> 16;
+    tracing::error_span!(target: "reconcile", "reconcile", reconcile_id = %format_args!("{id:012x}"))
 }
 
 /// A panic is a log line like any other, in the format of the others.
@@ -192,6 +202,29 @@ mod tests {
             [("info", 1), ("warn", 1), ("fdi_operator=debug", 1), ("audit=off", 0), ("off,audit=off", 0)]
         {
             assert_eq!(logged(filter, LogFormat::Json, audit).lines().count(), lines, "{filter}");
+        }
+    }
+
+    #[test]
+    fn the_lines_of_one_reconcile_share_an_id_whatever_the_filter() {
+        for (filter, lines) in [("info", 3), ("warn", 2), ("off,audit=info", 1), ("audit=off,fdi_operator=debug", 2)] {
+            let mut ids = Vec::new();
+            for _ in 0..2 {
+                let text = logged(filter, LogFormat::Json, || {
+                    reconcile_span().in_scope(|| {
+                        tracing::info!("one");
+                        tracing::warn!("two");
+                        tracing::info!(target: "audit", "call");
+                    });
+                });
+                let found = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+                let mut found: Vec<_> = found.map(|line| line["reconcile_id"].as_str().unwrap().to_owned()).collect();
+                assert_eq!(found.len(), lines, "{filter}: {text}");
+                found.dedup();
+                assert!(matches!(&found[..], [id] if id.len() == 12), "{filter}: {text}");
+                ids.append(&mut found);
+            }
+            assert_ne!(ids[0], ids[1]);
         }
     }
 

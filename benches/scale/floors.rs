@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use fdi_operator::crd::{DesiredState, FdiTaskGroup};
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use serde::Deserialize;
@@ -116,11 +115,10 @@ pub async fn applies(env: &Environment, objects: &Objects) -> Duration {
 /// delivered them all. The statuses are those that the operator has written; the groups are copies
 /// that have none yet, in a namespace of their own.
 pub async fn status_patches(env: &Environment) -> Duration {
-    let namespaces: Api<Namespace> = Api::all(env.client.clone());
-    let floor = serde_json::from_value(json!({"metadata": {"name": "floor"}})).unwrap();
-    namespaces.create(&PostParams::default(), &floor).await.unwrap();
     let api: Api<FdiTaskGroup> = Api::namespaced(env.client.clone(), "floor");
-    let copying = groups(&env.client).await.into_iter().map(|group| {
+    let groups = groups(&env.client).await;
+    env.create_namespace("floor").await;
+    let copying = groups.into_iter().map(|group| {
         let api = api.clone();
         async move {
             let copy = FdiTaskGroup::new(&group.name_any(), group.spec);

@@ -35,7 +35,7 @@ where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let api: Api<K> = Api::default_namespaced(client.clone());
+    let api: Api<K> = Api::all(client.clone());
     let mut page = ListParams::default().limit(250);
     let mut objects = Vec::new();
     loop {

@@ -5,16 +5,27 @@ use std::collections::HashSet;
 use fdi_operator::crd::{FdiInstance, FdiTaskGroup};
 use fdi_simulator::NewTasks;
 use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::{Environment, PROJECT, is_ready, object};
+use crate::support::{Environment, PROJECT, create_secret, is_ready, object};
 
 /// Requests of this program in flight, as many as the operator has of status writes.
 pub const IN_FLIGHT: usize = 16;
+
+impl Environment {
+    /// With the Secret that all instances use.
+    pub async fn create_namespace(&self, name: &str) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+        create_secret(&self.client, name).await;
+    }
+}
 
 /// Groups that are to be Running, spread evenly over instances.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +52,15 @@ impl Objects {
         group % self.instances
     }
 
+    /// A namespace holds at most a hundred instances: its objects have a quota of the operator's
+    /// memory.
+    fn namespace_of(instance: usize) -> String {
+        match instance / 100 {
+            0 => "default".to_owned(),
+            further => format!("default-{further}"),
+        }
+    }
+
     pub fn ids(&self, group: usize) -> Vec<String> {
         let instance = self.instance_of(group);
         (0..self.tasks).map(|task| format!("{instance:08x}{group:012x}{task:012x}")).collect()
@@ -48,8 +68,12 @@ impl Objects {
 
     /// The instances and their tasks.
     pub async fn create_instances(&self, env: &Environment) {
-        let api: Api<FdiInstance> = Api::default_namespaced(env.client.clone());
         for instance in 0..self.instances {
+            let namespace = Self::namespace_of(instance);
+            if instance > 0 && instance % 100 == 0 {
+                env.create_namespace(&namespace).await;
+            }
+            let api: Api<FdiInstance> = Api::namespaced(env.client.clone(), &namespace);
             let service = env.sim.instance(PROJECT, &instance_id(instance));
             for group in (0..self.groups).filter(|group| self.instance_of(*group) == instance) {
                 let running = self.service == Service::OneGroupStopped && group >= self.instances;
@@ -69,8 +93,9 @@ impl Objects {
 
     pub async fn create_groups(&self, env: &Environment) {
         let creating = (0..self.groups).map(|group| {
-            let api: Api<FdiTaskGroup> = Api::default_namespaced(env.client.clone());
-            let instance = json!({"name": format!("i{}", self.instance_of(group))});
+            let instance = self.instance_of(group);
+            let api: Api<FdiTaskGroup> = Api::namespaced(env.client.clone(), &Self::namespace_of(instance));
+            let instance = json!({"name": format!("i{instance}")});
             let spec = json!({"instanceRef": instance, "desiredState": "Running", "taskIds": self.ids(group)});
             let new = object("FdiTaskGroup", &format!("g{group}"), &spec);
             async move { api.create(&PostParams::default(), &new).await.unwrap() }
@@ -84,13 +109,13 @@ pub fn instance_id(instance: usize) -> String {
 }
 
 pub async fn groups(client: &kube::Client) -> Vec<FdiTaskGroup> {
-    let api: Api<FdiTaskGroup> = Api::default_namespaced(client.clone());
+    let api: Api<FdiTaskGroup> = Api::all(client.clone());
     api.list(&ListParams::default()).await.unwrap().items
 }
 
 /// Returns when that many groups are Ready.
 pub async fn all_ready(client: kube::Client, count: usize) -> Instant {
-    all(Api::default_namespaced(client), count, is_ready).await
+    all(Api::all(client), count, is_ready).await
 }
 
 /// Returns when that many groups are as `wanted`. It watches: repeated lists would slow what is

@@ -135,7 +135,7 @@ async fn api_requests(env: &Environment) -> f64 {
 }
 
 async fn versions(client: &kube::Client) -> Vec<Option<String>> {
-    let instances: Api<FdiInstance> = Api::default_namespaced(client.clone());
+    let instances: Api<FdiInstance> = Api::all(client.clone());
     let instances = instances.list(&ListParams::default()).await.unwrap().items;
     let groups = groups(client).await.into_iter().map(|group| group.metadata.resource_version);
     groups.chain(instances.into_iter().map(|instance| instance.metadata.resource_version)).collect()

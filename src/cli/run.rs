@@ -63,6 +63,7 @@ async fn start(config: Config) -> Result<(), String> {
     let address = |listener: &TcpListener| listener.local_addr().map(|address| address.to_string()).ok();
     info!(
         version = env!("CARGO_PKG_VERSION"),
+        revision = env!("FDI_OPERATOR_REVISION"),
         address = address(&health),
         metrics_address = metrics.as_ref().and_then(address),
         namespaces = %config.namespaces,

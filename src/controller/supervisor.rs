@@ -23,7 +23,7 @@ use crate::time::backoff::elapsed;
 
 /// How much of the start jitter one instance takes: few instances start at once, many over a few
 /// seconds.
-const START_JITTER_EACH: Duration = Duration::from_millis(30);
+const START_JITTER_EACH: Duration = Duration::from_millis(15);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -85,6 +85,7 @@ impl Supervisor {
                     self.reconciles.retain(|_, slots| Arc::strong_count(slots) > 1);
                     // A change may have come between the worker's last reconcile and its exit.
                     if self.permit.check().is_ok() && self.store.is_referenced(&key) {
+                        self.duplicates.sync(&key);
                         self.start(key, Duration::ZERO);
                     }
                 }

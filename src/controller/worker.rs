@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::crd::InstanceKey;
 use crate::reconcile::context::Context;
@@ -15,6 +16,7 @@ use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observe::session::Session;
 use crate::reconcile::reconcile;
 use crate::runtime::health::Health;
+use crate::telemetry::reconcile_span;
 use crate::time::backoff::{add, elapsed};
 
 /// Longest time that a reconcile may take before it counts as unresponsive. All waits in it have
@@ -60,7 +62,9 @@ impl Worker {
             }
             heartbeat.tick(RECONCILE_TIMEOUT);
             let cancel = Cancellation { changed: &self.changed, shutdown: &self.shutdown };
-            let reconciling = AssertUnwindSafe(reconcile(ctx, &mut state, &mut session, cancel));
+            let span = reconcile_span();
+            let reconciling = reconcile(ctx, &mut state, &mut session, cancel).instrument(span.clone());
+            let reconciling = AssertUnwindSafe(reconciling);
             let reconciled = tokio::select! {
                 biased;
                 // Polled before every step of the reconcile: a process that was suspended in the
@@ -77,7 +81,9 @@ impl Worker {
                 // statuses.
                 panics += 1;
                 ctx.metrics.reconcile_panicked();
-                tracing::error!("a reconcile panicked: this is a bug, please report it; trying again later");
+                span.in_scope(|| {
+                    tracing::error!("a reconcile panicked: this is a bug, please report it; trying again later");
+                });
                 (state, session) = (InstanceState::after_panic(Arc::clone(&ctx.timings)), Session::default());
                 add(ctx.clock.now(), ctx.timings.backoff.exponential(panics))
             };

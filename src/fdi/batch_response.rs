@@ -3,15 +3,14 @@
 use crate::fdi::api::{BatchResponse, Outcome, Refusal};
 use crate::fdi::batch::Batch;
 use crate::fdi::classify::{RequestContext, classify, malformed_response, request_id};
-use crate::fdi::error::CallError;
+use crate::fdi::error::{CallError, REFUSAL_MAX};
 use crate::fdi::error_codes;
 use crate::fdi::json::{Malformed, Scalar};
-use crate::fdi::text::{Redactor, single_line};
+use crate::fdi::text::{Redactor, single_line, truncate};
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::{BatchEntry, BatchResult, ErrorBody};
 
 const CODE_MAX: usize = 64;
-const MESSAGE_MAX: usize = 256;
 
 /// Reads the response to `batch`.
 ///
@@ -68,16 +67,12 @@ fn outcome(id: &str, success: &[BatchEntry], failure: &[BatchEntry], redactor: &
 fn refusal(entry: &BatchEntry, redactor: &Redactor) -> Refusal {
     let text = |scalar: &Scalar, max| single_line(&redactor.redact(&scalar.text().unwrap_or_default()), max);
     let code = text(&entry.error_code, CODE_MAX);
-    let words = text(&entry.error_msg, MESSAGE_MAX);
+    let words = text(&entry.error_msg, REFUSAL_MAX);
     let permanent = error_codes::is_permanent(&code);
-    let words = if words.is_empty() { "The service gave no reason.".to_owned() } else { words };
-    let message = if code.is_empty() {
-        words
-    } else {
-        // The advice helps most, so it stays whole; the service's words are truncated.
-        let advice = error_codes::advice(&code);
-        format!("{} {advice}", single_line(&words, MESSAGE_MAX - advice.len() - 1))
-    };
+    let words = if words.is_empty() { "The service gave no reason." } else { &words };
+    let advice = if code.is_empty() { "See the task in ROMA Connect." } else { error_codes::advice(&code) };
+    // The advice helps most, so it stays whole; the service's words are truncated.
+    let message = format!("{} {advice}", truncate(words, REFUSAL_MAX - advice.len() - 1));
     Refusal { code: if code.is_empty() { "NoCode".to_owned() } else { code }, message, permanent }
 }
 
@@ -166,7 +161,7 @@ mod tests {
         assert!(refusals[1].message.len() <= 256 && refusals[1].message.ends_with("ROMA Connect."));
         assert_eq!(
             (refusals[2].code.as_str(), refusals[2].message.as_str()),
-            ("NoCode", "The service gave no reason.")
+            ("NoCode", "The service gave no reason. See the task in ROMA Connect.")
         );
     }
 

@@ -7,10 +7,10 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderName, LOCATION, R
 use jiff::Timestamp;
 
 use crate::fdi::auth::sign_in::Method;
-use crate::fdi::error::{CallError, Cause, Class};
+use crate::fdi::error::{CallError, Cause, Class, MESSAGE_MAX, REFUSAL_MAX};
 use crate::fdi::error_codes::{self, Meaning};
 use crate::fdi::observer::Operation;
-use crate::fdi::text::{Redactor, single_line};
+use crate::fdi::text::{Redactor, single_line, truncate};
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::ErrorBody;
 
@@ -20,6 +20,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Most bytes of the service's own words in a message; the rest is for ours.
 const WORDS_MAX: usize = 256;
 const CODE_MAX: usize = 64;
+/// Fewer bytes of them say nothing.
+const WORDS_MIN: usize = 12;
 
 /// Longest wait that a `Retry-After` may ask for; a longer one would be an outage by header.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
@@ -70,7 +72,8 @@ pub fn malformed_response(context: &RequestContext<'_>, response: &HttpResponse,
         _ => String::new(),
     };
     let request = context.operation.verb_phrase();
-    let message = format!("The response to the request to {request} is malformed: {what}{detail}.");
+    let message =
+        format!("The response to the request to {request} is malformed: {what}{detail}. The operator tries again.");
     CallError {
         request_id: request_id(&response.headers, context.redactor),
         ..CallError::unavailable("MalformedResponse", &message)
@@ -137,14 +140,16 @@ fn sentence(context: &RequestContext<'_>, cause: Cause, code: &str, words: &str,
             format!("The service rejected the request to {request}")
         }
     };
-    let said = if words.is_empty() {
-        format!("{what} ({code}).")
-    } else {
-        format!("{what}: {} ({code}).", words.trim_end_matches('.'))
+    let end = match cure {
+        Some(cure) => format!(" ({code}). {cure}"),
+        None => format!(" ({code})."),
     };
-    match cure {
-        Some(cure) => format!("{said} {cure}"),
-        None => said,
+    // The service's words get the room that is left: what to do helps most.
+    let most = if cause == Cause::BatchRefused { REFUSAL_MAX } else { MESSAGE_MAX };
+    let room = most.saturating_sub(what.len() + 2 + end.len());
+    match truncate(words.trim_end_matches('.'), room) {
+        words if words.is_empty() || room < WORDS_MIN => format!("{what}{end}"),
+        words => format!("{what}: {words}{end}"),
     }
 }
 
@@ -171,6 +176,10 @@ fn cure(
             Some("Check iamEndpoint and projectId.".to_owned())
         }
         Cause::BatchRefused => Some(error_codes::advice(code).to_owned()),
+        Cause::Throttled => Some(known.unwrap_or_else(|| error_codes::PAUSE.to_owned())),
+        Cause::Unavailable => Some(known.unwrap_or_else(|| {
+            "The operator tries again; if this lasts, check the state of the service.".to_owned()
+        })),
         Cause::RequestRejected => Some(known.unwrap_or_else(|| "Check endpoint, projectId and instanceId.".to_owned())),
         _ => known,
     }

@@ -252,8 +252,9 @@ impl AllowList {
         }
         let allowed: Vec<&str> = self.defaults.iter().chain(&self.extra).map(Endpoint::as_str).collect();
         Err(not_allowed(&format!(
-            "{field} {shown} is not in the operator's list of allowed endpoints: {} \
-             (a * is a region, such as cn-north-4; in those of --allowed-endpoints it is any one label).",
+            "{field} {shown} is not in the operator's list of allowed endpoints: correct it, or have the operator \
+             started with it in --allowed-endpoints. Allowed are {} (a * is a region, such as cn-north-4; in those of \
+             --allowed-endpoints it is any one label).",
             allowed.join(", ")
         )))
     }

@@ -79,7 +79,10 @@ pub struct CallError {
 }
 
 /// Most bytes of a message.
-const MESSAGE_MAX: usize = 512;
+pub const MESSAGE_MAX: usize = 512;
+
+/// Most bytes of a message that becomes the failure of a task.
+pub const REFUSAL_MAX: usize = 256;
 
 impl CallError {
     /// An error with a code of ours.

@@ -32,68 +32,127 @@ pub fn normalize(code: &str) -> String {
     }
 }
 
+/// What is known of one code.
+#[derive(Debug)]
+struct Known {
+    code: &'static str,
+    meaning: Meaning,
+    /// Refused again until somebody changes something.
+    permanent: bool,
+    /// What the user can do.
+    cure: Option<&'static str>,
+}
+
+const fn lasting(code: &'static str, meaning: Meaning, cure: &'static str) -> Known {
+    Known { code, meaning, permanent: true, cure: Some(cure) }
+}
+
+const fn passing(code: &'static str, meaning: Meaning, cure: &'static str) -> Known {
+    Known { code, meaning, permanent: false, cure: Some(cure) }
+}
+
+/// The method of the sign-in decides what to do.
+const fn sign_in(code: &'static str) -> Known {
+    Known { code, meaning: Meaning::SignIn, permanent: false, cure: None }
+}
+
+const CONFIGURATION: &str = "Check the task's configuration in ROMA Connect.";
+const TASK_ID: &str = "Check the task ID; the task may have been deleted.";
+const EMPTY_ID: &str = "FDI takes the ID for empty: check the ID in ROMA Connect; if it is right, open a ticket.";
+const PARAMETER: &str = "FDI takes a parameter for invalid: check the task in ROMA Connect, and that it starts there.";
+const PROJECT: &str = "Check that the task belongs to the project of the FdiInstance.";
+const GRANT: &str = "Grant the user roma:tasks:list and roma:tasks:operate for this project.";
+const ADDRESS: &str = "Allow the operator's IP address in ROMA Connect.";
+const QUOTA: &str = "Raise the quota or unfreeze the application in the API gateway.";
+pub const PAUSE: &str = "No action needed: the operator pauses, then sends fewer requests.";
+
+/// Every code that the operator knows. `docs/errors.md` has a row for each.
+const KNOWN: &[Known] = &[
+    lasting("FDI.3002", Meaning::Fdi, PARAMETER),
+    passing("FDI.3016", Meaning::Fdi, "Check the data source's settings in ROMA Connect."),
+    passing("FDI.3019", Meaning::SomeTask, CONFIGURATION),
+    passing("FDI.3020", Meaning::SomeTask, CONFIGURATION),
+    // The task does not exist, or not in this project: IDs are never reused.
+    lasting("FDI.3021", Meaning::SomeTask, TASK_ID),
+    lasting("FDI.3022", Meaning::SomeTask, EMPTY_ID),
+    passing("FDI.3023", Meaning::SomeTask, "Wait until the task's current run has ended."),
+    passing("FDI.3026", Meaning::SomeTask, CONFIGURATION),
+    passing("FDI.3027", Meaning::SomeTask, CONFIGURATION),
+    lasting("FDI.3033", Meaning::Fdi, PARAMETER),
+    // The task's own SQL, mapping or data source address is wrong: it must be edited.
+    lasting("FDI.3035", Meaning::Fdi, "Correct the task's SQL statement in ROMA Connect."),
+    lasting("FDI.3037", Meaning::Fdi, "Correct the task's mapping in ROMA Connect."),
+    lasting("FDI.3039", Meaning::Fdi, PROJECT),
+    lasting("FDI.3043", Meaning::Fdi, "Correct the IP address of the task's data source in ROMA Connect."),
+    lasting("FDI.3081", Meaning::SomeTask, TASK_ID),
+    // Only ROMA Connect can add one.
+    lasting("FDI.3083", Meaning::SomeTask, "Add a schedule plan to the task in ROMA Connect."),
+    lasting("FDI.3149", Meaning::Fdi, EMPTY_ID),
+    lasting("FDI.3180", Meaning::SomeTask, PROJECT),
+    passing(
+        "FDI.9999",
+        Meaning::Network,
+        "FDI failed in its own network, and the operator tries again; if this lasts, open a ticket with Huawei Cloud.",
+    ),
+    sign_in("ROMA.1000"),
+    sign_in("ROMA.1002"),
+    passing("ROMA.1006", Meaning::SignIn, GRANT),
+    passing("ROMA.12001", Meaning::Unknown, GRANT),
+    passing("APIGW.0101", Meaning::Gateway, "Check region or endpoint of the FdiInstance."),
+    sign_in("APIGW.0301"),
+    passing("APIGW.0302", Meaning::Gateway, GRANT),
+    sign_in("APIGW.0303"),
+    passing("APIGW.0304", Meaning::Gateway, GRANT),
+    sign_in("APIGW.0305"),
+    sign_in("APIGW.0307"),
+    passing("APIGW.0308", Meaning::Throttled, PAUSE),
+    passing("APIGW.0310", Meaning::Gateway, "Check projectId; the project is suspended or does not exist."),
+    passing("APIGW.0401", Meaning::Gateway, ADDRESS),
+    passing("APIGW.0402", Meaning::Gateway, ADDRESS),
+    passing("APIGW.0404", Meaning::Gateway, ADDRESS),
+    passing("APIGW.0501", Meaning::Gateway, QUOTA),
+    passing("APIGW.0502", Meaning::Gateway, QUOTA),
+    passing("IAM.0002", Meaning::SignIn, GRANT),
+    passing("IAM.0003", Meaning::SignIn, GRANT),
+    passing("IAM.0012", Meaning::Throttled, PAUSE),
+    passing(
+        "IAM.0061",
+        Meaning::SignIn,
+        "The user is locked; wait for the lock to end or have an administrator unlock it.",
+    ),
+    passing(
+        "IAM.0066",
+        Meaning::SignIn,
+        "The user or its password has expired; have it renewed and update the Secret.",
+    ),
+    passing("IAM.0081", Meaning::SignIn, "The user may only use the console; allow programmatic access."),
+];
+
+fn known(code: &str) -> Option<&'static Known> {
+    let code = normalize(code);
+    KNOWN.iter().find(|known| known.code == code)
+}
+
 pub fn meaning(code: &str) -> Meaning {
-    match normalize(code).as_str() {
-        "FDI.3019" | "FDI.3020" | "FDI.3021" | "FDI.3022" | "FDI.3023" | "FDI.3026" | "FDI.3027" | "FDI.3081"
-        | "FDI.3083" | "FDI.3180" => Meaning::SomeTask,
-        "FDI.9999" => Meaning::Network,
-        "ROMA.1000" | "ROMA.1002" | "ROMA.1006" | "APIGW.0301" | "APIGW.0303" | "APIGW.0305" | "APIGW.0307" => {
-            Meaning::SignIn
-        }
-        "APIGW.0308" | "IAM.0012" => Meaning::Throttled,
-        code if code.starts_with("FDI.") => Meaning::Fdi,
-        code if code.starts_with("IAM.") => Meaning::SignIn,
-        code if code.starts_with("APIGW.") => Meaning::Gateway,
-        _ => Meaning::Unknown,
-    }
+    known(code).map_or_else(
+        || match normalize(code).split_once('.') {
+            Some(("FDI", _)) => Meaning::Fdi,
+            Some(("IAM", _)) => Meaning::SignIn,
+            Some(("APIGW", _)) => Meaning::Gateway,
+            _ => Meaning::Unknown,
+        },
+        |known| known.meaning,
+    )
 }
 
 /// Whether a task that was refused with `code` is refused again until somebody changes something.
 pub fn is_permanent(code: &str) -> bool {
-    match normalize(code).as_str() {
-        // No schedule plan: only ROMA Connect can add one.
-        "FDI.3083"
-        // The task does not exist, or not in this project: IDs are never reused.
-        | "FDI.3021" | "FDI.3081" | "FDI.3180"
-        // FDI takes the ID for empty, and will do so again.
-        | "FDI.3022" | "FDI.3149"
-        // A parameter is invalid: the same request stays invalid.
-        | "FDI.3002" | "FDI.3033"
-        // The task's own SQL, mapping or data source address is wrong: it must be edited.
-        | "FDI.3035" | "FDI.3037" | "FDI.3043"
-        // The project is not the task's.
-        | "FDI.3039" => true,
-        _ => false,
-    }
+    known(code).is_some_and(|known| known.permanent)
 }
 
 /// What the user can do, where a code has a known remedy.
 pub fn cure(code: &str) -> Option<&'static str> {
-    Some(match normalize(code).as_str() {
-        "FDI.3083" => "Add a schedule plan to the task in ROMA Connect.",
-        "FDI.3021" | "FDI.3081" => "Check the task ID; the task may have been deleted.",
-        "FDI.3180" | "FDI.3039" => "Check that the task belongs to the project of the FdiInstance.",
-        "FDI.3019" | "FDI.3020" | "FDI.3026" | "FDI.3027" => "Check the task's configuration in ROMA Connect.",
-        "FDI.3023" => "Wait until the task's current run has ended.",
-        "FDI.3016" => "Check the data source's settings in ROMA Connect.",
-        "FDI.3035" => "Correct the task's SQL statement in ROMA Connect.",
-        "FDI.3037" => "Correct the task's mapping in ROMA Connect.",
-        "FDI.9999" => {
-            "FDI failed in its own network, and the operator tries again; if this lasts, open a ticket with Huawei Cloud."
-        }
-        "FDI.3043" => "Correct the IP address of the task's data source in ROMA Connect.",
-        "ROMA.1006" | "ROMA.12001" | "APIGW.0302" | "APIGW.0304" | "IAM.0002" | "IAM.0003" => {
-            "Grant the user roma:tasks:list and roma:tasks:operate for this project."
-        }
-        "APIGW.0101" => "Check region or endpoint of the FdiInstance.",
-        "APIGW.0310" => "Check projectId; the project is suspended or does not exist.",
-        "APIGW.0401" | "APIGW.0402" | "APIGW.0404" => "Allow the operator's IP address in ROMA Connect.",
-        "APIGW.0501" | "APIGW.0502" => "Raise the quota or unfreeze the application in the API gateway.",
-        "IAM.0061" => "The user is locked; wait for the lock to end or have an administrator unlock it.",
-        "IAM.0066" => "The user or its password has expired; have it renewed and update the Secret.",
-        "IAM.0081" => "The user may only use the console; allow programmatic access.",
-        _ => return None,
-    })
+    known(code)?.cure
 }
 
 /// What the user can do about a refusal with `code`, known or not.
@@ -132,13 +191,37 @@ mod tests {
         assert!(advice("1234").contains("does not know this code"));
     }
 
+    /// The cells of a page's rows that begin with a code, by code.
+    fn rows(page: &'static str) -> std::collections::BTreeMap<&'static str, &'static str> {
+        page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | ")).collect()
+    }
+
     #[test]
-    fn every_permanent_code_but_those_for_invalid_parameters_has_a_remedy() {
-        for code in ["FDI.3083", "FDI.3021", "FDI.3081", "FDI.3180", "FDI.3035", "FDI.3037", "FDI.3043", "FDI.3039"] {
-            assert!(is_permanent(code) && cure(code).is_some(), "{code}");
+    fn the_page_of_errors_has_every_code_with_the_cure_that_messages_name() {
+        let english = rows(include_str!("../../docs/errors.md"));
+        let chinese = rows(include_str!("../../docs/errors.zh-CN.md"));
+        for Known { code, permanent, cure, .. } in KNOWN {
+            let row = english.get(code).unwrap_or_else(|| panic!("docs/errors.md has no row for {code}"));
+            assert!(cure.is_none_or(|cure| row.contains(cure)), "{code}: the page has another cure than the messages");
+            assert_eq!(row.contains("| permanent |"), *permanent, "{code}: {row}");
+            let row = chinese.get(code).unwrap_or_else(|| panic!("docs/errors.zh-CN.md has no row for {code}"));
+            assert_eq!(row.contains("| 是 |"), *permanent, "{code}: {row}");
         }
-        for code in ["FDI.3022", "FDI.3149", "FDI.3002", "FDI.3033"] {
-            assert!(is_permanent(code), "{code}");
+    }
+
+    #[test]
+    fn a_code_is_listed_once_and_in_the_form_that_is_compared() {
+        let codes: Vec<&str> = KNOWN.iter().map(|known| known.code).collect();
+        assert!(codes.iter().all(|code| normalize(code) == *code && codes.iter().filter(|c| c == &code).count() == 1));
+    }
+
+    #[test]
+    fn every_permanent_code_has_a_remedy() {
+        for code in ["FDI.3083", "FDI.3021", "FDI.3081", "FDI.3180", "FDI.3035", "FDI.3037", "FDI.3043", "FDI.3039"]
+            .into_iter()
+            .chain(["FDI.3022", "FDI.3149", "FDI.3002", "FDI.3033"])
+        {
+            assert!(is_permanent(code) && cure(code).is_some(), "{code}");
         }
         for code in ["FDI.3019", "FDI.3020", "FDI.3023", "FDI.3026", "FDI.3027", "FDI.9999", ""] {
             assert!(!is_permanent(code), "{code} may pass by itself");

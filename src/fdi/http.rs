@@ -21,13 +21,13 @@ use crate::fdi::batch::Batch;
 use crate::fdi::batch_response::parse_response;
 use crate::fdi::classify::{RequestContext, classify, malformed_response};
 use crate::fdi::endpoint::Endpoint;
-use crate::fdi::error::{CallError, Cause, Class};
+use crate::fdi::error::{CallError, Class};
 use crate::fdi::monitor_log::{self, parse_cause};
 use crate::fdi::observer::Operation;
 use crate::fdi::rate_limit::RequestLimiter;
 use crate::fdi::request::{HttpRequest, Sender};
 use crate::fdi::task::{Task, TaskId};
-use crate::fdi::task_list::{LIST_MAX, Listing, Next, PAGE_LIMIT, Page, parse_page};
+use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, Page, parse_page, too_large};
 use crate::fdi::text::Redactor;
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::operate_tasks;
@@ -95,7 +95,9 @@ impl HttpFdi {
         };
         timeout(self.list_timeout, tries).await.unwrap_or_else(|_| {
             let seconds = self.list_timeout.as_secs();
-            let message = format!("The list of all tasks was not complete after {seconds} s. The service is slow.");
+            let message = format!(
+                "The list of all tasks was not complete after {seconds} s. The service is slow; the operator tries again."
+            );
             Err(CallError::unavailable("ListTimeout", &message))
         })
     }
@@ -110,13 +112,7 @@ impl HttpFdi {
                 Next::Page(next) => offset = next,
                 Next::Complete => return Ok(Some(listing)),
                 Next::Inconsistent => return Ok(None),
-                Next::TooLarge => {
-                    let message = format!(
-                        "The instance has more than {LIST_MAX} tasks, which is more than the operator keeps in memory. \
-                         Delete tasks in ROMA Connect, or move them to another instance."
-                    );
-                    return Err(CallError::new(Class::Config, Cause::ListTooLarge, "ListTooLarge", &message));
-                }
+                Next::TooLarge => return Err(too_large()),
             }
         }
     }

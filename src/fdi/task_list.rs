@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::fdi::classify::{RequestContext, classify, malformed_response};
-use crate::fdi::error::CallError;
+use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::json::Scalar;
 use crate::fdi::task::{Task, TaskId};
 use crate::fdi::text::single_line;
@@ -143,6 +143,15 @@ impl Listing {
     pub fn into_tasks(self) -> Vec<Task> {
         self.tasks
     }
+}
+
+/// The instance has more tasks than the operator lists.
+pub fn too_large() -> CallError {
+    let message = format!(
+        "The instance has more than {LIST_MAX} tasks, which is more than the operator keeps in memory. \
+         Delete tasks in ROMA Connect, or move them to another instance."
+    );
+    CallError::new(Class::Config, Cause::ListTooLarge, "ListTooLarge", &message)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The client as a whole: against the simulator, misbehaving servers and random bodies.
 
 pub mod client;
+pub mod examples;
 mod fuzz;
 pub mod scripted_server;
 mod simulator;

@@ -23,12 +23,15 @@ pub fn tls_failure(error: &reqwest::Error, host: &str, certificate_requested: bo
             ("NotTls", format!("{host} does not speak TLS there. Check scheme and port of the endpoint."))
         }
         rustls::Error::PeerIncompatible(_) => no_common_version(host),
-        _ => ("HandshakeFailed", format!("The TLS handshake with {host} failed.")),
+        _ => (
+            "HandshakeFailed",
+            format!("The TLS handshake with {host} failed. Check the endpoint and any proxy before it."),
+        ),
     };
     Some(CallError::new(Class::Config, Cause::TlsFailed, code, &message))
 }
 
-fn invalid_certificate(reason: &CertificateError, host: &str) -> (&'static str, String) {
+pub(super) fn invalid_certificate(reason: &CertificateError, host: &str) -> (&'static str, String) {
     match reason {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
             "CertificateExpired",
@@ -64,7 +67,9 @@ fn invalid_certificate(reason: &CertificateError, host: &str) -> (&'static str, 
                  Have it reissued with it."
             ),
         ),
-        CertificateError::Revoked => ("CertificateRevoked", format!("The certificate of {host} has been revoked.")),
+        CertificateError::Revoked => {
+            ("CertificateRevoked", format!("The certificate of {host} has been revoked. Have a new one issued."))
+        }
         CertificateError::Other(other) if is_authority(&*other.0) => (
             "CertificateOfAnAuthority",
             format!(
@@ -72,7 +77,7 @@ fn invalid_certificate(reason: &CertificateError, host: &str) -> (&'static str, 
                  Have the authority issue a certificate for the server, and put only the authority's into caBundle."
             ),
         ),
-        _ => ("CertificateNotValid", format!("The certificate of {host} is not valid.")),
+        _ => ("CertificateNotValid", format!("The certificate of {host} is not valid. Have a new one issued.")),
     }
 }
 
@@ -95,7 +100,12 @@ fn alert_received(alert: AlertDescription, host: &str, certificate_requested: bo
             client_certificate(host)
         }
         Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity => no_common_version(host),
-        _ => ("HandshakeRefused", format!("{host} ended the TLS handshake with the alert {alert:?}.")),
+        _ => (
+            "HandshakeRefused",
+            format!(
+                "{host} ended the TLS handshake with the alert {alert:?}. Check the endpoint and any proxy before it."
+            ),
+        ),
     }
 }
 

@@ -19,6 +19,11 @@ const BODY_MAX: usize = 4 * 1024 * 1024;
 /// Most bytes of an error response that are read; more is not needed to report it.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
+/// What follows where no response came.
+const RETRIED: &str = "The operator tries again; if this lasts, check the state of the service.";
+/// What follows where there is no connection.
+const NETWORK: &str = "The operator tries again; if this lasts, check NetworkPolicy, firewall and proxy.";
+
 /// A whole response.
 #[derive(Debug, Default)]
 pub struct HttpResponse {
@@ -78,15 +83,15 @@ fn failure(error: &reqwest::Error, host: &str, certificate_requested: bool) -> C
     }
     let reason = innermost(error).map(|reason| format!(": {reason}")).unwrap_or_default();
     if error.is_timeout() && error.is_connect() {
-        CallError::unavailable("ConnectTimeout", &format!("{host} did not accept a connection in time."))
+        CallError::unavailable("ConnectTimeout", &format!("{host} did not accept a connection in time. {NETWORK}"))
     } else if error.is_timeout() {
-        CallError::unavailable("Timeout", &format!("{host} did not answer in time."))
+        CallError::unavailable("Timeout", &format!("{host} did not answer in time. {RETRIED}"))
     } else if error.is_connect() {
-        CallError::unavailable("ConnectFailed", &format!("Could not connect to {host}{reason}."))
+        CallError::unavailable("ConnectFailed", &format!("Could not connect to {host}{reason}. {NETWORK}"))
     } else {
         CallError::unavailable(
             "ConnectionLost",
-            &format!("The connection to {host} was lost before the whole response had arrived."),
+            &format!("The connection to {host} was lost before the whole response had arrived. {RETRIED}"),
         )
     }
 }

@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::sleep;
+use tracing::Instrument as _;
 
 use self::queue::{Outcome, Queue};
 use self::update::{Kind, Object, Status, Update, version};
@@ -121,7 +122,8 @@ impl StatusSender {
         loop {
             while in_flight.len() < self.max_in_flight {
                 let Some(update) = self.writer.queue.lock().next(self.writer.clock.now()) else { break };
-                in_flight.push(self.write(update));
+                let span = update.span.clone();
+                in_flight.push(self.write(update).instrument(span));
             }
             let eligible = self.writer.queue.lock().next_eligible();
             let now = self.writer.clock.now();

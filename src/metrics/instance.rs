@@ -38,41 +38,41 @@ fn done(ok: bool) -> &'static str {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Key {
-    namespace: Arc<str>,
-    instance: Arc<str>,
+    exported_namespace: Arc<str>,
+    name: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Namespace {
-    namespace: Arc<str>,
+    exported_namespace: Arc<str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WithOperation {
-    namespace: Arc<str>,
-    instance: Arc<str>,
+    exported_namespace: Arc<str>,
+    name: Arc<str>,
     operation: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WithRequest {
-    namespace: Arc<str>,
-    instance: Arc<str>,
+    exported_namespace: Arc<str>,
+    name: Arc<str>,
     operation: &'static str,
     result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WithResult {
-    namespace: Arc<str>,
-    instance: Arc<str>,
+    exported_namespace: Arc<str>,
+    name: Arc<str>,
     result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WithState {
-    namespace: Arc<str>,
-    instance: Arc<str>,
+    exported_namespace: Arc<str>,
+    name: Arc<str>,
     state: &'static str,
 }
 
@@ -203,32 +203,36 @@ impl InstanceMetrics {
     }
 
     fn namespace(&self) -> Namespace {
-        Namespace { namespace: self.namespace.clone() }
+        Namespace { exported_namespace: self.namespace.clone() }
     }
 
     fn key(&self) -> Key {
-        Key { namespace: self.namespace.clone(), instance: self.name.clone() }
+        Key { exported_namespace: self.namespace.clone(), name: self.name.clone() }
     }
 
     fn with_operation(&self, operation: Operation) -> WithOperation {
-        WithOperation { namespace: self.namespace.clone(), instance: self.name.clone(), operation: operation.as_str() }
+        WithOperation {
+            exported_namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            operation: operation.as_str(),
+        }
     }
 
     fn with_request(&self, operation: Operation, result: &'static str) -> WithRequest {
         WithRequest {
-            namespace: self.namespace.clone(),
-            instance: self.name.clone(),
+            exported_namespace: self.namespace.clone(),
+            name: self.name.clone(),
             operation: operation.as_str(),
             result,
         }
     }
 
     fn with_result(&self, result: &'static str) -> WithResult {
-        WithResult { namespace: self.namespace.clone(), instance: self.name.clone(), result }
+        WithResult { exported_namespace: self.namespace.clone(), name: self.name.clone(), result }
     }
 
     fn with_state(&self, state: &'static str) -> WithState {
-        WithState { namespace: self.namespace.clone(), instance: self.name.clone(), state }
+        WithState { exported_namespace: self.namespace.clone(), name: self.name.clone(), state }
     }
 
     /// A batch of so many tasks was sent.

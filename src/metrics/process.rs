@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use super::exposition;
 use super::instance::{Families, InstanceMetrics};
+use super::usage::Usage;
 
 /// A kind that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,6 +74,8 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    /// What the process uses: these names have no prefix.
+    usage: Registry,
     instances: Families,
     leader: Gauge,
     events_published: Counter,
@@ -121,11 +125,14 @@ impl Metrics {
         registry.register("watch_restarts", "Full lists made by the watch of a kind", watch_restarts.clone());
         registry.register(
             "build",
-            "Version of the running binary",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+            "Version and commit of the running binary",
+            Info::new([("version", env!("CARGO_PKG_VERSION")), ("revision", env!("FDI_OPERATOR_REVISION"))]),
         );
+        let mut usage = Registry::default();
+        usage.register_collector(Box::new(Usage));
         Self(Arc::new(Inner {
             registry,
+            usage,
             instances,
             leader,
             events_published,
@@ -192,7 +199,9 @@ impl Metrics {
             self.0.watch_age.get_or_create(watch).set(moment.elapsed().as_secs_f64());
         }
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.0.registry)?;
+        encode_registry(&mut text, &self.0.registry)?;
+        encode_registry(&mut text, &self.0.usage)?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 
@@ -204,6 +213,6 @@ impl Metrics {
     /// How many metrics are registered, whether or not they have samples.
     #[cfg(test)]
     pub(super) fn registered(&self) -> usize {
-        format!("{:?}", self.0.registry).matches("Descriptor {").count()
+        format!("{:?}", self.0.registry).matches("Descriptor {").count() + super::usage::FAMILIES
     }
 }

@@ -38,6 +38,9 @@ struct Candidate {
     created: Option<Timestamp>,
     standing: Standing,
     has_groups: bool,
+    /// Some group refers to it, so that its worker runs.
+    referenced: bool,
+    /// Since when it could be tried.
     since: Instant,
 }
 
@@ -69,10 +72,15 @@ impl Duplicates {
     /// run, so that each knows of the others.
     pub fn sync(&self, key: &InstanceKey) {
         let object = self.store.get(key).0;
+        let referenced = self.store.has_groups(key);
         let mut known = self.known.lock();
         let Some(object) = object else { return known.remove(key) };
         let revision = Revision::of(&object);
-        if known.instances.get(key).is_some_and(|candidate| candidate.revision == revision) {
+        if let Some(candidate) = known.instances.get_mut(key).filter(|candidate| candidate.revision == revision) {
+            if referenced && !candidate.referenced {
+                candidate.since = Instant::now();
+            }
+            candidate.referenced = referenced;
             return;
         }
         let has_groups = known.instances.get(key).is_some_and(|candidate| candidate.has_groups);
@@ -85,7 +93,7 @@ impl Duplicates {
         let standing = Standing::Untried;
         known.instances.insert(
             key.clone(),
-            Candidate { revision, identity, created, standing, has_groups, since: Instant::now() },
+            Candidate { revision, identity, created, standing, has_groups, referenced, since: Instant::now() },
         );
     }
 

@@ -1,6 +1,6 @@
 //! Step 2, I/O: signs in and lists the tasks, unless that was just done or must wait.
 
-mod secret;
+pub mod secret;
 pub mod session;
 
 use std::sync::Arc;
@@ -29,7 +29,8 @@ pub async fn observe(ctx: &Context, desired: &Desired, state: &InstanceState, se
     };
     let uid = instance.object.metadata.uid.clone().unwrap_or_default();
     let mut observed = Observed { instance: Some(uid), ..Observed::default() };
-    if state.observation.is_fresh(ctx.clock.now()) && session.for_instance(instance).is_some() {
+    let fresh = state.observation.is_fresh(ctx.clock.now()) && session.for_instance(instance).is_some();
+    if fresh && ctx.duplicates.preferred(&ctx.key).is_none() {
         ctx.duplicates.record(&ctx.key, None, !desired.groups().is_empty());
         return observed;
     }
@@ -37,6 +38,8 @@ pub async fn observe(ctx: &Context, desired: &Desired, state: &InstanceState, se
     // minutes.
     let listing = sign_in_and_list(ctx, desired, state, session, &mut observed);
     let result = timeout(ctx.timings.observe_timeout, listing).await.unwrap_or(Err(InstanceError::TimedOut));
+    // The list took its time: another instance may have come by its groups meanwhile.
+    let result = result.and_then(|list| may_serve(ctx).map(|()| list));
     observed.list = result.transpose();
     if observed.list.as_ref().is_some_and(Result::is_err) {
         session.end();
@@ -90,25 +93,19 @@ async fn sign_in_and_list(
 fn connection(ctx: &Context, instance: &DesiredInstance) -> Result<Connection, InstanceError> {
     let spec = &instance.object.spec;
     if let Some(error) = &spec.decode_error {
-        let message =
-            format!("the stored spec cannot be decoded ({error}): apply it again in the form of this version");
-        return Err(InstanceError::SpecInvalid(message));
+        return Err(InstanceError::undecodable(error));
     }
     let connection = spec.connection();
     ctx.fdi.identity(&connection).map_err(InstanceError::Call)?;
+    may_serve(ctx)?;
+    Ok(connection)
+}
+
+/// Fails where another `FdiInstance` serves the same ROMA instance.
+fn may_serve(ctx: &Context) -> Result<(), InstanceError> {
     match ctx.duplicates.preferred(&ctx.key) {
-        None => Ok(connection),
-        Some(other) if other.namespace == ctx.key.namespace => Err(InstanceError::Duplicate(format!(
-            "the FdiInstance \"{}\" serves the same ROMA Connect instance: refer to that one in the groups, \
-             or delete one of the two",
-            other.name
-        ))),
-        Some(_) => Err(InstanceError::Duplicate(
-            "an FdiInstance in another namespace serves the same ROMA Connect instance: delete this one, or \
-             have that one deleted or suspended from serving (kubectl get fdi --all-namespaces shows projectId \
-             and instanceId to those who may)"
-                .to_owned(),
-        )),
+        None => Ok(()),
+        Some(other) => Err(InstanceError::duplicate(&ctx.key, &other)),
     }
 }
 
@@ -127,10 +124,7 @@ async fn sign_in(
     drop(slot);
     let stored = match stored {
         Ok(Some(stored)) => stored,
-        Ok(None) => {
-            let message = format!("this namespace has no Secret \"{name}\": create it");
-            return Err(InstanceError::SecretNotFound(message));
-        }
+        Ok(None) => return Err(InstanceError::secret_not_found(name)),
         Err(error) => return Err(InstanceError::SecretUnreadable(secret::unreadable(name, &error))),
     };
     let sign_in = secret::sign_in(auth, name, stored)?;

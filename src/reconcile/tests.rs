@@ -1,6 +1,8 @@
 //! The engine over time, against a model of the service with a clock of its own.
 
+mod bounds;
 mod condition_table;
+mod conditions_page;
 mod convergence;
 mod deletion;
 mod exhaustive;

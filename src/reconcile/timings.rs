@@ -115,7 +115,7 @@ impl Default for Timings {
             execute_slice: seconds(2),
             list_ttl: seconds(2),
             poll_interval_unit: seconds(1),
-            start_jitter: seconds(3),
+            start_jitter: seconds(2),
             jitter,
         }
     }

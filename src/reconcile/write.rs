@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use kube::Resource;
+use tracing::Span;
 
 use crate::crd::{FINALIZER, FdiInstance, event_actions, event_reasons};
 use crate::k8s::events::{Event, EventType};
@@ -40,6 +41,7 @@ fn instance_update(ctx: &Context, object: &FdiInstance, report: &InstanceReport)
         progress_only: report.progress_only,
         urgent: false,
         metrics: Arc::clone(&ctx.metrics),
+        span: Span::current(),
     })
 }
 
@@ -72,6 +74,7 @@ fn group_update(ctx: &Context, report: &GroupReport<'_>) -> Option<Update> {
         progress_only: report.progress_only,
         urgent: report.urgent,
         metrics: Arc::clone(&ctx.metrics),
+        span: Span::current(),
     })
 }
 

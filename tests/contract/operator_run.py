@@ -12,7 +12,8 @@ from wire import Recorder
 
 @contextmanager
 def operator_run(folder: Path):
-    """Starts twelve tasks of a group and stops them again, and meets a task without schedule plan; gives the recorder."""
+    """Starts twelve tasks of a group and stops them again, and meets a task without schedule plan and one whose runs
+    fail; gives the recorder."""
     preset, kubeconfig = folder / "preset.json", folder / "kubeconfig"
     preset.write_text(Sdk.preset())
     with ExitStack() as stack:
@@ -27,7 +28,10 @@ def operator_run(folder: Path):
         kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         ids = sim.of_instance("POST", "/tasks", {"count": 12})["task_ids"]
         bad = sim.of_instance("POST", "/tasks", {"count": 1, "manners": [{"kind": "no-schedule-plan"}]})["task_ids"]
-        kubectl.apply(secret(), instance(wire.url), group("good", ids), group("bad", bad))
+        failing = sim.of_instance("POST", "/tasks", {"count": 1, "manners": [{"kind": "fails-runs", "code": 103}]})["task_ids"]
+        kubectl.apply(
+            secret(), instance(wire.url), group("good", ids), group("bad", bad), group("failing", failing)
+        )
         operator = Program(
             folder / "operator.log",
             [program("fdi-operator"), "run", "--allow-insecure-endpoints", "--leader-election=false",
@@ -37,9 +41,14 @@ def operator_run(folder: Path):
         with operator:
             kubectl("wait", "--for=condition=Ready", "fditaskgroup/good", "--timeout=60s")
             kubectl("wait", "--for=condition=Stalled", "fditaskgroup/bad", "--timeout=60s")
+            kubectl("wait", "--for=condition=RunsHealthy=False", "fditaskgroup/failing", "--timeout=60s")
+            cause = ["get", "fditaskgroup/failing", "--output=jsonpath={.status.failedRuns[0].cause}"]
+            eventually("the status has the cause", lambda: kubectl(*cause).startswith("103 "))
             kubectl.apply(group("good", ids, "Stopped"))
             kubectl("wait", "--for=condition=Ready", "fditaskgroup/good", "--timeout=60s")
-            eventually("the tasks are stopped", lambda: not any(task["running"] for task in sim.tasks()))
+            eventually(
+                "the tasks are stopped", lambda: not any(task["running"] for task in sim.tasks() if task["id"] in ids)
+            )
         yield wire
 
 

@@ -6,7 +6,8 @@ import os
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.exceptions import exceptions
 from huaweicloudsdkroma.v2 import (
-    BatchStartOrStopTasksRequest, ListTasksRequest, OperateTasksBean, RomaClient, ShowTaskRequest, TaskBean,
+    BatchStartOrStopTasksRequest, ListMonitorLogRequest, ListTasksRequest, OperateTasksBean, RomaClient, ShowTaskRequest,
+    TaskBean,
 )
 from huaweicloudsdkroma.v2.region.roma_region import RomaRegion
 
@@ -51,6 +52,9 @@ class Sdk:
 
     def show(self, task_id: str):
         return self.client.show_task(ShowTaskRequest(instance_id=INSTANCE, task_id=task_id))
+
+    def monitor_log(self, task_id: str, **query):
+        return self.client.list_monitor_log(ListMonitorLogRequest(instance_id=INSTANCE, task_id=task_id, **query))
 
     def batch(self, action: str, ids: list[str]):
         body = OperateTasksBean(action_id=action, list=[TaskBean(task_id) for task_id in ids])

@@ -1,5 +1,7 @@
 """The wire of the official SDK, the simulator and the operator against the official API definition."""
 
+from urllib.parse import parse_qsl
+
 import pytest
 
 from definition import EXEMPTIONS, Definition
@@ -61,11 +63,16 @@ DIFFERENCES = {
 }
 
 
-@pytest.mark.parametrize("operation", ["list", "batch"])
+@pytest.mark.parametrize("operation", ["list", "monitor_log", "batch"])
 def test_the_sdks_request_and_the_operators_differ_only_where_documented(sdk, wire, operator_wire, operation):
     ours = operator_wire.of(operation)[0]
     if operation == "list":
         sdk.tasks(limit=999, offset=0)
+    elif operation == "monitor_log":
+        query = {name: int(value) for name, value in parse_qsl(ours.query)}
+        assert set(query) == {"begin_time", "limit", "offset"}
+        with pytest.raises(ClientError):  # This task, too.
+            sdk.monitor_log(ours.path.split("/")[-2], **query)
     else:
         body = ours.json()
         with pytest.raises(ClientError):  # These tasks are of the operator's simulator.

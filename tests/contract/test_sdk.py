@@ -2,7 +2,7 @@
 
 import pytest
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
-from huaweicloudsdkroma.v2 import BriefTaskRespBean
+from huaweicloudsdkroma.v2 import BriefTaskRespBean, TaskMonitorDetailLog, TaskMonitorLog
 
 from programs import PROJECT
 from sdk import ACCESS_KEY, SECRET_KEY, SECURITY_TOKEN, TEMPORARY_KEY, ClientError, Sdk
@@ -66,6 +66,60 @@ def test_every_field_of_a_listed_task_is_one_that_the_sdk_knows_with_the_type_th
         for field, type_ in BriefTaskRespBean.openapi_types.items():
             value = entity[field]
             assert value is None or type(value) is types[type_], f"{field}: {value!r}"
+
+
+def failing_task(sim, runs: int) -> str:
+    """A task with so many runs, the last of which has failed."""
+    task_id, = sim.of_instance("POST", "/tasks", {"count": 1, "running": True})["task_ids"]
+    for run in range(runs):
+        how = {"execute_status": "ERROR", "code": 103} if run == runs - 1 else {"execute_status": "SUCCESS"}
+        sim.of_instance("POST", f"/tasks/{task_id}/runs", how)
+    return task_id
+
+
+def test_the_monitor_log_of_a_task_is_read_page_by_page(sim, sdk):
+    task_id = failing_task(sim, 25)
+    pages = [sdk.monitor_log(task_id, limit=10, offset=offset) for offset in [1, 11, 21]]
+    assert [page.total for page in pages] == [25] * 3
+    assert [page.size for page in pages] == [len(page.entities) for page in pages] == [10, 10, 5]
+    runs = [run for page in pages for run in page.entities]
+    assert len({run.id for run in runs}) == 25
+    failed, = [run for run in runs if run.execute_status == "ERROR"]
+    assert failed.status == 103
+    newest = max(run.start_time for run in runs)
+    since = sdk.monitor_log(task_id, limit=100, offset=1, begin_time=newest)
+    assert failed.id in {run.id for run in since.entities} and all(run.start_time >= newest for run in since.entities)
+    assert sdk.monitor_log(task_id, begin_time=newest + 1).total == 0
+
+
+def test_every_field_of_a_run_is_one_that_the_sdk_knows_with_the_type_that_it_decodes(sim, sdk, wire):
+    sdk.monitor_log(failing_task(sim, 2))
+    answer = wire.last("monitor_log").answer_json()
+    assert set(answer) == {"total", "size", "entities"} and len(answer["entities"]) == 2
+    types = {"str": str, "int": int, "float": float}
+
+    def check(model, value):
+        assert set(value) <= set(model.attribute_map.values())
+        for attribute, type_ in model.openapi_types.items():
+            found = value.get(model.attribute_map[attribute])
+            if type_.startswith("list["):
+                for item in found or []:
+                    check(TaskMonitorDetailLog, item)
+            elif found is not None:
+                assert type(found) is types[type_], f"{attribute}: {found!r}"
+
+    for run in answer["entities"]:
+        assert {"start_time", "execute_status", "status", "remarks"} <= set(run), "what the operator reads"
+        check(TaskMonitorLog, run)
+
+
+def test_the_monitor_log_of_an_unknown_task_or_with_offset_0_is_refused(sim, sdk):
+    with pytest.raises(ClientError) as refused:
+        sdk.monitor_log("nobody-knows-this-task")
+    assert refused.value.error_code.startswith("FDI.")
+    with pytest.raises(ClientError) as refused:
+        sdk.monitor_log(failing_task(sim, 1), offset=0)
+    assert refused.value.error_code == "FDI.3033"
 
 
 def test_a_task_is_shown_with_its_switch_as_a_word(sim, sdk):

@@ -37,6 +37,8 @@ class Exchange:
             return "batch"
         if self.path.endswith("/tasks"):
             return "list"
+        if self.path.endswith("/monitor-logs"):
+            return "monitor_log"
         if "/tasks/" in self.path:
             return "show"
         return "iam" if self.path.startswith("/v3/") else "other"

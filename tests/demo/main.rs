@@ -28,7 +28,7 @@ struct Demo {
 #[tokio::main]
 async fn main() -> ExitCode {
     let folder = tempfile::tempdir().unwrap();
-    narrate("Starting a real etcd and kube-apiserver (building them the first time takes some minutes) …");
+    narrate("Starting a real etcd and kube-apiserver (the first time they are built: about 11 minutes on 2 cores) …");
     let plane = ControlPlane::start().await.unwrap_or_else(|error| fail(&error.to_string()));
     narrate("Starting the simulated FDI service and the operator …");
     let simulator = Simulator::start(Options::default()).await.unwrap_or_else(|error| fail(&error.to_string()));

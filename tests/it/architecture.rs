@@ -55,6 +55,13 @@ pub fn files(folder: &str, extension: &str) -> Vec<(String, String)> {
     found
 }
 
+/// Name and text of the pages in the root folder.
+pub fn root_pages() -> Vec<(String, String)> {
+    let names = fs::read_dir(ROOT).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let pages = names.filter(|name| Path::new(name).extension().is_some_and(|found| found == "md"));
+    pages.map(|name| (name.clone(), fs::read_to_string(Path::new(ROOT).join(name)).unwrap())).collect()
+}
+
 /// The source without its tests.
 pub fn shipped(text: &str) -> String {
     let inline = text.split("\n#[cfg(test)]\nmod tests {\n").next().unwrap();
@@ -234,10 +241,7 @@ fn comments_and_prose_are_at_most_a_hundred_columns_wide() {
             }
         }
     }
-    for (name, text) in files("docs", "md").into_iter().chain(
-        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
-            .map(|name| (name.to_owned(), fs::read_to_string(Path::new(ROOT).join(name)).unwrap())),
-    ) {
+    for (name, text) in files("docs", "md").into_iter().chain(root_pages()) {
         let mut in_code = false;
         for (number, line) in text.lines().enumerate() {
             in_code ^= line.trim_start().starts_with("```");
@@ -259,7 +263,7 @@ fn the_crds_in_the_repository_are_those_of_this_version() {
 }
 
 /// String constants of a module of `src/crd/conditions.rs`.
-fn constants(file: &str, module: &str) -> Vec<String> {
+pub fn constants(file: &str, module: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(ROOT).join(file)).unwrap();
     let module = text.split(&format!("pub mod {module} {{")).nth(1).unwrap().split("\n}").next().unwrap();
     module.lines().filter_map(|line| line.split(" = \"").nth(1)?.split('"').next()).map(str::to_owned).collect()

@@ -20,12 +20,14 @@ fn commands() -> Vec<String> {
     blocks.flat_map(str::lines).map(str::to_owned).collect()
 }
 
-/// Runs a command of the page as it stands, with its placeholders filled in.
+/// Runs a command of the page as it stands, with its placeholders filled in; `task` is the ID to
+/// search for.
 fn run(command: &str, log: &Path, env: &TestEnv, task: &str) -> String {
     let kubectl = env.cluster.plane().kubectl();
     let command = command
         .replace("kubectl logs -n fdi-system -l app.kubernetes.io/name=fdi-operator --tail=-1", "cat \"$LOG\"")
         .replace("kubectl ", "\"$KUBECTL\" -n \"$NAMESPACE\" ")
+        .replace("RECONCILE_ID", task)
         .replace("TASK", task)
         .replace(" NAME ", " orders ")
         .replace("/NAME", "/orders");
@@ -65,7 +67,7 @@ async fn who_stopped_a_task_when_for_which_group_and_why_is_one_command_each() {
     let log = folder.path().join("log");
     fs::write(&log, process.log()).unwrap();
     let commands = commands();
-    let [grep, history, events, editors] = &commands[..] else { panic!("{commands:#?}") };
+    let [grep, history, events, editors, _] = &commands[..] else { panic!("{commands:#?}") };
     let lines = run(grep, &log, &env, &ids[3]);
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told: Vec<_> = lines.iter().map(|line| (&line["action"], &line["trigger"])).collect();
@@ -93,4 +95,34 @@ async fn who_stopped_a_task_when_for_which_group_and_why_is_one_command_each() {
         }
     };
     tokio::time::timeout(TIMEOUT, published).await.expect("an event");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_id_of_a_reconcile_finds_its_requests_its_calls_and_its_verdict() {
+    let (env, ids) = TestEnv::new(12).await;
+    env.group("orders", "Running", &ids).await;
+    let process = Process::start(&env, &["--leader-election=false"]);
+    let verdict = process.logged(r#""reason":"TasksReady""#).await;
+    let call = process.logged(r#""target":"audit""#).await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    fs::write(&log, process.log()).unwrap();
+    let command = commands().pop().unwrap();
+    let lines = |line: &Value| -> Vec<Value> {
+        let found = run(&command, &log, &env, line["reconcile_id"].as_str().unwrap());
+        found.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let operations = |lines: &[Value]| -> Vec<String> {
+        lines.iter().filter_map(|line| Some(line["operation"].as_str()?.to_owned())).collect()
+    };
+    let (of_call, of_verdict) = (lines(&call), lines(&verdict));
+    assert_eq!(operations(&of_call)[..2], ["list", "start"], "{of_call:#?}");
+    assert!(of_call.contains(&call) && of_verdict.contains(&verdict));
+    assert_eq!(operations(&of_verdict), ["list"], "what it was decided from: {of_verdict:#?}");
+    for line in of_call.iter().chain(&of_verdict) {
+        assert_eq!((&line["namespace"], &line["fdiinstance"]), (&json!(env.namespace), &json!("roma")), "{line}");
+    }
+    let parsed = process.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    let nameless = parsed.iter().find(|line| line.get("operation").is_some() && line.get("reconcile_id").is_none());
+    assert!(nameless.is_none(), "a request of no reconcile: {nameless:?}");
 }

@@ -12,6 +12,7 @@ mod clock_steps;
 mod convergence;
 mod crash_sweep;
 mod deletion;
+mod docs;
 mod failing_calls;
 mod flood;
 mod harness;

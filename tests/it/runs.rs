@@ -85,7 +85,7 @@ async fn the_metric_counts_failing_tasks_and_since_when_they_fail_survives_a_res
     env.service.fail_runs(&ids[1], SOURCE_FAULT, None).unwrap();
     let group = env.wait("orders", "1 failing", |group| failing(group) == Some(1)).await;
     let since = group.status.unwrap().failed_runs[0].since.clone();
-    let line = format!("fdi_operator_failing_tasks{{namespace=\"{}\",instance=\"roma\"}} 1", env.namespace);
+    let line = format!("fdi_operator_failing_tasks{{exported_namespace=\"{}\",name=\"roma\"}} 1", env.namespace);
     let metrics = process.get("/metrics").await.1;
     assert!(metrics.lines().any(|found| found == line), "{metrics}");
 

@@ -153,8 +153,10 @@ async fn outage_longer_than_the_lease(cluster: &Arc<Cluster>) {
 }
 
 async fn crds_changed_deleted_and_restored(cluster: &Cluster, fixture: &mut Fixture) {
-    let older =
-        json!([{"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend"}]);
+    let older = json!([
+        {"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend"},
+        {"op": "remove", "path": "/spec/versions/0/selectableFields"},
+    ]);
     let groups = "fditaskgroups.fdi.romaconnect.dev";
     kubectl(cluster, &["patch", "crd", groups, "--type=json", "-p", &older.to_string()]).await;
     let late = Process::start(&fixture.env, &[ALONE, "--namespaces=nowhere"]);

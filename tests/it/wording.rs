@@ -1,10 +1,9 @@
 //! Text for users is in plain, standard words: pages, manifests, messages, `--help`, `kubectl
 //! explain`.
 
-use std::fs;
 use std::path::Path;
 
-use crate::architecture::{ROOT, files, is_test_file, shipped};
+use crate::architecture::{ROOT, files, is_test_file, root_pages, shipped};
 
 /// Files and folders that are not in plain words yet.
 const PENDING: [&str; 0] = [];
@@ -137,10 +136,7 @@ fn char_literal(text: &str) -> Option<usize> {
 
 /// Name and text of everything that users read.
 fn user_facing() -> Vec<(String, String)> {
-    let markdown = files("docs", "md").into_iter().chain(
-        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
-            .map(|name| (name.to_owned(), fs::read_to_string(Path::new(ROOT).join(name)).unwrap())),
-    );
+    let markdown = files("docs", "md").into_iter().chain(root_pages());
     let deployed = ["yaml", "txt", "md", "json", "tpl"].into_iter().flat_map(|extension| files("deploy", extension));
     let sources = files("src", "rs").into_iter().filter(|(name, _)| !is_test_file(name)).map(|(name, text)| {
         let explained = EXPLAINED.iter().any(|path| name.starts_with(path));

@@ -3,10 +3,13 @@
 package monitoring
 
 import (
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -63,9 +66,76 @@ func promtool(t *testing.T, input string, args ...string) {
 	}
 }
 
-func TestPromtoolAcceptsTheRulesAndTheirHistories(t *testing.T) {
+func TestPromtoolAcceptsTheRules(t *testing.T) {
 	promtool(t, "", "check", "rules", deploy+"rules.yaml")
-	promtool(t, "", "test", "rules", "rules_test.yaml")
+}
+
+// scraped is a series of a history as Prometheus stores it. The history has the labels that the
+// operator exposes, and of the target `job` and `pod`; a target has more labels, and honor_labels
+// decides whose label holds where both have one.
+func scraped(series string, honor bool) string {
+	name, text, _ := strings.Cut(strings.TrimSuffix(series, "}"), "{")
+	target := map[string]string{"namespace": "fdi-system", "instance": "10.0.0.7:8080", "container": "operator", "endpoint": "http"}
+	exposed := map[string]string{}
+	for _, label := range regexp.MustCompile(`(\w+)="([^"]*)"`).FindAllStringSubmatch(text, -1) {
+		if label[1] == "job" || label[1] == "pod" {
+			target[label[1]] = label[2]
+		} else {
+			exposed[label[1]] = label[2]
+		}
+	}
+	stored := maps.Clone(target)
+	for label, value := range exposed {
+		if _, taken := target[label]; taken && !honor {
+			label = "exported_" + label
+		}
+		stored[label] = value
+	}
+	var labels []string
+	for _, label := range slices.Sorted(maps.Keys(stored)) {
+		labels = append(labels, fmt.Sprintf("%s=%q", label, stored[label]))
+	}
+	return name + "{" + strings.Join(labels, ",") + "}"
+}
+
+func TestTheRulesHoldTheirHistoriesWithHonorLabelsOnAndOff(t *testing.T) {
+	rules, err := filepath.Abs(deploy + "rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	series := regexp.MustCompile(`(?m)^  - series: (.*)$`)
+	for _, honor := range []bool{true, false} {
+		text := strings.Replace(read(t, "rules_test.yaml"), deploy+"rules.yaml", rules, 1)
+		found := 0
+		text = series.ReplaceAllStringFunc(text, func(line string) string {
+			found++
+			return "  - series: '" + scraped(series.FindStringSubmatch(line)[1], honor) + "'"
+		})
+		if found < 20 {
+			t.Fatalf("only %d series were found", found)
+		}
+		file := filepath.Join(t.TempDir(), "rules_test.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		promtool(t, "", "test", "rules", file)
+	}
+}
+
+// Prometheus and its Operator set these for each target. A label of ours of the same name would be
+// renamed, or hide the target's, as honor_labels says.
+func TestNoMetricHasALabelOfTheTarget(t *testing.T) {
+	rows := regexp.MustCompile("(?m)^\\| `[a-z_]+` \\| \\w+ \\| ([^|]*) \\|").FindAllStringSubmatch(read(t, "../../docs/metrics.md"), -1)
+	if len(rows) < 20 {
+		t.Fatalf("only %d metrics were found", len(rows))
+	}
+	for _, row := range rows {
+		for _, label := range []string{"job", "instance", "namespace", "pod", "container", "endpoint", "service", "node"} {
+			if strings.Contains(row[1], "`"+label+"`") {
+				t.Errorf("a label of the target: %s", row[0])
+			}
+		}
+	}
 }
 
 func TestEveryAlertHasAFiringAndARestingHistoryAndARunbookEntry(t *testing.T) {

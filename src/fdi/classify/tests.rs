@@ -183,7 +183,9 @@ fn a_response_that_is_no_json_is_named_by_its_type() {
     assert!(compressed.contains(r#"it is no list. It is compressed (content encoding "gzip")"#), "{compressed}");
     let page = message("content-type", "text/html; charset=utf-8");
     assert!(page.contains(r#"Its content type is "text/html; charset=utf-8""#), "{page}");
-    assert!(message("content-type", "application/json;charset=utf-8").ends_with("it is no list."));
+    assert!(
+        message("content-type", "application/json;charset=utf-8").ends_with("it is no list. The operator tries again.")
+    );
 }
 
 #[test]
@@ -249,4 +251,28 @@ fn an_echoed_secret_and_endless_words_do_not_reach_the_message() {
     let error = classified(Operation::List, Method::Token, &response(400, &[("x-request-id", "s3cr3t-value")], &body));
     assert!(!format!("{error:?}").contains("s3cr3t-value"), "{error:?}");
     assert!(error.message.len() <= 512);
+}
+
+#[test]
+fn the_cure_of_a_refused_batch_is_whole_in_the_256_bytes_of_a_failure() {
+    for code in
+        ["FDI.3083", "FDI.9000", "ROMA.13000", "NEW.1", "a code of the service that has nearly sixty-four bytes"]
+    {
+        for words in ["集".repeat(300), "long words ".repeat(60), String::new()] {
+            let body = format!(r#"{{"error_code":"{code}","error_msg":"{words}"}}"#);
+            let error = classified(Operation::Start, Method::Token, &response(400, &[], &body));
+            assert_eq!(error.cause, C::BatchRefused);
+            assert!(error.message.len() <= 256, "{} bytes: {}", error.message.len(), error.message);
+            assert!(error.message.ends_with(error_codes::advice(code)), "{}", error.message);
+            assert!(error.message.contains(&format!("({code})")), "{}", error.message);
+        }
+    }
+}
+
+#[test]
+fn the_cure_of_any_other_refusal_is_whole_too() {
+    let words = "long words ".repeat(60);
+    let body = format!(r#"{{"error_code":"APIGW.0302","error_msg":"{words}"}}"#);
+    let error = classified(Operation::Start, Method::Token, &response(403, &[], &body));
+    assert!(error.message.len() <= 512 && error.message.ends_with("for this project."), "{}", error.message);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::Resource;
 use serde::Serialize;
+use tracing::Span;
 
 use crate::crd::{FdiInstanceStatus, FdiTaskGroupStatus};
 use crate::k8s::events::Event;
@@ -79,6 +80,8 @@ pub struct Update {
     /// Somebody has just edited the object.
     pub urgent: bool,
     pub metrics: Arc<InstanceMetrics>,
+    /// Of the reconcile that computed it: its ID is on the lines about the write too.
+    pub span: Span,
 }
 
 impl Object {

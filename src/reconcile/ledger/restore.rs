@@ -17,10 +17,16 @@ impl Ledger {
     /// this generation it says so (`unsettled`). Where the group was edited since, calls for the
     /// specs in between are known to nobody, unless the status is of the generation just before and
     /// wanted the same state. A group of the first generation had no other spec.
+    /// Where the status counts tasks that another group owned and that are its own by now, calls
+    /// for that group may still act; it may be gone with all that its status said.
     pub(super) fn restore(&mut self, group: &DesiredGroup, now: Timestamp) {
         let status = &group.status;
+        let inherited = group.predates || self.resumed;
+        let conflicting = status.tasks.map_or(0, |tasks| usize::try_from(tasks.conflicting).unwrap_or(0));
+        if inherited && conflicting > group.conflicts.len() {
+            self.assume_opposing_call(group, now);
+        }
         if !group.acknowledged() {
-            let inherited = group.predates || self.resumed;
             let same_direction = status.desired_state.map(RunState::from) == Some(group.run_state)
                 && group.generation == status.observed_generation + 1;
             if inherited && group.generation > 1 && !same_direction {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::crd::reasons;
+use crate::crd::{InstanceKey, reasons};
 use crate::fdi::{CallError, Cause, Class};
 use crate::reconcile::timings::Timings;
 use crate::time::backoff::add;
@@ -38,6 +38,34 @@ pub enum Severity {
 }
 
 impl InstanceError {
+    /// The stored spec has the form of another version.
+    pub fn undecodable(error: &str) -> Self {
+        let message =
+            format!("the stored spec cannot be decoded ({error}): apply it again in the form of this version");
+        Self::SpecInvalid(message)
+    }
+
+    pub fn secret_not_found(name: &str) -> Self {
+        Self::SecretNotFound(format!("this namespace has no Secret \"{name}\": create it"))
+    }
+
+    /// `other` serves the same ROMA instance as `own`.
+    pub fn duplicate(own: &InstanceKey, other: &InstanceKey) -> Self {
+        if other.namespace == own.namespace {
+            return Self::Duplicate(format!(
+                "the FdiInstance \"{}\" serves the same ROMA Connect instance: refer to that one in the groups, \
+                 or delete one of the two",
+                other.name
+            ));
+        }
+        // Names of another namespace are not for everybody.
+        Self::Duplicate(
+            "an FdiInstance in another namespace serves the same ROMA Connect instance: delete this one, or have \
+             that one deleted (kubectl get fdi --all-namespaces shows projectId and instanceId to those who may)"
+                .to_owned(),
+        )
+    }
+
     /// The reason as conditions show it.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -64,8 +92,14 @@ impl InstanceError {
 
     pub fn message(&self) -> &str {
         match self {
-            Self::TimedOut => "signing in and listing the tasks took too long; the operator tries again",
-            Self::InstanceNotFound => "this namespace has no such FdiInstance: create it, or correct the name",
+            Self::TimedOut => {
+                "signing in and listing the tasks took too long: the operator tries again; if this lasts, check the \
+                 state of the service"
+            }
+            Self::InstanceNotFound => {
+                "this namespace has no FdiInstance of this name: create it, or replace the groups by ones with the \
+                 right instanceRef"
+            }
             Self::SpecInvalid(message)
             | Self::SecretNotFound(message)
             | Self::SecretInvalid(message)

@@ -8,7 +8,7 @@ use crate::fdi::text::is_invisible;
 use crate::reconcile::observation::failure::InstanceError;
 
 /// Which Secret signs in.
-pub(super) fn reference(auth: &Auth) -> Result<&SecretRef, InstanceError> {
+pub fn reference(auth: &Auth) -> Result<&SecretRef, InstanceError> {
     let given: Vec<_> = [&auth.access_key, &auth.password, &auth.token].into_iter().flatten().collect();
     match given[..] {
         [one] => Ok(&one.secret_ref),
@@ -20,7 +20,7 @@ pub(super) fn reference(auth: &Auth) -> Result<&SecretRef, InstanceError> {
 
 /// Reads the keys that the sign-in method needs. A value that cannot be right is never sent:
 /// refusals lock keys and users.
-pub(super) fn sign_in(auth: &Auth, name: &str, secret: Secret) -> Result<SignIn, InstanceError> {
+pub fn sign_in(auth: &Auth, name: &str, secret: Secret) -> Result<SignIn, InstanceError> {
     let data = Data { name, secret };
     if auth.access_key.is_some() {
         Ok(SignIn::AccessKey {
@@ -43,18 +43,20 @@ pub(super) fn sign_in(auth: &Auth, name: &str, secret: Secret) -> Result<SignIn,
 }
 
 /// Why the API server did not return the Secret.
-pub(super) fn unreadable(name: &str, error: &kube::Error) -> String {
+pub fn unreadable(name: &str, error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if status.code == 403 => format!(
             "the operator may not read the Secret \"{name}\": give its ServiceAccount the verb get on secrets in this namespace"
         ),
         kube::Error::Api(status) => {
             format!(
-                "the Secret \"{name}\" could not be read: the API server answered {} {}",
+                "the Secret \"{name}\" could not be read: the API server answered {} {}; the operator tries again",
                 status.code, status.reason
             )
         }
-        _ => format!("the Secret \"{name}\" could not be read: the API server did not answer"),
+        _ => {
+            format!("the Secret \"{name}\" could not be read: the API server did not answer; the operator tries again")
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::facts::{Facts, Tally, count};
-use super::ready::{self, Progress, Row, blocked};
+use super::ready::{self, NOT_LISTED, Progress, Row, blocked, instance_message};
 use super::report::{GroupReport, StatusEvent};
 use super::{deletion, failures, pending, runs};
 use crate::crd::{
@@ -98,11 +98,11 @@ fn synced(facts: &Facts<'_, '_>, row: &Row) -> Condition {
     let failure =
         observation.list_failure().filter(|failure| needed || failure.error.severity() == Severity::MissingReference);
     let (status, reason, message) = match (failure.or_else(|| blocked(facts)), observation.list()) {
-        (Some(failure), _) => (ConditionStatus::False, failure.error.reason(), failure.error.message()),
-        (None, None) => (ConditionStatus::Unknown, reasons::NOT_OBSERVED, "FDI has not been asked yet"),
-        (None, Some(_)) => (ConditionStatus::True, reasons::SYNCED, "the last exchange with FDI succeeded"),
+        (Some(failure), _) => (ConditionStatus::False, failure.error.reason(), instance_message(facts, failure)),
+        (None, None) => (ConditionStatus::Unknown, reasons::NOT_OBSERVED, NOT_LISTED.to_owned()),
+        (None, Some(_)) => (ConditionStatus::True, reasons::SYNCED, "the last exchange with FDI succeeded".to_owned()),
     };
-    Condition::new(condition_types::SYNCED, status, reason, message)
+    Condition::new(condition_types::SYNCED, status, reason, &message)
 }
 
 /// Tasks that somebody else had switched and that this reconcile switched back.

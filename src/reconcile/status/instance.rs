@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::facts::count;
+use super::ready::NOT_LISTED;
 use super::report::{InstanceReport, StatusEvent};
 use crate::crd::{
     Condition, ConditionStatus, FdiInstanceStatus, InstanceTasks, condition_types, event_actions, event_reasons,
@@ -61,13 +62,11 @@ fn conditions(desired: &Desired, state: &InstanceState, now: Timestamp) -> Vec<C
         ];
     }
     if observation.list().is_none() {
-        let not_observed = |type_, status| {
-            Condition::new(type_, status, reasons::NOT_OBSERVED, "the instance has not been listed yet")
-        };
+        let not_observed = |type_, status| Condition::new(type_, status, reasons::NOT_OBSERVED, NOT_LISTED);
         return vec![not_observed(READY, Unknown), not_observed(SYNCED, Unknown), not_observed(RECONCILING, True)];
     }
     let message = if desired.instance_suspended() {
-        "signed in and listed; suspended, so no call is sent"
+        "signed in and listed; suspended, so no call is sent: set spec.suspend to false to resume"
     } else {
         "signed in and listed"
     };

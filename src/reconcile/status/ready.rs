@@ -5,12 +5,19 @@ use jiff::Timestamp;
 
 use super::facts::Facts;
 use super::{deletion, failures};
-use crate::crd::{ConditionStatus, condition_types, find_condition, reasons};
-use crate::fdi::text::listed;
-use crate::reconcile::desired::CLAIMED_MAX;
-use crate::reconcile::ledger::phase::{Assessment, PendingReason, Phase};
+use crate::crd::{ConditionStatus, condition_types, find_condition, reasons, whole_seconds};
+use crate::fdi::text::{listed, truncate};
+use crate::reconcile::desired::{CLAIMED_MAX, FinalizerAction};
+use crate::reconcile::ledger::phase::{Assessment, FailedReason, PendingReason, Phase};
 use crate::reconcile::observation::failure::{FailureStreak, InstanceError, Severity};
 use crate::time::backoff::add;
+
+/// Most tasks or groups that a message names.
+const TASKS_NAMED: usize = 3;
+
+/// What is said before the first list.
+pub(super) const NOT_LISTED: &str =
+    "the tasks have not been listed yet: the operator does that now, and again after a failure";
 
 /// What a group reports: the Ready condition, and which of Reconciling and Stalled goes with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,14 +61,41 @@ pub(super) fn next_transition(facts: &Facts<'_, '_>) -> Option<Timestamp> {
 
 fn deleting(facts: &Facts<'_, '_>) -> Option<Row> {
     facts.group.deletion_timestamp?;
-    let (done, all) = (facts.tally.stopped_or_not_found(), facts.group.owned.len());
-    let message = match facts.state.observation.list_failure() {
-        Some(failure) => {
-            format!("stopping the tasks before the deletion: {done} of {all} stopped; {}", failure.error.message())
-        }
-        None => format!("stopping the tasks before the deletion: {done} of {all} stopped"),
+    let message = match (facts.group.finalizer, &facts.group.decode_error) {
+        (FinalizerAction::Hold, None) => stopping(facts),
+        (FinalizerAction::Hold, Some(error)) => format!(
+            "being deleted; the stored spec cannot be decoded ({error}), so no task is stopped, and the object goes \
+             after {} s",
+            facts.state.timings.deletion_orphan_timeout.as_secs()
+        ),
+        _ => "being deleted; its tasks stay as they are. If the object does not go, metadata.finalizers names what \
+              holds it"
+            .to_owned(),
     };
     Some(Row { ready: ConditionStatus::False, reason: reasons::DELETING, message, progress: Progress::Reconciling })
+}
+
+fn stopping(facts: &Facts<'_, '_>) -> String {
+    let done = |phase| matches!(phase, Phase::Ready | Phase::Failed(FailedReason::NotFound));
+    let left: Vec<&str> =
+        facts.assessments.iter().filter(|(_, found)| !done(found.phase)).map(|(id, _)| id.as_str()).collect();
+    let left = if left.is_empty() { String::new() } else { format!(" (left: {})", listed(left, TASKS_NAMED)) };
+    let failure = facts.state.observation.list_failure();
+    // Nothing can be stopped any more.
+    let gone = failure.is_some_and(|failure| failure.error.severity() == Severity::MissingReference);
+    let timings = &facts.state.timings;
+    let limit = if gone {
+        format!("{} s", timings.deletion_orphan_timeout.as_secs())
+    } else {
+        format!("{} min", timings.deletion_timeout.as_secs() / 60)
+    };
+    let failure = failure.map_or_else(String::new, |failure| format!("; {}", instance_message(facts, failure)));
+    format!(
+        "stopping the tasks before the deletion: {} of {} stopped{left}; the object goes once all are, or {limit} \
+         after its deletion{failure}",
+        facts.tally.stopped_or_not_found(),
+        facts.group.owned.len(),
+    )
 }
 
 fn spec_invalid(facts: &Facts<'_, '_>) -> Option<Row> {
@@ -69,7 +103,10 @@ fn spec_invalid(facts: &Facts<'_, '_>) -> Option<Row> {
     Some(Row {
         ready: ConditionStatus::False,
         reason: reasons::SPEC_INVALID,
-        message: format!("the stored spec cannot be decoded ({error}): apply it again in the form of this version"),
+        message: format!(
+            "the stored spec cannot be decoded ({error}), so no task is started or stopped: apply it again in the form \
+             of this version"
+        ),
         progress: Progress::Stalled,
     })
 }
@@ -119,8 +156,8 @@ fn not_observed(facts: &Facts<'_, '_>) -> Option<Row> {
         // long.
         Some(failure) if known => return is_stale(facts, failure).then(|| stale_row(facts, failure)),
         None if known => return None,
-        Some(failure) => format!("the tasks have not been listed yet: {}", failure.error.message()),
-        None => "the tasks have not been listed yet".to_owned(),
+        Some(failure) => format!("the tasks have not been listed yet: {}", instance_message(facts, failure)),
+        None => NOT_LISTED.to_owned(),
     };
     Some(Row {
         ready: ConditionStatus::Unknown,
@@ -141,25 +178,28 @@ fn is_stale(facts: &Facts<'_, '_>, failure: &FailureStreak) -> bool {
 }
 
 fn stale_row(facts: &Facts<'_, '_>, failure: &FailureStreak) -> Row {
+    let since = facts.state.observation.list().map(|list| whole_seconds(list.requested_at));
+    let since = since.map_or_else(String::new, |since| format!(", last listed at {since}"));
     Row {
         ready: ConditionStatus::Unknown,
         reason: reasons::OBSERVATION_STALE,
-        message: format!("the observed state of the tasks is out of date: {}", instance_message(facts, failure)),
+        message: format!("the observed state of the tasks is out of date{since}: {}", instance_message(facts, failure)),
         progress: Progress::Reconciling,
     }
 }
 
 fn suspended(facts: &Facts<'_, '_>) -> Option<Row> {
-    let who = match (facts.group.suspended, facts.desired.instance_suspended()) {
-        (true, _) => "the group",
-        (false, true) => "its FdiInstance",
+    let (who, to_resume) = match (facts.group.suspended, facts.desired.instance_suspended()) {
+        (true, _) => ("the group", "set spec.suspend to false to resume"),
+        (false, true) => ("its FdiInstance", "set spec.suspend of the FdiInstance to false to resume"),
         (false, false) => return None,
     };
     let all = facts.tally.ready == facts.tally.total;
+    let which = if all { "" } else { "; status.deviating names the tasks that are in the other state" };
     Some(Row {
         ready: if all { ConditionStatus::True } else { ConditionStatus::False },
         reason: if all { reasons::TASKS_IN_DESIRED_STATE } else { reasons::SUSPENDED },
-        message: format!("{}; {who} is suspended, so no call is sent", in_state(facts)),
+        message: format!("{}; {who} is suspended, so no call is sent: {to_resume}{which}", in_state(facts)),
         progress: Progress::Settled,
     })
 }
@@ -175,20 +215,31 @@ fn progressing(facts: &Facts<'_, '_>) -> Option<Row> {
         return None;
     }
     let action = facts.group.run_state.action();
+    let window = facts.state.timings.settle_window.as_secs() / 60;
+    let grace = facts.state.timings.missing_grace.as_secs() / 60;
     let parts = [
         (tally.unobserved, "to be listed".to_owned()),
         (tally.calls_due, format!("to {action}")),
-        (tally.settling, format!("{action} accepted, waiting for it to take effect")),
-        (tally.opposing, "waiting for an earlier opposite call to expire".to_owned()),
-        (tally.retrying, "to be tried again".to_owned()),
-        (tally.missing, "not in the list of the instance".to_owned()),
-        (tally.unknown_state, format!("with a status that the operator does not know ({})", unknown_state(facts))),
-        (if new_conflict { tally.conflicting } else { 0 }, "owned by another group".to_owned()),
+        (tally.settling, format!("{action} accepted, waiting for it to take effect ({window} min at most)")),
+        (tally.opposing, format!("waiting for an earlier opposite call to expire ({window} min at most)")),
+        (tally.retrying, "to be tried again (status.failures says why, and when)".to_owned()),
+        (tally.missing, format!("not in the list of the instance, which counts as failed after {grace} min")),
+        (
+            tally.unknown_state,
+            format!("with a status that the operator does not know ({}): check in ROMA Connect", unknown_state(facts)),
+        ),
+        (
+            if new_conflict { tally.conflicting } else { 0 },
+            format!("owned by the older FdiTaskGroup {}, a conflict after {grace} min", owners(facts)),
+        ),
     ];
     let parts: Vec<String> = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let mut message = format!("{}: {}", in_state(facts), parts.join(", "));
+    if tally.pending() > 0 {
+        message.push_str("; status.pending names them");
+    }
     if let Some(failure) = blocked(facts) {
-        message = format!("{message}; no call can be sent now: {}", failure.error.message());
+        message = format!("{message}; no call can be sent now: {}", instance_message(facts, failure));
     }
     Some(Row { ready: ConditionStatus::False, reason: reasons::PROGRESSING, message, progress: Progress::Reconciling })
 }
@@ -196,7 +247,18 @@ fn progressing(facts: &Facts<'_, '_>) -> Option<Row> {
 /// The tasks whose status the operator does not know.
 fn unknown_state(facts: &Facts<'_, '_>) -> String {
     let unknown = |assessment: &Assessment| assessment.phase == Phase::Pending(PendingReason::UnknownState);
-    listed(facts.assessments.iter().filter(|(_, assessment)| unknown(assessment)).map(|(id, _)| id.as_str()), 3)
+    listed(
+        facts.assessments.iter().filter(|(_, assessment)| unknown(assessment)).map(|(id, _)| id.as_str()),
+        TASKS_NAMED,
+    )
+}
+
+/// The groups that own tasks which this one lists too.
+fn owners(facts: &Facts<'_, '_>) -> String {
+    let mut owners: Vec<&str> = facts.group.conflicts.iter().map(|conflict| conflict.owner.as_str()).collect();
+    owners.sort_unstable();
+    owners.dedup();
+    listed(owners, TASKS_NAMED)
 }
 
 fn conflict(facts: &Facts<'_, '_>) -> Option<Row> {
@@ -204,9 +266,6 @@ fn conflict(facts: &Facts<'_, '_>) -> Option<Row> {
     if conflicts.is_empty() {
         return None;
     }
-    let mut owners: Vec<&str> = conflicts.iter().map(|conflict| conflict.owner.as_str()).collect();
-    owners.sort_unstable();
-    owners.dedup();
     Some(Row {
         ready: ConditionStatus::False,
         reason: reasons::TASKS_CONFLICT,
@@ -214,8 +273,8 @@ fn conflict(facts: &Facts<'_, '_>) -> Option<Row> {
             "{} of {} tasks are owned by the older FdiTaskGroup {} ({}): list each task in one group only",
             conflicts.len(),
             facts.tally.total,
-            listed(owners, 3),
-            listed(conflicts.iter().map(|conflict| conflict.task.as_str()), 3),
+            owners(facts),
+            listed(conflicts.iter().map(|conflict| conflict.task.as_str()), TASKS_NAMED),
         ),
         progress: Progress::Stalled,
     })
@@ -225,13 +284,17 @@ fn contested(facts: &Facts<'_, '_>) -> Option<Row> {
     if facts.tally.contested == 0 {
         return None;
     }
+    let contested = |found: &Assessment| found.phase == Phase::Failed(FailedReason::Contested);
+    let tasks = facts.assessments.iter().filter(|(_, found)| contested(found)).map(|(id, _)| id.as_str());
     Some(Row {
         ready: ConditionStatus::False,
         reason: reasons::TASKS_CONTESTED,
         message: format!(
-            "somebody else keeps switching {} tasks back; the operator corrects them only every {} min now: \
-             find out who, or remove them from the group",
+            "somebody else keeps switching {} of {} tasks back ({}); the operator corrects them only every {} min \
+             now: find out who, or remove them from the group",
             facts.tally.contested,
+            facts.tally.total,
+            listed(tasks, TASKS_NAMED),
             facts.state.timings.slow_retry.as_secs() / 60
         ),
         progress: Progress::Stalled,
@@ -242,13 +305,20 @@ fn failed(facts: &Facts<'_, '_>) -> Option<Row> {
     if facts.tally.failed == 0 {
         return None;
     }
+    let failed = |found: &Assessment| matches!(found.phase, Phase::Failed(_));
+    let ids = facts.assessments.iter().filter(|(_, found)| failed(found)).map(|(id, _)| id.as_str());
+    let ids = facts.group.invalid.iter().map(String::as_str).chain(ids);
+    let retried = facts.assessments.iter().any(|(_, found)| found.phase == Phase::Failed(FailedReason::Refused));
+    let minutes = facts.state.timings.slow_retry.as_secs() / 60;
+    let retried = if retried { format!("; the operator tries again every {minutes} min") } else { String::new() };
     Some(Row {
         ready: ConditionStatus::False,
         reason: reasons::TASKS_FAILED,
         message: format!(
-            "{} of {} tasks failed ({}); status.failures says why and what to do",
+            "{} of {} tasks failed: {} ({}); status.failures says why and what to do{retried}",
             facts.tally.failed,
             facts.tally.total,
+            listed(ids.map(|id| truncate(id, 64)), TASKS_NAMED),
             failures::codes(facts),
         ),
         progress: Progress::Stalled,
@@ -285,7 +355,7 @@ fn in_state(facts: &Facts<'_, '_>) -> String {
     format!("{}/{} tasks {}{duplicates}", tally.ready, tally.total, group.run_state)
 }
 
-fn instance_message(facts: &Facts<'_, '_>, failure: &FailureStreak) -> String {
+pub(super) fn instance_message(facts: &Facts<'_, '_>, failure: &FailureStreak) -> String {
     let name = &facts.group.object.spec.instance_ref.name;
     format!("FdiInstance {name}: {}", failure.error.message())
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::bounded;
 use super::facts::Facts;
 use super::failures::NAME_MAX;
-use super::ready::Row;
+use super::ready::{NOT_LISTED, Row};
 use super::report::StatusEvent;
 use crate::crd::{
     Condition, ConditionStatus, FailedRun, condition_types, event_actions, event_reasons, reasons, whole_seconds,
@@ -30,7 +30,7 @@ pub(super) fn condition(facts: &Facts<'_, '_>, row: &Row) -> Condition {
     let (status, reason, message) = if row.ready == Unknown {
         (Unknown, row.reason, format!("how the runs go is not known: {}", row.message))
     } else if facts.state.observation.list().is_none() {
-        (Unknown, reasons::NOT_OBSERVED, "the tasks have not been listed yet".to_owned())
+        (Unknown, reasons::NOT_OBSERVED, NOT_LISTED.to_owned())
     } else if tally.failing > 0 {
         let failing = failing(facts);
         let names = failing.iter().map(|(_, id)| name(facts, id));
@@ -47,7 +47,12 @@ pub(super) fn condition(facts: &Facts<'_, '_>, row: &Row) -> Condition {
     } else if facts.state.ledger.has_run(&facts.group.uid) {
         (True, reasons::RUNS_SUCCEEDING, "no task that is on failed its latest run".to_owned())
     } else {
-        (Unknown, reasons::NO_RUNS_YET, "no run of the tasks that are on has been observed yet".to_owned())
+        (
+            Unknown,
+            reasons::NO_RUNS_YET,
+            "no run of the tasks that are on has been observed yet: a scheduled task runs at its planned times"
+                .to_owned(),
+        )
     };
     Condition::new(condition_types::RUNS_HEALTHY, status, reason, &message)
 }

@@ -303,7 +303,7 @@ fn flip(sim: &mut Simulation, name: &str) {
 }
 
 fn prepare(sim: &mut Simulation, call: Call, list: List) {
-    let lost = |applied| Fault::Fail { error: error(Class::Unavailable, Cause::Unavailable, "Timeout"), applied };
+    let unanswered = |applied| Fault::Fail { error: error(Class::Unavailable, Cause::Unavailable, "Timeout"), applied };
     let refusal = || Refusal { code: "FDI.3026".into(), message: "try again".into(), permanent: false };
     let service = &mut sim.service;
     if matches!(call, Call::Slow | Call::LostAndDoneLate) {
@@ -314,8 +314,8 @@ fn prepare(sim: &mut Simulation, call: Call, list: List) {
     }
     let fault = match call {
         Call::Works | Call::Slow => None,
-        Call::Lost => Some(lost(0)),
-        Call::LostAndDone | Call::LostAndDoneLate => Some(lost(TASKS)),
+        Call::Lost => Some(unanswered(0)),
+        Call::LostAndDone | Call::LostAndDoneLate => Some(unanswered(TASKS)),
         Call::ThrottledAndDone => {
             let error = error(Class::Throttled, Cause::Throttled, "APIGW.0308");
             Some(Fault::Fail { error, applied: TASKS })
@@ -375,23 +375,17 @@ impl Search {
         known.push(budget);
         if first && key.is_multiple_of(self.rest_every) {
             self.rests += 1;
-            self.must(world.check_rest());
+            world.check_rest().unwrap_or_else(|message| panic!("{message}"));
         }
         for step in self.steps.clone() {
             let Some(left) = budget.after(step) else { continue };
             self.path.push(step);
             if let Some(mut next) = world.after(step) {
                 self.transitions += 1;
-                self.must(next.check());
+                next.check().unwrap_or_else(|message| panic!("{message}"));
                 self.explore(&next, left);
             }
             self.path.pop();
-        }
-    }
-
-    fn must(&self, result: Result<(), String>) {
-        if let Err(message) = result {
-            panic!("{message}");
         }
     }
 }

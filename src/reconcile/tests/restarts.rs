@@ -6,6 +6,7 @@ use super::service::{Fault, TaskBehavior, error, id, seconds, unavailable};
 use super::simulation::Simulation;
 use crate::crd::{ConditionStatus, DesiredState, event_reasons, reasons};
 use crate::fdi::{Cause, Class, RunState};
+use crate::time::backoff::add;
 
 fn slow(sim: &mut Simulation, tasks: usize, settles_after: Duration) {
     for n in 1..=tasks {
@@ -19,10 +20,10 @@ fn stop(sim: &mut Simulation) {
 }
 
 /// Runs for so long; the group must not be Ready at any moment.
-fn never_ready_for(sim: &mut Simulation, span: Duration) {
+fn never_ready_for(sim: &mut Simulation, name: &str, span: Duration) {
     for _ in 0..span.as_secs() {
         sim.run_for(seconds(1));
-        assert_ne!(sim.conditions("a").0, ConditionStatus::True, "at {}: {:?}", sim.now, sim.service.tasks);
+        assert_ne!(sim.conditions(name).0, ConditionStatus::True, "at {}: {:?}", sim.now, sim.service.tasks);
     }
 }
 
@@ -36,7 +37,7 @@ fn a_start_that_still_acts_keeps_an_edited_group_from_being_ready_after_a_restar
     sim.run_for(seconds(1));
     assert!(sim.status("a").opposing_call_time.is_some(), "{:?}", sim.status("a"));
     sim.restart();
-    never_ready_for(&mut sim, seconds(41));
+    never_ready_for(&mut sim, "a", seconds(41));
     sim.service.behaviors.clear();
     sim.run_for(seconds(20));
     assert_eq!(sim.reason("a"), reasons::TASKS_IN_DESIRED_STATE, "the tasks that started are stopped again");
@@ -52,7 +53,7 @@ fn a_start_that_still_acts_is_assumed_when_the_edit_came_while_the_operator_was_
     sim.run_for(seconds(1));
     stop(&mut sim);
     sim.restart();
-    never_ready_for(&mut sim, seconds(43));
+    never_ready_for(&mut sim, "a", seconds(43));
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn a_lost_start_that_no_list_has_shown_yet_holds_up_an_edit_to_the_opposite() {
     // Several lists have shown that it did nothing so far, and it was repeated.
     sim.run_for(seconds(12));
     stop(&mut sim);
-    never_ready_for(&mut sim, seconds(32));
+    never_ready_for(&mut sim, "a", seconds(32));
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn a_refusal_does_not_end_what_an_earlier_lost_call_may_still_do() {
         sim.run_for(seconds(1));
     }
     stop(&mut sim);
-    never_ready_for(&mut sim, seconds(32));
+    never_ready_for(&mut sim, "a", seconds(32));
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn a_start_of_a_predecessor_holds_up_an_edit_that_comes_before_the_first_list() 
     sim.service.list_faults.push_back(unavailable());
     sim.reconcile();
     stop(&mut sim);
-    never_ready_for(&mut sim, seconds(42));
+    never_ready_for(&mut sim, "a", seconds(42));
 }
 
 #[test]
@@ -193,5 +194,25 @@ fn a_start_of_a_predecessor_holds_up_an_edit_that_comes_before_it_is_repeated() 
     sim.service.batch_faults.push_back(throttled);
     sim.reconcile();
     stop(&mut sim);
-    never_ready_for(&mut sim, seconds(42));
+    never_ready_for(&mut sim, "a", seconds(42));
+}
+
+#[test]
+fn a_stop_for_a_group_that_is_gone_after_a_restart_keeps_the_heir_of_its_task_from_being_ready() {
+    let mut sim = Simulation::new(3);
+    sim.group("a", DesiredState::Running, [1, 2]);
+    sim.now = add(sim.now, seconds(1));
+    sim.group("b", DesiredState::Running, [2, 3]);
+    sim.run_for(seconds(60));
+    assert_eq!(sim.status("b").tasks.unwrap().conflicting, 1);
+    slow(&mut sim, 3, seconds(45));
+    stop(&mut sim);
+    sim.run_for(seconds(1));
+    sim.delete("a");
+    sim.restart();
+    never_ready_for(&mut sim, "b", seconds(43));
+    sim.service.behaviors.clear();
+    sim.run_for(seconds(150));
+    assert_eq!(sim.reason("b"), reasons::TASKS_IN_DESIRED_STATE);
+    assert_eq!(sim.service.tasks[&id(2)], RunState::Running);
 }

@@ -75,6 +75,10 @@ pub struct Service {
     /// How the latest runs went, where they did not succeed.
     pub last_runs: BTreeMap<TaskId, LastRun>,
     pub scheduled: BTreeSet<TaskId>,
+    /// The name of every task, where it is not made from its ID.
+    pub name: Option<String>,
+    /// Tasks that are listed with a status that the operator does not know.
+    pub unknown: BTreeSet<TaskId>,
     pub behaviors: BTreeMap<TaskId, TaskBehavior>,
     pub list_faults: VecDeque<Fault>,
     pub batch_faults: VecDeque<Fault>,
@@ -123,8 +127,8 @@ impl Service {
             .iter()
             .map(|(id, &state)| Task {
                 id: id.clone(),
-                name: format!("name of {id}").into(),
-                state: Some(state),
+                name: self.name.clone().unwrap_or_else(|| format!("name of {id}")).into(),
+                state: (!self.unknown.contains(id)).then_some(state),
                 last_run: self.last_runs.get(id).copied().unwrap_or(LastRun::Success),
                 scheduled: self.scheduled.contains(id),
             })

@@ -138,7 +138,7 @@ func (p *process) until(what string, limit time.Duration, condition func() bool)
 	return nil
 }
 
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err

@@ -133,7 +133,7 @@ func (w *World) startSimulator() error {
 }
 
 func (w *World) startOperator() error {
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return err
 	}
@@ -153,6 +153,19 @@ func (w *World) startOperator() error {
 		defer answer.Body.Close()
 		return answer.StatusCode == http.StatusOK
 	})
+}
+
+// Run starts another program, which ends with the others. `{kubeconfig}` in an argument is the
+// administrator's.
+func (w *World) Run(name string, args ...string) error {
+	for i, arg := range args {
+		args[i] = strings.ReplaceAll(arg, "{kubeconfig}", w.kubeconfig)
+	}
+	program, err := start(w.dir, name, nil, args...)
+	if err == nil {
+		w.processes = append(w.processes, program)
+	}
+	return err
 }
 
 // Kubectl runs kubectl against the control plane, `input` on its standard input.

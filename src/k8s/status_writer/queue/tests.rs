@@ -43,6 +43,7 @@ fn update(uid: &str, version: u64, stored: i64, wanted: i64) -> Update {
         progress_only: false,
         urgent: false,
         metrics: Arc::clone(&METRICS),
+        span: tracing::Span::none(),
     }
 }
 
