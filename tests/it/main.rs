@@ -25,6 +25,7 @@ mod ownership;
 mod plan;
 mod poison;
 mod printed;
+mod proof_page;
 mod quotas;
 mod rbac;
 mod refused_writes;

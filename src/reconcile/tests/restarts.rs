@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::service::{Fault, TaskBehavior, error, id, seconds, unavailable};
 use super::simulation::Simulation;
-use crate::crd::{ConditionStatus, DesiredState, reasons};
+use crate::crd::{ConditionStatus, DesiredState, event_reasons, reasons};
 use crate::fdi::{Cause, Class, RunState};
 use crate::time::backoff::add;
 
@@ -141,6 +141,19 @@ fn a_lost_start_that_no_list_has_shown_yet_holds_up_an_edit_to_the_opposite() {
     sim.run_for(seconds(12));
     stop(&mut sim);
     never_ready_for(&mut sim, "a", seconds(32));
+}
+
+#[test]
+fn a_lost_start_that_acts_after_an_edit_to_the_opposite_is_not_reported_as_drift() {
+    let mut sim = Simulation::new(3);
+    slow(&mut sim, 3, seconds(45));
+    sim.service.batch_faults.extend([lost_but_acts(3)]);
+    sim.group("a", DesiredState::Running, 1..=3);
+    sim.run_for(seconds(1));
+    stop(&mut sim);
+    sim.run_for(seconds(200));
+    assert_eq!(sim.conditions("a").0, ConditionStatus::True);
+    assert!(!sim.events.iter().any(|(reason, _)| reason == event_reasons::DRIFT_CORRECTED), "{:?}", sim.events);
 }
 
 #[test]
