@@ -194,8 +194,8 @@ impl Failure {
 }
 
 /// When to list for the effect of a call: as soon as it has ended, then after 0.1, 0.25, 0.5, 1, 2,
-/// 4, 8, 8 … seconds more, at the latest when the settle window ends. A list that comes a quarter of
-/// the wait too soon serves as well, so that many calls share their lists.
+/// 4, 8, 8 … seconds more, at the latest when the settle window ends. A list that comes a quarter
+/// of the wait too soon serves as well, so that many calls share their lists.
 fn next_check(call: &UnsettledCall, listed_at: Timestamp, timings: &Timings) -> Timestamp {
     if listed_at < call.ended {
         return call.ended;
