@@ -150,10 +150,7 @@ impl HttpFdi {
             waited: slot.waited,
         };
         let read = |context: &RequestContext<'_>, response: &HttpResponse| parse_response(context, batch, response);
-        match self.send(Operation::from(batch.action()), request, slot, read).await {
-            Err(Unsent { token_ended: true, .. }) => Err(SendError::SlotExpired),
-            result => result.map_err(|unsent| unsent.error.into()),
-        }
+        Ok(self.send(Operation::from(batch.action()), request, slot, read).await?)
     }
 
     async fn read_log(&self, slot: Slot, id: &TaskId, query: &str) -> Result<Option<String>, SendError> {
@@ -166,10 +163,7 @@ impl HttpFdi {
             count: 1,
             waited: slot.waited,
         };
-        match self.send(Operation::MonitorLog, request, slot, parse_cause).await {
-            Err(Unsent { token_ended: true, .. }) => Err(SendError::SlotExpired),
-            result => result.map_err(|unsent| unsent.error.into()),
-        }
+        Ok(self.send(Operation::MonitorLog, request, slot, parse_cause).await?)
     }
 
     /// Waits for all that a request needs. The longest wait comes first, and an open circuit costs
@@ -303,6 +297,12 @@ struct Unsent {
 impl From<CallError> for Unsent {
     fn from(error: CallError) -> Self {
         Self { error, token_ended: false }
+    }
+}
+
+impl From<Unsent> for SendError {
+    fn from(unsent: Unsent) -> Self {
+        if unsent.token_ended { Self::SlotExpired } else { unsent.error.into() }
     }
 }
 

@@ -9,9 +9,10 @@ use serde_json::value::RawValue;
 use crate::fdi::classify::{RequestContext, classify, malformed_response};
 use crate::fdi::error::CallError;
 use crate::fdi::error_codes::{Meaning, meaning};
-use crate::fdi::json::{Malformed, Scalar, each_field, elements};
+use crate::fdi::json::{Malformed, Scalar, each_field};
 use crate::fdi::text::{Redactor, single_line};
 use crate::fdi::transport::HttpResponse;
+use crate::fdi::wire::ListPage;
 
 /// Requested runs. A log has one entry for each.
 const RUNS_MAX: usize = 100;
@@ -67,15 +68,10 @@ struct Run {
 
 impl Log {
     fn decode(body: &[u8]) -> Result<Self, Malformed> {
-        let (mut total, mut entities) = (Scalar::default(), Vec::new());
-        each_field(body, |field, value| match field {
-            "total" => total.add(value),
-            "entities" => entities.push(value),
-            _ => {}
-        })?;
-        let runs = elements(&entities, RUNS_MAX)?.unwrap_or_default();
+        let page = ListPage::decode(body, RUNS_MAX)?;
+        let runs = page.entities.unwrap_or_default();
         let runs = runs.into_iter().filter_map(|run| Run::decode(run).ok()).collect();
-        Ok(Self { total: total.count().ok().flatten(), runs })
+        Ok(Self { total: page.total.count().ok().flatten(), runs })
     }
 
     /// An incomplete page that begins with the oldest run lacks the latest.
