@@ -23,10 +23,7 @@ impl Audit<'_> {
         let owners = || ids.iter().filter_map(|id| Some((self.desired.owner(id)?, id)));
         let groups: BTreeSet<&str> = owners().map(|(group, _)| group.name.as_str()).collect();
         let triggers: BTreeSet<Trigger> = owners().map(|(group, id)| self.ledger.trigger(group, id)).collect();
-        let count = |wanted: fn(&Outcome) -> bool| {
-            let outcomes = call.result.iter().flat_map(|response| &response.outcomes);
-            outcomes.filter(|(_, outcome)| wanted(outcome)).count()
-        };
+        let count = |wanted: fn(&Outcome) -> bool| call.outcomes().filter(|(_, outcome)| wanted(outcome)).count();
         let (result, code, request_id) = match &call.result {
             Ok(response) => ("ok", None, response.request_id.as_deref()),
             Err(error) => (error.class.as_str(), Some(error.code.as_str()), error.request_id.as_deref()),
@@ -41,7 +38,7 @@ impl Audit<'_> {
             trigger = joined(triggers.into_iter().map(Trigger::as_str)),
             result,
             code,
-            accepted = count(|outcome| *outcome == Outcome::Accepted),
+            accepted = call.accepted().count(),
             refused = count(|outcome| matches!(outcome, Outcome::Refused(_))),
             unknown = count(|outcome| *outcome == Outcome::Unknown),
             request_id,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::fdi::{Class, Fingerprint, Outcome, TaskId};
+use crate::fdi::{Class, Fingerprint, TaskId};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::ledger::Ledger;
 use crate::reconcile::ledger::calls::CallScope;
@@ -106,8 +106,6 @@ impl InstanceState {
 
     /// The tasks that a call put right after somebody else had switched them.
     fn drift_corrected(&mut self, call: &CompletedCall) -> Vec<TaskId> {
-        let outcomes = call.result.iter().flat_map(|response| &response.outcomes);
-        let accepted = outcomes.filter(|(_, outcome)| *outcome == Outcome::Accepted).map(|(id, _)| id);
-        accepted.filter(|id| self.ledger.take_drift_corrected(id)).cloned().collect()
+        call.accepted().filter(|id| self.ledger.take_drift_corrected(id)).cloned().collect()
     }
 }

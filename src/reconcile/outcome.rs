@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::fdi::{Batch, BatchResponse, CallError, Class, TaskId};
+use crate::fdi::{Batch, BatchResponse, CallError, Class, Outcome, TaskId};
 
 /// The calls of one reconcile. Default: none was sent.
 #[derive(Debug, Default)]
@@ -23,6 +23,16 @@ pub struct CompletedCall {
 }
 
 impl CompletedCall {
+    /// What the service says of each task; nothing where the call failed as a whole.
+    pub fn outcomes(&self) -> impl Iterator<Item = &(TaskId, Outcome)> {
+        self.result.iter().flat_map(|response| &response.outcomes)
+    }
+
+    /// The tasks that it was accepted for.
+    pub fn accepted(&self) -> impl Iterator<Item = &TaskId> {
+        self.outcomes().filter(|(_, outcome)| *outcome == Outcome::Accepted).map(|(id, _)| id)
+    }
+
     /// The rest of the plan is pointless: the cause may concern the whole instance.
     pub fn stops_plan(&self) -> bool {
         self.result.as_ref().is_err_and(|error| error.class != Class::Split)

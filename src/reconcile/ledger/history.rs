@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Ledger;
 use crate::crd::{HistoryEntry, Trigger, whole_seconds};
-use crate::fdi::{Action, Outcome, TaskId};
+use crate::fdi::{Action, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::outcome::CompletedCall;
 use crate::time::backoff::add;
@@ -44,8 +44,7 @@ impl Ledger {
         for id in call.batch.ids() {
             let Some(group) = desired.owner(id) else { continue };
             let trigger = self.trigger(group, id);
-            let accepted = call.result.iter().flat_map(|response| &response.outcomes);
-            let accepted = accepted.filter(|(_, outcome)| *outcome == Outcome::Accepted).any(|(other, _)| other == id);
+            let accepted = call.accepted().any(|other| other == id);
             let time = whole_seconds(call.ended);
             let Some(record) = self.groups.get_mut(&group.uid) else { continue };
             let same = |entry: &&mut HistoryEntry| {

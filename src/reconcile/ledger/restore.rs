@@ -14,9 +14,10 @@ impl Ledger {
     /// Takes over what a group's status stores from before a restart.
     ///
     /// A call of a predecessor may still act against what is desired now. Where the status is of
-    /// this generation it says so (`unsettled`). Where the group was edited since, calls for the
-    /// specs in between are known to nobody, unless the status is of the generation just before and
-    /// wanted the same state. A group of the first generation had no other spec.
+    /// this generation it says so (`opposingCallTime`). Where the group was edited since, calls for
+    /// the specs in between are known to nobody, unless the status is of the generation just before
+    /// and wanted the same state. A group of the first generation had no other spec.
+    ///
     /// Where the status counts tasks that another group owned and that are its own by now, calls
     /// for that group may still act; it may be gone with all that its status said.
     pub(super) fn restore(&mut self, group: &DesiredGroup, now: Timestamp) {

@@ -2,10 +2,15 @@
 
 use jiff::Timestamp;
 
+use crate::crd::whole_seconds;
+use crate::fdi::text::truncate;
 use crate::fdi::{Task, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::ledger::phase::{Assessment, FailedReason, PendingReason, Phase};
+
+/// Most bytes of a task's name in a status.
+pub(super) const TASK_NAME_MAX: usize = 128;
 
 /// How many tasks of a group are in which phase.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +73,8 @@ pub(super) struct Facts<'a, 'm> {
     pub group: &'a DesiredGroup,
     pub tally: Tally,
     pub assessments: Vec<(&'a TaskId, Assessment)>,
+    /// The owned tasks that fail their runs with since when, longest first.
+    pub failing: Vec<(Timestamp, &'a TaskId)>,
     pub desired: &'a Desired,
     pub state: &'m InstanceState,
     pub now: Timestamp,
@@ -84,17 +91,25 @@ impl<'a, 'm> Facts<'a, 'm> {
             conflicting: group.conflicts.len(),
             ..Tally::default()
         };
-        for (id, assessment) in &assessments {
+        for (_, assessment) in &assessments {
             tally.count(assessment.phase);
             tally.on += usize::from(assessment.on);
-            tally.failing += usize::from(state.ledger.failed_run(id).is_some());
         }
-        Self { group, tally, assessments, desired, state, now }
+        let since = |id: &'a TaskId| Some((whole_seconds(state.ledger.failed_run(id)?.since), id));
+        let mut failing: Vec<_> = group.owned.iter().filter_map(since).collect();
+        failing.sort_unstable();
+        tally.failing = failing.len();
+        Self { group, tally, assessments, failing, desired, state, now }
     }
 
     /// A task as the last list shows it.
     pub fn task(&self, id: &TaskId) -> Option<&'m Task> {
         self.state.observation.list().and_then(|list| list.task(id))
+    }
+
+    /// The name of a task in a status; empty where the list does not show the task.
+    pub fn task_name(&self, id: &TaskId) -> String {
+        truncate(self.task(id).map_or("", |task| &task.name), TASK_NAME_MAX)
     }
 
     pub fn suspended(&self) -> bool {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::bounded;
-use super::facts::Facts;
+use super::facts::{Facts, TASK_NAME_MAX};
 use crate::crd::{TaskFailure, failure_codes, whole_seconds};
 use crate::fdi::text::truncate;
 use crate::reconcile::ledger::phase::{FailedReason, PendingReason, Phase};
@@ -19,7 +19,6 @@ const FAILURES_MAX: usize = 100;
 /// Most bytes of JSON for them, whatever the texts are made of.
 const BYTES_MAX: usize = 60 * 1024;
 const MESSAGE_MAX: usize = 256;
-pub(super) const NAME_MAX: usize = 128;
 const CODE_MAX: usize = 64;
 /// Most codes that the condition's message names.
 const CODES_NAMED: usize = 4;
@@ -95,7 +94,7 @@ fn tried(facts: &Facts<'_, '_>, id: &str, name: &str, failure: &Failure) -> Task
     let next = (!failure.is_exhausted(&facts.state.timings)).then_some(failure.next_attempt);
     TaskFailure {
         task_id: truncate(id, 64),
-        task_name: truncate(name, NAME_MAX),
+        task_name: truncate(name, TASK_NAME_MAX),
         action: failure.action.as_str().to_owned(),
         code: truncate(failure.code.as_str(), CODE_MAX),
         message: truncate(&failure.message, MESSAGE_MAX),

@@ -36,7 +36,7 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
     };
     let (failures, omitted) = failures::list(&facts);
     let opposing_call = facts.state.ledger.opposing_call(group, facts.now);
-    let status = FdiTaskGroupStatus {
+    let mut status = FdiTaskGroupStatus {
         observed_generation: group.generation,
         conditions: conditions(&facts, &row),
         tasks: Some(counts(&facts.tally)),
@@ -53,8 +53,9 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
         last_handled_reconcile_at: handled,
     };
     // A call alone is no reason to write.
-    let history = if status == group.status { None } else { Some(facts.state.ledger.history(group)) };
-    let status = FdiTaskGroupStatus { history: history.unwrap_or_else(|| group.status.history.clone()), ..status };
+    if status != group.status {
+        status.history = facts.state.ledger.history(group);
+    }
     let events = transition(&facts, &row).into_iter().chain(runs::events(&facts)).collect();
     let progress_only = matches!(row.reason, reasons::PROGRESSING | reasons::NOT_OBSERVED);
     GroupReport { group, status, events, actions, progress_only, urgent, release, tally: facts.tally }

@@ -6,10 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::bounded;
 use super::facts::Facts;
-use super::failures::NAME_MAX;
 use crate::crd::{DeviatingTask, PendingTask, pending_reasons, whole_seconds};
 use crate::fdi::TaskId;
-use crate::fdi::text::truncate;
 use crate::reconcile::ledger::phase::{PendingReason, Phase};
 
 /// Most tasks of either list.
@@ -36,7 +34,7 @@ pub(super) fn pending(facts: &Facts<'_, '_>) -> Vec<PendingTask> {
     tasks.sort_unstable_by_key(|&(since, id, _)| (since, id));
     let tasks = tasks.into_iter().map(|(since, id, reason)| PendingTask {
         task_id: id.as_str().to_owned(),
-        task_name: name(facts, id),
+        task_name: facts.task_name(id),
         action: action.to_owned(),
         since: Time(since),
         reason: word(reason).to_owned(),
@@ -61,7 +59,7 @@ pub(super) fn deviating(facts: &Facts<'_, '_>) -> Vec<DeviatingTask> {
     tasks.sort_unstable();
     let tasks = tasks.into_iter().map(|(since, id)| DeviatingTask {
         task_id: id.as_str().to_owned(),
-        task_name: name(facts, id),
+        task_name: facts.task_name(id),
         action: action.to_owned(),
         since: Time(since),
     });
@@ -87,8 +85,4 @@ fn word(reason: PendingReason) -> &'static str {
         PendingReason::Listing => pending_reasons::NOT_LISTED,
         PendingReason::UnknownState => pending_reasons::STATE_UNKNOWN,
     }
-}
-
-fn name(facts: &Facts<'_, '_>, id: &TaskId) -> String {
-    truncate(facts.task(id).map_or("", |task| &task.name), NAME_MAX)
 }

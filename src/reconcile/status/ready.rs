@@ -13,7 +13,7 @@ use crate::reconcile::observation::failure::{FailureStreak, InstanceError, Sever
 use crate::time::backoff::add;
 
 /// Most tasks or groups that a message names.
-const TASKS_NAMED: usize = 3;
+pub(super) const TASKS_NAMED: usize = 3;
 
 /// What is said before the first list.
 pub(super) const NOT_LISTED: &str =

@@ -1,18 +1,14 @@
 //! How the runs of a group's tasks go: a condition beside Ready, which it never decides, the tasks
 //! that fail, and the events when that changes.
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::bounded;
 use super::facts::Facts;
-use super::failures::NAME_MAX;
-use super::ready::{NOT_LISTED, Row};
+use super::ready::{NOT_LISTED, Row, TASKS_NAMED};
 use super::report::StatusEvent;
-use crate::crd::{
-    Condition, ConditionStatus, FailedRun, condition_types, event_actions, event_reasons, reasons, whole_seconds,
-};
-use crate::fdi::text::{listed, truncate};
+use crate::crd::{Condition, ConditionStatus, FailedRun, condition_types, event_actions, event_reasons, reasons};
+use crate::fdi::text::listed;
 use crate::fdi::{RunState, TaskId};
 use crate::k8s::events::EventType;
 
@@ -20,8 +16,6 @@ use crate::k8s::events::EventType;
 const FAILED_RUNS_MAX: usize = 50;
 /// Most bytes of JSON for them.
 const BYTES_MAX: usize = 16 * 1024;
-/// Most tasks that a message names.
-const TASKS_NAMED: usize = 3;
 
 /// Whether the runs of the tasks that are on succeed, as far as the tasks are observed at all.
 pub(super) fn condition(facts: &Facts<'_, '_>, row: &Row) -> Condition {
@@ -32,8 +26,7 @@ pub(super) fn condition(facts: &Facts<'_, '_>, row: &Row) -> Condition {
     } else if facts.state.observation.list().is_none() {
         (Unknown, reasons::NOT_OBSERVED, NOT_LISTED.to_owned())
     } else if tally.failing > 0 {
-        let failing = failing(facts);
-        let names = failing.iter().map(|(_, id)| name(facts, id));
+        let names = facts.failing.iter().map(|(_, id)| name(facts, id));
         let message = format!(
             "the latest run of {} of {} tasks ended in ERROR ({}): status.failedRuns says since when, and why where \
              the service says so; see their runs in ROMA Connect",
@@ -59,9 +52,9 @@ pub(super) fn condition(facts: &Facts<'_, '_>, row: &Row) -> Condition {
 
 /// The failed runs to show, those that have failed longest first.
 pub(super) fn list(facts: &Facts<'_, '_>) -> Vec<FailedRun> {
-    let runs = failing(facts).into_iter().map(|(since, id)| FailedRun {
+    let runs = facts.failing.iter().map(|&(since, id)| FailedRun {
         task_id: id.as_str().to_owned(),
-        task_name: truncate(facts.task(id).map_or("", |task| &task.name), NAME_MAX),
+        task_name: facts.task_name(id),
         since: Time(since),
         cause: facts.state.ledger.failed_run(id).and_then(|run| run.cause().map(str::to_owned)),
     });
@@ -80,8 +73,7 @@ pub(super) fn events(facts: &Facts<'_, '_>) -> Vec<StatusEvent> {
     let mut events = Vec::new();
     // Where the status could not name all of them, nobody knows which ones are new.
     if reported == before.failed_runs.len() {
-        let failing = failing(facts);
-        let new: Vec<&str> = failing.iter().filter(|(_, id)| !known(id)).map(|(_, id)| name(facts, id)).collect();
+        let new: Vec<&str> = facts.failing.iter().filter(|(_, id)| !known(id)).map(|(_, id)| name(facts, id)).collect();
         if !new.is_empty() {
             let message = format!("the latest run of {} tasks ended in ERROR: {}", new.len(), listed(new, TASKS_NAMED));
             events.push(event(EventType::Warning, event_reasons::RUNS_FAILED, message));
@@ -97,17 +89,6 @@ pub(super) fn events(facts: &Facts<'_, '_>) -> Vec<StatusEvent> {
         events.push(event(EventType::Normal, event_reasons::RUNS_RECOVERED, message));
     }
     events
-}
-
-/// Every owned task that fails its runs with since when, longest first.
-fn failing<'a>(facts: &Facts<'a, '_>) -> Vec<(Timestamp, &'a TaskId)> {
-    if facts.tally.failing == 0 {
-        return Vec::new();
-    }
-    let since = |id: &'a TaskId| Some((whole_seconds(facts.state.ledger.failed_run(id)?.since), id));
-    let mut failing: Vec<_> = facts.group.owned.iter().filter_map(since).collect();
-    failing.sort_unstable();
-    failing
 }
 
 /// As people know the task: its name, or else its ID.
