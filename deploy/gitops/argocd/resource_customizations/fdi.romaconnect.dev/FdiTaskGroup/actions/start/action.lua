@@ -1,0 +1,3 @@
+obj.spec.desiredState = "Running"
+
+return obj

@@ -1,0 +1,3 @@
+obj.spec.desiredState = "Stopped"
+
+return obj
