@@ -142,7 +142,10 @@ fn user_facing() -> Vec<(String, String)> {
         let explained = EXPLAINED.iter().any(|path| name.starts_with(path));
         (name, reduced(&shipped(&text), true, explained))
     });
-    markdown.chain(deployed.filter(|(name, _)| !name.contains("/testdata/"))).chain(sources).collect()
+    let deployed = deployed.filter(|(name, _)| !name.contains("/testdata/"));
+    // Argo CD's name of a key.
+    let deployed = deployed.map(|(name, text)| (name, text.replace("\n    definitions:\n", "\n\n")));
+    markdown.chain(deployed).chain(sources).collect()
 }
 
 #[test]
