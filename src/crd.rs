@@ -19,7 +19,8 @@ pub use conditions::{
 pub use desired_state::DesiredState;
 pub use group::{
     DeletionPolicy, DeviatingTask, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, HistoryEntry,
-    InstanceRef, PendingTask, TaskCounts, TaskFailure, Trigger,
+    InstanceRef, MaxTasks, PendingTask, SelectionStatus, TaskCounts, TaskExclusion, TaskFailure, TaskSelector,
+    TaskType, Trigger,
 };
 pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,

@@ -42,4 +42,6 @@ pub use endpoint::{InvalidPattern, Location, is_dns_label};
 pub use error::{CallError, Cause, Class};
 pub use observer::{Operation, RequestObserver};
 pub use rate_limit::RequestLimiter;
-pub use task::{Action, LastRun, RunHealth, RunState, Task, TaskId};
+#[cfg(test)]
+pub use task::TaskAttributes;
+pub use task::{Action, Attributes, LastRun, RunHealth, RunState, Task, TaskId, TaskType};

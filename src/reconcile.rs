@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod plan;
 pub mod pure_steps;
 pub mod schedule;
+pub mod selection;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,6 @@ use jiff::Timestamp;
 
 use self::audit::Audit;
 use self::context::Context;
-use self::desired::resolve;
 use self::execute::{Cancellation, execute};
 use self::instance_state::InstanceState;
 use self::observe::observe;
@@ -48,18 +48,16 @@ pub async fn reconcile(
     let now = || ctx.clock.now();
 
     // 1 desired (pure)
-    let mut desired = resolve(ctx.snapshot());
-    state.sync(&desired, now());
+    let mut desired = state.resolve(ctx.snapshot(), now());
 
     // 2 observe (I/O)
     let observed = observe(ctx, &desired, state, session).await;
 
     // The list took its time: from here on counts what is desired now.
     if let Some(newer) = desired.newer(ctx.snapshot()) {
-        desired = newer;
-        state.sync(&desired, now());
+        desired = state.sync(newer, now());
     }
-    state.record_list(&desired, observed, now());
+    desired = state.record_list(desired, observed, now());
 
     // 3 plan (pure)
     let plan = plan(&desired, state, now());

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use self::manifests::Manifests;
 use crate::crd::{FdiInstance, FdiInstanceStatus, FdiTaskGroup};
 use crate::fdi::text::listed;
-use crate::fdi::{Batch, LastRun, RunState, Task, TaskId};
-use crate::reconcile::desired::{Desired, DesiredGroup, Snapshot, StoredGroup, resolve};
+use crate::fdi::{Attributes, Batch, LastRun, RunState, Task, TaskId};
+use crate::reconcile::desired::{Desired, DesiredGroup, Snapshot, StoredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::plan::{Plan, plan};
@@ -64,22 +64,22 @@ fn planned(flags: &PlanFlags) -> Result<Vec<String>, Vec<String>> {
     let one = |error: String| vec![error];
     let Manifests { groups, instance } = manifests::read(&read(&flags.file).map_err(one)?)?;
     let instance = FdiInstance::new("planned", instance.unwrap_or_default());
-    let desired = resolve(Snapshot {
+    let snapshot = Snapshot {
         instance: Some((Arc::new(instance), FdiInstanceStatus::default())),
         groups: groups.into_iter().map(stored).collect(),
-    });
+    };
     let now = Timestamp::now();
+    let mut state = InstanceState::new(Arc::new(Timings::default()));
+    let desired = state.resolve(snapshot, now);
     let tasks = match &flags.observed {
         Some(file) => observed(&read(file).map_err(one)?).map_err(one)?,
         None => desired.owned().map(|(group, id)| task(id.clone(), group.run_state.opposite())).collect(),
     };
     let states: BTreeMap<TaskId, RunState> =
         tasks.iter().filter_map(|task| Some((task.id.clone(), task.state?))).collect();
-    let mut state = InstanceState::new(Arc::new(Timings::default()));
-    state.sync(&desired, now);
-    let observed =
-        Observed { instance: Some(String::new()), list: Some(Ok(TaskList::new(now, tasks))), credential: None };
-    state.record_list(&desired, observed, now);
+    let list = TaskList::new(now, Attributes::Omit, tasks);
+    let observed = Observed { instance: Some(String::new()), list: Some(Ok(list)), credential: None };
+    let desired = state.record_list(desired, observed, now);
     Ok(report(&desired, &plan(&desired, &state, now), &states))
 }
 
@@ -171,5 +171,5 @@ fn observed(text: &str) -> Result<Vec<Task>, String> {
 }
 
 fn task(id: TaskId, state: RunState) -> Task {
-    Task { name: id.as_str().into(), id, state: Some(state), last_run: LastRun::Unknown, scheduled: false }
+    Task { name: id.as_str().into(), id, state: Some(state), last_run: LastRun::Unknown, type_: None, attributes: None }
 }

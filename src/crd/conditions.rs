@@ -33,6 +33,8 @@ pub mod reasons {
     pub const DELETING: &str = "Deleting";
     pub const SPEC_INVALID: &str = "SpecInvalid";
     pub const TOO_MANY_TASKS: &str = "TooManyTasks";
+    pub const SELECTION_TOO_LARGE: &str = "SelectionTooLarge";
+    pub const NO_TASKS_SELECTED: &str = "NoTasksSelected";
     pub const INSTANCE_NOT_FOUND: &str = "InstanceNotFound";
     pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
     pub const SECRET_INVALID: &str = "SecretInvalid";
@@ -65,6 +67,8 @@ pub mod event_reasons {
     pub const RUNS_FAILED: &str = "RunsFailed";
     pub const RUNS_RECOVERED: &str = "RunsRecovered";
     pub const DRIFT_CORRECTED: &str = "DriftCorrected";
+    pub const SELECTION_CHANGED: &str = "SelectionChanged";
+    pub const SELECTION_TOO_LARGE: &str = "SelectionTooLarge";
     pub const INSTANCE_READY: &str = "InstanceReady";
     pub const INSTANCE_NOT_READY: &str = "InstanceNotReady";
     pub const DELETION_GIVEN_UP: &str = "DeletionGivenUp";
@@ -103,8 +107,10 @@ pub mod failure_codes {
     pub const NOT_SETTLED: &str = "NotSettled";
     /// The service's response did not say what became of the task.
     pub const OUTCOME_UNKNOWN: &str = "OutcomeUnknown";
-    /// The service does not list the task.
+    /// The service does not list the task, or none of the name.
     pub const TASK_NOT_FOUND: &str = "TaskNotFound";
+    /// Several tasks have the name.
+    pub const TASK_NAME_AMBIGUOUS: &str = "TaskNameAmbiguous";
     /// Something else keeps switching the task back.
     pub const CONTESTED: &str = "Contested";
     /// The group lists a text that is not a task ID.

@@ -1,5 +1,6 @@
 //! `FdiTaskGroup`: which tasks of one instance are to be Running or Stopped.
 
+mod selector;
 mod status;
 
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use super::desired_state::DesiredState;
 use super::lenient::{describe, field, lenient};
 use super::names::{DNS_NAME, is_dns_name};
 
+pub use selector::{MaxTasks, TaskExclusion, TaskSelector, TaskType};
 pub use status::{
-    DeviatingTask, FailedRun, FdiTaskGroupStatus, HistoryEntry, PendingTask, TaskCounts, TaskFailure, Trigger,
+    DeviatingTask, FailedRun, FdiTaskGroupStatus, HistoryEntry, PendingTask, SelectionStatus, TaskCounts, TaskFailure,
+    Trigger,
 };
 
 /// Keeps a group of FDI tasks of one ROMA Connect instance running or stopped.
@@ -44,6 +47,9 @@ pub use status::{
     selectable = ".spec.suspend"
 )]
 #[serde(rename_all = "camelCase", remote = "Self")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.taskIds) || has(self.taskNames) || has(self.selector)", "message": "must set at least one of taskIds, taskNames and selector"}
+]))]
 pub struct FdiTaskGroupSpec {
     /// The `FdiInstance`, in the same namespace, that has these tasks. Immutable.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "instanceRef must not change: create another FdiTaskGroup for another instance"}]))]
@@ -59,11 +65,29 @@ pub struct FdiTaskGroupSpec {
     pub desired_state: DesiredState,
     /// IDs of the tasks, 1 to 1000 of them (an instance has at most 1000 tasks).
     ///
-    /// The ROMA Connect console shows the ID in the details of a task; the names of tasks are not
-    /// used. An ID that is listed twice counts once. If several groups list an ID, the oldest group
-    /// owns the task and the others report a conflict.
+    /// The ROMA Connect console shows the ID in the details of a task. An ID that is listed twice
+    /// counts once. If several groups list an ID, the oldest group owns the task and the others
+    /// report a conflict. At least one of `taskIds`, `taskNames` and `selector` is required; the
+    /// group has all tasks that they name together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 1000), inner(length(max = 64), regex(pattern = "^[A-Za-z0-9_-]{1,64}$")), extend("x-kubernetes-list-type" = "atomic"))]
     pub task_ids: Vec<Arc<str>>,
+    /// Exact names of tasks, 1 to 1000 of them, case-sensitive.
+    ///
+    /// A name stands for the task that has it in the list of the instance: a task that is made anew
+    /// under the same name takes the place of the old one. A name that no task has is a failure
+    /// (`TaskNotFound`), and so is one that several have (`TaskNameAmbiguous`). Ownership is as for
+    /// `taskIds`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 1000), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub task_names: Vec<Arc<str>>,
+    /// Chooses tasks by what the service says about them.
+    ///
+    /// A task that another group lists by ID or name belongs to that group, and among several that
+    /// select it the oldest owns it: it is then counted in `status.selection.overridden`, which is
+    /// no conflict. So "all of them stopped, except those" is two groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<TaskSelector>,
     /// `true`: observe the tasks and report, but start and stop none. The group still owns its
     /// tasks, so no other group can control them. Default: `false`.
     #[serde(default)]
@@ -88,6 +112,8 @@ impl FdiTaskGroupSpec {
         decoded.unwrap_or_else(|error| Self {
             instance_ref: field::<InstanceRef>(stored, "instanceRef").valid().unwrap_or_default(),
             task_ids: field(stored, "taskIds"),
+            task_names: field(stored, "taskNames"),
+            selector: field(stored, "selector"),
             deletion_policy: field(stored, "deletionPolicy"),
             suspend: field(stored, "suspend"),
             decode_error: Some(error),
@@ -100,7 +126,25 @@ impl FdiTaskGroupSpec {
         if self.instance_ref.clone().valid().is_none() {
             return Err("spec.instanceRef.name must be the name of an FdiInstance".to_owned());
         }
+        if self.task_ids.is_empty() && !self.chooses_from_list() {
+            return Err("spec must set at least one of taskIds, taskNames and selector".to_owned());
+        }
+        if self.selector.as_ref().is_some_and(TaskSelector::is_empty) {
+            return Err(
+                "spec.selector must set at least one of names, tags, types, sourceApps and targetApps".to_owned()
+            );
+        }
         Ok(self)
+    }
+
+    /// It chooses tasks by more than their names and types.
+    pub fn needs_attributes(&self) -> bool {
+        self.selector.as_ref().is_some_and(TaskSelector::needs_attributes)
+    }
+
+    /// Which tasks it has depends on the list of the instance, not on the spec alone.
+    pub fn chooses_from_list(&self) -> bool {
+        !self.task_names.is_empty() || self.selector.is_some()
     }
 }
 

@@ -256,4 +256,7 @@ pub struct InstanceTasks {
     /// Tasks that a group owns.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub managed: i32,
+    /// Tasks that no group owns: nobody says which state they are to have.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub unmanaged: i32,
 }

@@ -10,7 +10,7 @@ use crate::fdi::auth::password::CachedToken;
 use crate::fdi::batch::Batch;
 use crate::fdi::error::CallError;
 use crate::fdi::rate_limit::Place;
-use crate::fdi::task::{Task, TaskId};
+use crate::fdi::task::{Attributes, Task, TaskId};
 
 /// What became of one task ID in a batch call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,11 +66,11 @@ pub enum SendError {
 
 /// One FDI instance, signed in.
 pub trait FdiApi: Send + Sync + std::fmt::Debug {
-    /// All tasks of the instance, over all pages.
+    /// All tasks of the instance, over all pages, with their attributes where these are to be kept.
     ///
     /// # Errors
     /// Any class but [`Class::Split`] and [`Class::SplitOnce`]: list calls never split.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Task>, CallError>>;
+    fn list(&self, attributes: Attributes) -> BoxFuture<'_, Result<Vec<Task>, CallError>>;
 
     /// Waits for a slot to send one batch call in. Every wait is here, the sign-in included: choose
     /// the call after it, so that what is sent is what is wanted at that moment. Dropping the

@@ -26,7 +26,7 @@ use crate::fdi::monitor_log::{self, parse_cause};
 use crate::fdi::observer::Operation;
 use crate::fdi::rate_limit::RequestLimiter;
 use crate::fdi::request::{HttpRequest, Sender};
-use crate::fdi::task::{Task, TaskId};
+use crate::fdi::task::{Attributes, Task, TaskId};
 use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, Page, parse_page, too_large};
 use crate::fdi::text::Redactor;
 use crate::fdi::transport::HttpResponse;
@@ -76,10 +76,10 @@ impl HttpFdi {
         format!("/v2/{}/fdi/instances/{}/{rest}", encoded(&self.project_id), encoded(&self.sender.instance_id))
     }
 
-    async fn list_all(&self) -> Result<Vec<Task>, CallError> {
+    async fn list_all(&self, attributes: Attributes) -> Result<Vec<Task>, CallError> {
         let tries = async {
             for _ in 0..LIST_TRIES {
-                if let Some(listing) = self.list_once().await? {
+                if let Some(listing) = self.list_once(attributes).await? {
                     let skipped = listing.skipped();
                     if skipped > 0 {
                         let instance_id = &self.sender.instance_id;
@@ -103,12 +103,12 @@ impl HttpFdi {
     }
 
     /// All pages; `None` when they are inconsistent.
-    async fn list_once(&self) -> Result<Option<Listing>, CallError> {
+    async fn list_once(&self, attributes: Attributes) -> Result<Option<Listing>, CallError> {
         let path = self.path("tasks");
         let mut listing = Listing::default();
         let mut offset = 0;
         loop {
-            match listing.add(self.list_page(&path, offset).await?) {
+            match listing.add(self.list_page(&path, offset, attributes).await?) {
                 Next::Page(next) => offset = next,
                 Next::Complete => return Ok(Some(listing)),
                 Next::Inconsistent => return Ok(None),
@@ -117,7 +117,7 @@ impl HttpFdi {
         }
     }
 
-    async fn list_page(&self, path: &str, offset: usize) -> Result<Page, CallError> {
+    async fn list_page(&self, path: &str, offset: usize, attributes: Attributes) -> Result<Page, CallError> {
         let query = format!("limit={PAGE_LIMIT}&offset={offset}");
         let mut tries = 0;
         loop {
@@ -132,7 +132,9 @@ impl HttpFdi {
                 waited: slot.waited,
             };
             tries += 1;
-            match self.send(Operation::List, request, slot, parse_page).await {
+            let read =
+                |context: &RequestContext<'_>, response: &HttpResponse| parse_page(context, response, attributes);
+            match self.send(Operation::List, request, slot, read).await {
                 Err(Unsent { error: _, token_ended: true }) if tries < TOKEN_TRIES => {}
                 result => return result.map_err(|unsent| unsent.error),
             }
@@ -307,8 +309,8 @@ impl From<Unsent> for SendError {
 }
 
 impl FdiApi for HttpFdi {
-    fn list(&self) -> BoxFuture<'_, Result<Vec<Task>, CallError>> {
-        self.list_all().boxed()
+    fn list(&self, attributes: Attributes) -> BoxFuture<'_, Result<Vec<Task>, CallError>> {
+        self.list_all(attributes).boxed()
     }
 
     fn acquire(&self) -> BoxFuture<'_, Result<Slot, CallError>> {

@@ -140,8 +140,48 @@ pub struct Task {
     /// `None`: the service shows a status that this version does not know.
     pub state: Option<RunState>,
     pub last_run: LastRun,
-    /// It runs at planned times, and not all the time.
-    pub scheduled: bool,
+    /// `None`: the service shows a type that this version does not know.
+    pub type_: Option<TaskType>,
+    /// By what it may be selected; `None` where the list was requested without.
+    pub attributes: Option<Arc<TaskAttributes>>,
+}
+
+/// How a task runs: FDI `task_type` and `ext_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskType {
+    /// At planned times (`TIMING`).
+    Scheduled,
+    /// All the time (`REALTIME`).
+    RealTime,
+    /// All the time, over many tables (`ext_type` `CDC`).
+    Composite,
+}
+
+impl TaskType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "Scheduled",
+            Self::RealTime => "RealTime",
+            Self::Composite => "Composite",
+        }
+    }
+}
+
+/// What the list says about a task beside its name and type: `task_tag`, `source_app_id` and
+/// `target_app_id`. Empty where it has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskAttributes {
+    pub tag: Box<str>,
+    pub source_app: Box<str>,
+    pub target_app: Box<str>,
+}
+
+/// Whether a list keeps the [`TaskAttributes`]. They cost memory and are needed only where tasks
+/// are selected by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attributes {
+    Keep,
+    Omit,
 }
 
 /// What a list says about the runs of a task.
@@ -158,13 +198,18 @@ pub enum RunHealth {
 }
 
 impl Task {
+    /// It runs at planned times, and not all the time.
+    pub fn is_scheduled(&self) -> bool {
+        self.type_ == Some(TaskType::Scheduled)
+    }
+
     /// How the runs of the task go. A run that has not ended says nothing about how it will end, so
     /// a task that fails each night does not seem cured while it runs.
     pub fn run_health(&self) -> RunHealth {
         match (self.state, self.last_run) {
             (Some(RunState::Stopped), _) | (_, LastRun::Unstarted) => RunHealth::NoRuns,
             (None, _) | (_, LastRun::Waiting | LastRun::Unknown) => RunHealth::Undecided,
-            (_, LastRun::Running) if self.scheduled => RunHealth::Undecided,
+            (_, LastRun::Running) if self.is_scheduled() => RunHealth::Undecided,
             (_, LastRun::Running | LastRun::Success | LastRun::Cancelled) => RunHealth::Healthy,
             (_, LastRun::Error) => RunHealth::Failing,
         }

@@ -1,13 +1,14 @@
 //! Assembles the complete list of an instance's tasks from pages that may shift while they are
 //! read.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::fdi::classify::{RequestContext, classify, malformed_response};
 use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::json::Scalar;
-use crate::fdi::task::{Task, TaskId};
+use crate::fdi::task::{Attributes, Task, TaskAttributes, TaskId};
 use crate::fdi::text::single_line;
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::{ErrorBody, ListEntry, ListPage};
@@ -34,6 +35,21 @@ pub struct Page {
     tasks: Vec<Task>,
 }
 
+/// The attributes of the tasks of a list, equal ones once: most tasks share theirs with others.
+#[derive(Debug, Default)]
+struct Shared(BTreeSet<Arc<TaskAttributes>>);
+
+impl Shared {
+    fn share(&mut self, attributes: TaskAttributes) -> Arc<TaskAttributes> {
+        if let Some(known) = self.0.get(&attributes) {
+            return Arc::clone(known);
+        }
+        let shared = Arc::new(attributes);
+        self.0.insert(Arc::clone(&shared));
+        shared
+    }
+}
+
 /// Reads one page.
 ///
 /// A bad entry spoils no other: a task with an unknown `status` is in the list with an unknown
@@ -41,7 +57,11 @@ pub struct Page {
 ///
 /// # Errors
 /// When the response is an error (HTTP 200 included), or malformed.
-pub fn parse_page(context: &RequestContext<'_>, response: &HttpResponse) -> Result<Page, CallError> {
+pub fn parse_page(
+    context: &RequestContext<'_>,
+    response: &HttpResponse,
+    attributes: Attributes,
+) -> Result<Page, CallError> {
     if response.status != 200 {
         return Err(classify(context, response));
     }
@@ -60,6 +80,7 @@ pub fn parse_page(context: &RequestContext<'_>, response: &HttpResponse) -> Resu
     let received = entries.len();
     let mut tasks = Vec::with_capacity(received);
     let mut skipped = 0;
+    let mut shared = Shared::default();
     for entry in entries {
         let entry = ListEntry::decode(entry).unwrap_or_default();
         let ids: Vec<TaskId> =
@@ -69,7 +90,8 @@ pub fn parse_page(context: &RequestContext<'_>, response: &HttpResponse) -> Resu
         let state = entry.state().filter(|_| ids.len() == 1);
         for id in ids {
             let name = single_line(&entry.task_name.text().unwrap_or_default(), NAME_MAX).into();
-            tasks.push(Task { id, name, state, last_run: entry.last_run(), scheduled: entry.is_scheduled() });
+            let attributes = (attributes == Attributes::Keep).then(|| shared.share(entry.attributes()));
+            tasks.push(Task { id, name, state, last_run: entry.last_run(), type_: entry.task_type(), attributes });
         }
     }
     Ok(Page { total, received, skipped, tasks })
@@ -159,13 +181,14 @@ mod tests {
     use super::*;
     use crate::fdi::auth::sign_in::Method;
     use crate::fdi::text::Redactor;
-    use crate::fdi::{Class, Operation, RunState};
+    use crate::fdi::{Class, Operation, RunState, TaskType};
 
     fn read(body: &str) -> Result<Page, CallError> {
         let redactor = Redactor::new(Vec::new());
         let context =
             RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor, tasks: 1 };
-        parse_page(&context, &HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() })
+        let response = HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() };
+        parse_page(&context, &response, Attributes::Keep)
     }
 
     fn entities(ids: std::ops::Range<usize>, total: &str) -> Page {
@@ -264,6 +287,25 @@ mod tests {
             let states: Vec<_> = tasks.iter().map(|task| (task.id.as_str(), task.state)).collect();
             assert_eq!(states, [("odd", None), ("a", Some(RunState::Running))], "{field}");
         }
+    }
+
+    #[test]
+    fn a_list_has_the_type_of_each_task_and_its_attributes_where_they_are_kept_equal_ones_once() {
+        let page = read(
+            r#"{"total":4,"entities":[
+                {"task_id":"a","task_type":"TIMING","task_tag":"nightly","source_app_id":"s","target_app_id":null},
+                {"task_id":"b","task_type":"timing","task_tag":"nightly","source_app_id":"s"},
+                {"task_id":"c","task_type":"REALTIME","ext_type":"CDC","task_tag":["x"]},
+                {"task_id":"d","task_type":"REALTIME","ext_type":null,"target_app_id":7},
+                {"task_id":"e","task_type":"BATCH"}]}"#,
+        );
+        let tasks = page.unwrap().tasks;
+        let types: Vec<_> = tasks.iter().map(|task| task.type_.map(TaskType::as_str)).collect();
+        assert_eq!(types, [Some("Scheduled"), Some("Scheduled"), Some("Composite"), Some("RealTime"), None]);
+        let attributes: Vec<_> = tasks.iter().map(|task| task.attributes.clone().unwrap()).collect();
+        assert_eq!((&*attributes[0].tag, &*attributes[0].source_app, &*attributes[0].target_app), ("nightly", "s", ""));
+        assert!(Arc::ptr_eq(&attributes[0], &attributes[1]), "one text for both");
+        assert_eq!((&*attributes[2].tag, &*attributes[3].target_app), ("", "7"));
     }
 
     #[test]

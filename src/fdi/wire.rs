@@ -11,13 +11,17 @@ use serde_json::value::RawValue;
 
 use crate::fdi::batch::Batch;
 use crate::fdi::json::{Malformed, Scalar, each_field, elements};
-use crate::fdi::task::{LastRun, RunState};
+use crate::fdi::task::{LastRun, RunState, TaskAttributes, TaskType};
+use crate::fdi::text::single_line;
 
 /// Most entries of a batch response that are read; a batch has ten tasks.
 const BATCH_ENTRIES_MAX: usize = 100;
 
 /// Error objects are small, so larger bodies are not searched for one.
 const ERROR_BODY_MAX: usize = 64 * 1024;
+
+/// Most bytes that are kept of a tag or an ID of an application: the API has 64 characters.
+const ATTRIBUTE_MAX: usize = 256;
 
 /// Body of a batch call (`OperateTasksBean`).
 #[derive(Serialize)]
@@ -54,6 +58,10 @@ pub struct ListEntry {
     pub status: Scalar,
     pub execute_status: Scalar,
     pub task_type: Scalar,
+    pub ext_type: Scalar,
+    pub task_tag: Scalar,
+    pub source_app_id: Scalar,
+    pub target_app_id: Scalar,
 }
 
 impl ListEntry {
@@ -72,6 +80,10 @@ impl ListEntry {
             "status" => entry.status.add(value),
             "execute_status" => entry.execute_status.add(value),
             "task_type" => entry.task_type.add(value),
+            "ext_type" => entry.ext_type.add(value),
+            "task_tag" => entry.task_tag.add(value),
+            "source_app_id" => entry.source_app_id.add(value),
+            "target_app_id" => entry.target_app_id.add(value),
             _ => {}
         })?;
         Ok(entry)
@@ -91,9 +103,25 @@ impl ListEntry {
         }
     }
 
-    /// Whether the task runs at planned times: `TIMING` in lists, `timing` elsewhere.
-    pub fn is_scheduled(&self) -> bool {
-        self.task_type.text().is_some_and(|text| text.trim().eq_ignore_ascii_case("timing"))
+    /// `TIMING` and `REALTIME` in lists, in lower case elsewhere; composite tasks are real-time
+    /// ones with the `ext_type` `CDC`.
+    pub fn task_type(&self) -> Option<TaskType> {
+        let is = |field: &Scalar, word: &str| field.text().is_some_and(|text| text.trim().eq_ignore_ascii_case(word));
+        if is(&self.ext_type, "cdc") {
+            return Some(TaskType::Composite);
+        }
+        let types = [("timing", TaskType::Scheduled), ("realtime", TaskType::RealTime)];
+        types.into_iter().find_map(|(word, type_)| is(&self.task_type, word).then_some(type_))
+    }
+
+    /// By what the task may be selected beside its name and type.
+    pub fn attributes(&self) -> TaskAttributes {
+        let text = |field: &Scalar| single_line(&field.text().unwrap_or_default(), ATTRIBUTE_MAX).into();
+        TaskAttributes {
+            tag: text(&self.task_tag),
+            source_app: text(&self.source_app_id),
+            target_app: text(&self.target_app_id),
+        }
     }
 
     /// The latest run. It is only reported, so any other value is `Unknown`.

@@ -23,6 +23,8 @@ pub struct TaskGauges {
     pub conflicting: i64,
     /// On, and the latest run ended in ERROR: whatever else they are.
     pub failing: i64,
+    /// Listed by the service, and owned by no group.
+    pub unmanaged: i64,
 }
 
 const OPERATIONS: [Operation; 5] =
@@ -86,6 +88,7 @@ pub(super) struct Families {
     batch_size: Histograms<Key>,
     tasks: Family<WithState, Gauge>,
     failing_tasks: Family<Key, Gauge>,
+    unmanaged_tasks: Family<Key, Gauge>,
     convergence: Histograms<Key>,
     reconciles: Family<WithResult, Counter>,
     reconcile_panics: Family<Namespace, Counter>,
@@ -104,6 +107,7 @@ impl Families {
             batch_size: Family::new_with_constructor(|| Histogram::new([1.0, 2.0, 4.0, 6.0, 8.0, 9.0, 10.0])),
             tasks: Family::default(),
             failing_tasks: Family::default(),
+            unmanaged_tasks: Family::default(),
             convergence: Family::new_with_constructor(|| {
                 Histogram::new([0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0])
             }),
@@ -133,6 +137,11 @@ impl Families {
             "failing_tasks",
             "Tasks of groups that are on and whose latest run ended in ERROR",
             families.failing_tasks.clone(),
+        );
+        registry.register(
+            "unmanaged_tasks",
+            "Tasks of the instance that no group owns",
+            families.unmanaged_tasks.clone(),
         );
         registry.register_with_unit(
             "convergence",
@@ -251,6 +260,7 @@ impl InstanceMetrics {
             families.tasks.get_or_create(&self.with_state(state)).set(count);
         }
         families.failing_tasks.get_or_create(&self.key()).set(tasks.failing);
+        families.unmanaged_tasks.get_or_create(&self.key()).set(tasks.unmanaged);
     }
 
     /// A group converged, this long after its edit was seen.
@@ -301,6 +311,7 @@ impl InstanceMetrics {
             families.tasks.remove(&self.with_state(state));
         }
         families.failing_tasks.remove(&self.key());
+        families.unmanaged_tasks.remove(&self.key());
         for histograms in [&families.batch_size, &families.convergence, &families.limiter_wait] {
             histograms.remove(&self.key());
         }

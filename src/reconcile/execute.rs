@@ -8,10 +8,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::fdi::SendError;
+use crate::fdi::{Batch, SendError};
 use crate::reconcile::audit::Audit;
 use crate::reconcile::context::Context;
-use crate::reconcile::desired::resolve;
+use crate::reconcile::desired::Desired;
 use crate::reconcile::observe::session::Session;
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
 use crate::reconcile::plan::Plan;
@@ -98,7 +98,7 @@ pub async fn execute(
                 if changed {
                     sending = Sending::Interrupted;
                 }
-                if !changed || resolve(ctx.snapshot()).wants(batch) {
+                if !changed || still_wanted(ctx, audit.desired, batch) {
                     sent = true;
                     in_flight.push(async move {
                         let result = match api.start_or_stop(acquired, batch).await {
@@ -115,4 +115,9 @@ pub async fn execute(
         }
     }
     Outcomes::new(calls, sending == Sending::Interrupted).with_not_sent(not_sent)
+}
+
+/// Whether a batch that was planned is wanted by what is stored now.
+fn still_wanted(ctx: &Context, planned: &Desired, batch: &Batch) -> bool {
+    planned.newer(ctx.snapshot()).as_ref().unwrap_or(planned).wants(batch)
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::fdi::{Class, Fingerprint, TaskId};
-use crate::reconcile::desired::Desired;
+use crate::reconcile::desired::{CLAIMED_MAX, Desired, Snapshot, resolve};
 use crate::reconcile::ledger::Ledger;
 use crate::reconcile::ledger::calls::CallScope;
 use crate::reconcile::observation::{Observation, Observed};
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
+use crate::reconcile::selection::Selections;
 use crate::reconcile::timings::Timings;
 
 /// The memory of one instance. Its methods are the only driver of [`Observation`] and [`Ledger`]:
@@ -20,6 +21,8 @@ pub struct InstanceState {
     pub timings: Arc<Timings>,
     pub observation: Observation,
     pub ledger: Ledger,
+    /// What names and selectors choose.
+    selections: Selections,
     /// A credential that may not read monitor logs, or whose service has none.
     lacks_logs: Option<Fingerprint>,
 }
@@ -39,24 +42,42 @@ impl InstanceState {
             observation: Observation::new(Arc::clone(&timings)),
             ledger: Ledger::new(Arc::clone(&timings), resumed),
             timings,
+            selections: Selections::default(),
             lacks_logs: None,
         }
     }
 
-    /// Compares with what is desired now.
-    pub fn sync(&mut self, desired: &Desired, now: Timestamp) {
-        self.observation.sync(desired, now);
-        self.ledger.sync(desired, now);
+    /// Step 1: what is desired by now.
+    pub fn resolve(&mut self, snapshot: Snapshot, now: Timestamp) -> Desired {
+        let desired = resolve(snapshot, &self.selections);
+        self.sync(desired, now)
     }
 
-    /// Takes in what step 2 found.
-    pub fn record_list(&mut self, desired: &Desired, observed: Observed, now: Timestamp) {
+    /// Compares with what is desired now. Returns it with what names and selectors choose.
+    #[must_use]
+    pub fn sync(&mut self, mut desired: Desired, now: Timestamp) -> Desired {
+        self.observation.sync(&desired, now);
+        if self.selections.update(&desired.choosing(), self.observation.list(), CLAIMED_MAX, now) {
+            desired = desired.reselected(&self.selections);
+        }
+        self.ledger.sync(&desired, now);
+        desired
+    }
+
+    /// Takes in what step 2 found. Returns what is desired with what names and selectors choose.
+    #[must_use]
+    pub fn record_list(&mut self, mut desired: Desired, observed: Observed, now: Timestamp) -> Desired {
         self.observation.record_list(observed, now);
-        self.ledger.observe(desired, self.observation.list(), now);
-        if self.observation.call_failure().is_some() && !self.ledger.needs_calls(desired, self.observation.list(), now)
-        {
+        let list = self.observation.list();
+        if self.selections.update(&desired.choosing(), list, CLAIMED_MAX, now) {
+            desired = desired.reselected(&self.selections);
+            self.ledger.sync(&desired, now);
+        }
+        self.ledger.observe(&desired, list, now);
+        if self.observation.call_failure().is_some() && !self.ledger.needs_calls(&desired, list, now) {
             self.observation.clear_call_failure();
         }
+        desired
     }
 
     /// Whether monitor logs are known to be out of reach of this credential.
@@ -70,7 +91,7 @@ impl InstanceState {
 
     /// Since when a task fails its runs, if it does, and whether they are planned ones.
     pub fn failed_run(&self, id: &TaskId) -> Option<(Timestamp, bool)> {
-        let scheduled = self.observation.list()?.task(id)?.scheduled;
+        let scheduled = self.observation.list()?.task(id)?.is_scheduled();
         Some((self.ledger.failed_run(id)?.since, scheduled))
     }
 

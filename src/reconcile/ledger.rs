@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod history;
+mod inheritance;
 pub mod phase;
 mod restore;
 mod runs;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use self::inheritance::Inheritance;
 use self::phase::{Assessment, Basis};
 use self::runs::{Cause, FailedRun, FailedRuns};
 use self::task::{Failure, Isolation, Missing, Pace, Sighting, TaskRecord};
@@ -62,6 +64,8 @@ struct GroupRecord {
     conflict_since: Option<Timestamp>,
     /// When its deletion was first seen, on this process' clock.
     deletion_seen: Option<Timestamp>,
+    /// What is known of tasks that names or a selector are still to choose.
+    inheritance: Option<Box<Inheritance>>,
 }
 
 /// When a group with edits that have not converged was edited.
@@ -124,10 +128,22 @@ impl Ledger {
             |known| known.requested_at != group.requested_at,
         );
         let flipped_unobserved = known.is_some_and(|known| known.inherited && known.run_state != group.run_state);
-        if known.is_none() {
-            self.restore(group, now);
-            self.restore_runs(group);
-        } else if flipped_unobserved {
+        let mut inheritance = match known {
+            None => Some(Inheritance::read(group, self.resumed, &self.timings, now)),
+            Some(known) => known.inheritance.as_deref().cloned(),
+        };
+        if let Some(inheritance) = &mut inheritance {
+            if known.is_some() && (edited || requested) {
+                inheritance.failures.clear();
+            }
+            if flipped_unobserved {
+                inheritance.opposing_call = Some(now);
+            }
+            let is_new = |id: &&TaskId| known.is_none() || self.tasks.is_unknown(id);
+            let ids = group.owned.iter().filter(is_new).cloned().collect();
+            self.inherit(group, inheritance, &ids, now);
+        }
+        if flipped_unobserved {
             self.assume_opposing_call(group, now);
         }
         if edited || requested {
@@ -147,7 +163,9 @@ impl Ledger {
             first_pending_edit: edited.then_some(now),
             conflict_since: None,
             deletion_seen: None,
+            inheritance: None,
         });
+        record.inheritance = inheritance.filter(|_| group.awaits_selection()).map(Box::new);
         if group.deletion_timestamp.is_some() {
             record.deletion_seen.get_or_insert(now);
         }
@@ -255,7 +273,8 @@ impl Ledger {
             let opposing = call.action.target() != group.run_state;
             (opposing && record.may_still_act(now, self.timings.settle_window)).then_some(call.ended)
         });
-        calls.max()
+        let unassigned = self.groups.get(&group.uid).and_then(|group| group.inheritance.as_ref()?.opposing_call);
+        calls.chain(unassigned).max()
     }
 
     /// The failed attempts of a task.

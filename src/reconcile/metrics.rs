@@ -21,6 +21,8 @@ pub(super) fn record(
         tasks.conflicting += count(report.tally.conflicting);
         tasks.failing += count(report.tally.failing);
     }
+    let listed = statuses.instance().and_then(|report| report.status.tasks);
+    tasks.unmanaged = listed.map_or(0, |listed| i64::from(listed.unmanaged));
     metrics.tasks(tasks);
     for call in outcomes.calls() {
         metrics.batch(call.batch.ids().len());

@@ -2,6 +2,7 @@
 //! fail. Pure.
 
 pub mod failure;
+pub mod list;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,39 +10,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::crd::reasons;
-use crate::fdi::{CallError, Fingerprint, RunState, Task, TaskId};
+use crate::fdi::{CallError, Fingerprint};
 use crate::reconcile::desired::Desired;
 use crate::reconcile::observation::failure::{FailureStreak, InstanceError};
+pub use crate::reconcile::observation::list::TaskList;
 use crate::reconcile::timings::Timings;
 use crate::time::backoff::add;
-
-/// A complete list of the tasks of an instance.
-#[derive(Debug, Clone)]
-pub struct TaskList {
-    /// When the list was requested: what happened before is in it, what happened later may not be.
-    pub requested_at: Timestamp,
-    /// Sorted by ID.
-    tasks: Box<[Task]>,
-}
-
-impl TaskList {
-    pub fn new(requested_at: Timestamp, mut tasks: Vec<Task>) -> Self {
-        tasks.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        Self { requested_at, tasks: tasks.into_boxed_slice() }
-    }
-
-    pub fn task(&self, id: &TaskId) -> Option<&Task> {
-        self.tasks.binary_search_by(|task| task.id.cmp(id)).ok().map(|index| &self.tasks[index])
-    }
-
-    pub fn total(&self) -> usize {
-        self.tasks.len()
-    }
-
-    pub fn running(&self) -> usize {
-        self.tasks.iter().filter(|task| task.state == Some(RunState::Running)).count()
-    }
-}
 
 /// How long a list serves while calls are throttled and nothing else was sent.
 const THROTTLED_TTL: Duration = Duration::from_secs(60);

@@ -29,7 +29,8 @@ pub async fn observe(ctx: &Context, desired: &Desired, state: &InstanceState, se
     };
     let uid = instance.object.metadata.uid.clone().unwrap_or_default();
     let mut observed = Observed { instance: Some(uid), ..Observed::default() };
-    let fresh = state.observation.is_fresh(ctx.clock.now()) && session.for_instance(instance).is_some();
+    let serves = state.observation.list().is_some_and(|list| list.has(desired.attributes()));
+    let fresh = serves && state.observation.is_fresh(ctx.clock.now()) && session.for_instance(instance).is_some();
     if fresh && ctx.duplicates.preferred(&ctx.key).is_none() {
         ctx.duplicates.record(&ctx.key, None, !desired.groups().is_empty());
         return observed;
@@ -135,13 +136,14 @@ async fn sign_in(
 
 async fn list(ctx: &Context, desired: &Desired, signed_in: &SignedIn) -> Result<TaskList, InstanceError> {
     let requested_at = ctx.clock.now();
-    let mut tasks = signed_in.api.list().await.map_err(InstanceError::Call)?;
+    let attributes = desired.attributes();
+    let mut tasks = signed_in.api.list(attributes).await.map_err(InstanceError::Call)?;
     for task in &mut tasks {
         if let Some(id) = desired.interned(&task.id) {
             task.id = id.clone();
         }
     }
-    Ok(TaskList::new(requested_at, tasks))
+    Ok(TaskList::new(requested_at, attributes, tasks))
 }
 
 /// What the list says about whether this `FdiInstance` can serve; `None`: nothing new. An outage

@@ -12,13 +12,14 @@ use crate::crd::{
     DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus,
     InstanceRef,
 };
-use crate::fdi::{LastRun, RunState, Task, TaskId};
+use crate::fdi::{Attributes, LastRun, RunState, Task, TaskId};
 use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::outcome::Outcomes;
 use crate::reconcile::plan::plan;
 use crate::reconcile::schedule::schedule;
+use crate::reconcile::selection::Selections;
 use crate::reconcile::status::status;
 use crate::reconcile::timings::Timings;
 use crate::time::backoff::add;
@@ -44,9 +45,9 @@ impl PureSteps {
             instance: Some((Arc::new(instance), FdiInstanceStatus::default())),
             groups: (0..groups).map(|number| group(number, tasks, now)).collect(),
         };
-        let desired = resolve(snapshot.clone());
+        let mut state = InstanceState::new(Arc::new(Timings::default()));
+        let desired = state.resolve(snapshot.clone(), now);
         let tasks = desired.owned().map(|(_, id)| running(id.clone())).collect();
-        let state = InstanceState::new(Arc::new(Timings::default()));
         let mut steps = Self { snapshot, desired, state, tasks, now };
         steps.reconcile_after_list();
         steps.store_statuses();
@@ -68,12 +69,12 @@ impl PureSteps {
         if let Some(((_, stored), status)) = self.snapshot.instance.as_mut().zip(instance) {
             *stored = status;
         }
-        self.desired = resolve(self.snapshot.clone());
+        self.desired = resolve(self.snapshot.clone(), &Selections::default());
     }
 
     /// Step 1.
     pub fn resolve(&mut self) {
-        self.desired = resolve(self.snapshot.clone());
+        self.desired = resolve(self.snapshot.clone(), &Selections::default());
     }
 
     /// Step 3.
@@ -88,7 +89,7 @@ impl PureSteps {
 
     /// All pure steps after a poll that found everything as it was.
     pub fn reconcile_after_list(&mut self) {
-        let list = TaskList::new(add(self.now, Duration::from_secs(60)), self.tasks.clone());
+        let list = TaskList::new(add(self.now, Duration::from_secs(60)), Attributes::Omit, self.tasks.clone());
         self.reconcile(Some(list));
     }
 
@@ -98,15 +99,13 @@ impl PureSteps {
     }
 
     fn reconcile(&mut self, list: Option<TaskList>) {
-        let mut desired = resolve(self.snapshot.clone());
-        self.state.sync(&desired, self.now);
+        let mut desired = self.state.resolve(self.snapshot.clone(), self.now);
         self.now = list.as_ref().map_or(self.now, |list| list.requested_at);
         if let Some(newer) = desired.newer(self.snapshot.clone()) {
-            desired = newer;
-            self.state.sync(&desired, self.now);
+            desired = self.state.sync(newer, self.now);
         }
         let observed = Observed { instance: Some(String::new()), credential: None, list: list.map(Ok) };
-        self.state.record_list(&desired, observed, self.now);
+        desired = self.state.record_list(desired, observed, self.now);
         let plan = plan(&desired, &self.state, self.now);
         let outcomes = self.state.record_calls(&desired, Outcomes::default());
         let statuses = status(&desired, &self.state, &outcomes, self.now);
@@ -135,5 +134,12 @@ fn group(number: usize, tasks: usize, created: Timestamp) -> StoredGroup {
 }
 
 fn running(id: TaskId) -> Task {
-    Task { name: "a task".into(), id, state: Some(RunState::Running), last_run: LastRun::Success, scheduled: false }
+    Task {
+        name: "a task".into(),
+        id,
+        state: Some(RunState::Running),
+        last_run: LastRun::Success,
+        type_: None,
+        attributes: None,
+    }
 }

@@ -13,7 +13,9 @@ mod instance;
 mod pending;
 mod ready;
 pub mod report;
+mod row;
 mod runs;
+mod selection;
 
 use jiff::Timestamp;
 
@@ -77,6 +79,7 @@ pub fn status<'a>(desired: &'a Desired, state: &InstanceState, outcomes: &Outcom
         let due = |assessment: &Assessment| matches!(assessment.due, Some(Due::Now(_)));
         calls_due |= !group.holds_calls() && facts.assessments.iter().any(|(_, assessment)| due(assessment));
         checks.extend(facts.assessments.iter().filter_map(|(_, assessment)| assessment.check_at).min());
+        checks.extend(facts.names.iter().filter_map(|(_, assessment)| assessment.check_at));
         checks.extend(ready::next_transition(&facts));
         groups.push(group::report(facts, outcomes));
     }

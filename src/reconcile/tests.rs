@@ -14,5 +14,6 @@ mod regressions;
 mod restarts;
 mod retries;
 mod runs;
+mod selection;
 mod service;
 mod simulation;

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 10] = [
 ];
 
 /// Files and folders that decide and do no I/O.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "reconcile/desired",
     "reconcile/instance_state",
     "reconcile/ledger",
@@ -31,6 +31,7 @@ const PURE: [&str; 14] = [
     "reconcile/outcome",
     "reconcile/plan",
     "reconcile/schedule",
+    "reconcile/selection",
     "reconcile/status",
     "reconcile/timings",
     "k8s/leader_election/record",

@@ -33,6 +33,7 @@ mod resources;
 mod restore;
 mod runs;
 mod scopes;
+mod selection;
 mod settling;
 mod sign_in;
 mod stale_views;

@@ -36,6 +36,37 @@ fn with(mut spec: Value, key: &str, value: Value) -> Value {
     spec
 }
 
+/// Which tasks a group has.
+fn choices() -> [(&'static str, Value, &'static str); 5] {
+    [
+        (
+            "FdiTaskGroup",
+            with(group(&json!(["a"])), "taskIds", Value::Null),
+            "must set at least one of taskIds, taskNames and selector",
+        ),
+        (
+            "FdiTaskGroup",
+            with(group(&json!(["a"])), "selector", json!({"exclude": {"names": ["x"]}})),
+            "must set at least one of names, tags, types, sourceApps and targetApps",
+        ),
+        (
+            "FdiTaskGroup",
+            with(group(&json!(["a"])), "selector", json!({"names": ["*"], "maxTasks": 1001})),
+            "spec.selector.maxTasks in body should be less than or equal to 1000",
+        ),
+        (
+            "FdiTaskGroup",
+            with(group(&json!(["a"])), "selector", json!({"types": ["Timing"]})),
+            "spec.selector.types[0]: Unsupported value: \"Timing\"",
+        ),
+        (
+            "FdiTaskGroup",
+            with(group(&json!(["a"])), "taskNames", json!([""])),
+            "spec.taskNames[0] in body should be at",
+        ),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_input_is_rejected_with_a_message_that_names_the_field_and_the_limit() {
     let (env, _) = TestEnv::bare(0).await;
@@ -85,7 +116,7 @@ async fn invalid_input_is_rejected_with_a_message_that_names_the_field_and_the_l
         ),
     ];
     let mut wrong = String::new();
-    for (kind, spec, words) in cases {
+    for (kind, spec, words) in cases.into_iter().chain(choices()) {
         match apply(&env, kind, "wrong", spec).await {
             Err(message) if message.contains(words) => {}
             other => writeln!(wrong, "expected {words:?}, got {other:?}").unwrap(),

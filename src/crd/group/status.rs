@@ -27,6 +27,9 @@ pub struct FdiTaskGroupStatus {
     /// The run state that the tasks were to have when this status was computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_state: Option<DesiredState>,
+    /// What `spec.taskNames` and `spec.selector` chose from the list of the instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionStatus>,
     /// When the last call was sent that may still act on a task against `desiredState`. Present
     /// only for as long as it may: until then the group is not Ready, also after a restart of the
     /// operator.
@@ -38,7 +41,7 @@ pub struct FdiTaskGroupStatus {
     pub failures: Vec<TaskFailure>,
     /// Number of failures beyond the 100 in `failures`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1000))]
+    #[schemars(range(min = 0, max = 3000))]
     pub failures_omitted: Option<i32>,
     /// Tasks on their way to the desired state, those that need it longest at the top; at most 20.
     /// `tasks.pending` counts all of them.
@@ -78,6 +81,7 @@ impl Default for FdiTaskGroupStatus {
             tasks: None,
             ready_tasks: None,
             desired_state: None,
+            selection: None,
             opposing_call_time: None,
             failures: Vec::new(),
             failures_omitted: None,
@@ -90,6 +94,21 @@ impl Default for FdiTaskGroupStatus {
     }
 }
 
+/// What `spec.taskNames` and `spec.selector` chose.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SelectionStatus {
+    /// Tasks that a name or the selector matches.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub matched: i32,
+    /// Those of them that the selector matches and another group owns.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub overridden: i32,
+    /// Stands for the matched IDs: it changes when one comes or goes.
+    #[schemars(length(max = 64))]
+    pub digest: String,
+}
+
 /// Numbers of tasks by state. Each listed task counts as one of `ready`, `pending`, `failed` and
 /// `conflicting`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -97,25 +116,25 @@ impl Default for FdiTaskGroupStatus {
 pub struct TaskCounts {
     /// All listed tasks, each counted once: `ready`, `pending`, `failed` and `conflicting`
     /// together.
-    #[schemars(range(min = 0, max = 1000))]
+    #[schemars(range(min = 0, max = 3000))]
     pub total: i32,
     /// Tasks observed in the desired state.
-    #[schemars(range(min = 0, max = 1000))]
+    #[schemars(range(min = 0, max = 3000))]
     pub ready: i32,
     /// Tasks on their way to the desired state: the call is due, or sent and not settled, or will
     /// be retried.
-    #[schemars(range(min = 0, max = 1000))]
+    #[schemars(range(min = 0, max = 3000))]
     pub pending: i32,
     /// Tasks that could not be started or stopped: see `failures`. They are retried every 10
     /// minutes.
-    #[schemars(range(min = 0, max = 1000))]
+    #[schemars(range(min = 0, max = 3000))]
     pub failed: i32,
     /// Tasks that an older group owns.
-    #[schemars(range(min = 0, max = 1000))]
+    #[schemars(range(min = 0, max = 3000))]
     pub conflicting: i32,
     /// Owned tasks that are on and whose latest run ended in ERROR: see `failedRuns`. Does not
     /// affect `Ready`.
-    #[schemars(range(min = 0, max = 1000))]
+    #[schemars(range(min = 0, max = 3000))]
     pub failing: i32,
 }
 
@@ -123,10 +142,11 @@ pub struct TaskCounts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskFailure {
-    /// ID of the task.
+    /// ID of the task; empty for a name of `spec.taskNames` that stands for no task.
+    #[serde(default)]
     #[schemars(length(max = 64))]
     pub task_id: String,
-    /// Name of the task, if the service returns it.
+    /// Name of the task, if the service returns it, or as in `spec.taskNames`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 128))]
     pub task_name: String,
@@ -152,10 +172,11 @@ pub struct TaskFailure {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingTask {
-    /// ID of the task.
+    /// ID of the task; empty for a name of `spec.taskNames` that stands for no task yet.
+    #[serde(default)]
     #[schemars(length(max = 64))]
     pub task_id: String,
-    /// Name of the task, if the service returns it.
+    /// Name of the task, if the service returns it, or as in `spec.taskNames`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 128))]
     pub task_name: String,

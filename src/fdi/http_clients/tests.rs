@@ -17,6 +17,7 @@ use crate::fdi::error::{Cause, Class};
 use crate::fdi::observer::{Operation, RequestObserver};
 use crate::fdi::rate_limit::RequestLimiter;
 use crate::fdi::resolver;
+use crate::fdi::task::Attributes;
 use crate::fdi::tests::scripted_server::{Does, Server, http};
 
 const TLS12: Versions = &[&rustls::version::TLS12];
@@ -100,7 +101,11 @@ async fn list(address: &str, ca_bundle: Option<&str>) -> Result<usize, CallError
         ca_bundle: ca_bundle.map(Into::into),
     };
     let limits = Arc::new(RequestLimiter::new(10, 2));
-    Ok(fdi.connect(&connection, SignIn::Token("t".into()), &limits, Arc::new(Nobody))?.list().await?.len())
+    Ok(fdi
+        .connect(&connection, SignIn::Token("t".into()), &limits, Arc::new(Nobody))?
+        .list(Attributes::Omit)
+        .await?
+        .len())
 }
 
 async fn refused(address: &str, ca_bundle: Option<&str>) -> (String, String) {

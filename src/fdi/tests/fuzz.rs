@@ -11,7 +11,7 @@ use crate::fdi::classify::{RequestContext, classify};
 use crate::fdi::error::CallError;
 use crate::fdi::json::mend;
 use crate::fdi::observer::Operation;
-use crate::fdi::task::{Action, TaskId};
+use crate::fdi::task::{Action, Attributes, TaskId};
 use crate::fdi::text::Redactor;
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::{batch_response, task_list};
@@ -131,7 +131,7 @@ proptest! {
         let redactor = Redactor::new(vec!["s3cr3t-value".into()]);
         let context = |operation| RequestContext { operation, method: Method::Password, redactor: &redactor, tasks: 3 };
 
-        match task_list::parse_page(&context(Operation::List), &response) {
+        match task_list::parse_page(&context(Operation::List), &response, Attributes::Keep) {
             Ok(page) => {
                 prop_assert_eq!(status, 200);
                 task_list::Listing::default().add(page);

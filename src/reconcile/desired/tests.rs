@@ -1,7 +1,10 @@
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::group::Conflict;
 use super::*;
-use crate::crd::{FdiInstanceSpec, FdiTaskGroupSpec};
+use crate::crd::{FdiInstanceSpec, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus};
+use crate::fdi::TaskId;
 
 fn stored(name: &str, created: i64, ids: &[&str]) -> StoredGroup {
     let task_ids = ids.iter().map(|&id| id.into()).collect();
@@ -20,7 +23,7 @@ fn snapshot() -> Snapshot {
 #[test]
 fn what_is_desired_is_read_again_only_when_an_object_or_what_is_known_of_it_has_changed() {
     let before = snapshot();
-    let desired = resolve(before.clone());
+    let desired = resolve(before.clone(), &Selections::default());
     let mut reordered = before.clone();
     reordered.groups.reverse();
     assert!(desired.newer(before.clone()).is_none() && desired.newer(reordered).is_none());
@@ -46,7 +49,7 @@ fn what_is_desired_is_read_again_only_when_an_object_or_what_is_known_of_it_has_
 fn a_repeated_entry_counts_as_a_duplicate_whether_it_is_owned_or_invalid_or_another_groups() {
     let older = stored("older", 1, &["t1", "t1", "t2"]);
     let younger = stored("younger", 2, &["t2", "not an id", "t3", "t2", "not an id", "t3"]);
-    let desired = resolve(Snapshot { instance: None, groups: vec![younger, older] });
+    let desired = resolve(Snapshot { instance: None, groups: vec![younger, older] }, &Selections::default());
     let [older, younger] = desired.groups() else { panic!("two groups") };
     assert_eq!((older.owned.len(), older.duplicates, older.total()), (2, 1, 2));
     assert_eq!(younger.owned, [TaskId::new("t3").unwrap()]);

@@ -67,6 +67,8 @@ pub enum FailedReason {
     Refused,
     Contested,
     NotFound,
+    /// Several tasks have the name.
+    Ambiguous,
 }
 
 /// The order of calls: groups just edited, then drift, then retries.
@@ -78,7 +80,8 @@ pub enum Priority {
 }
 
 impl Assessment {
-    fn settled(phase: Phase) -> Self {
+    /// Nothing is due.
+    pub fn settled(phase: Phase) -> Self {
         Self { phase, due: None, check_at: None, listed: false, on: false }
     }
 
@@ -106,7 +109,10 @@ impl TaskRecord {
     pub(super) fn assess(&self, basis: Basis<'_>, timings: &Timings) -> Assessment {
         let Basis { task, desired, edited, list, now, .. } = basis;
         let Some(list) = list else { return Assessment::settled(Phase::Pending(PendingReason::Observation)) };
-        let Some(task) = task else { return absent(basis, list, timings) };
+        let Some(task) = task else {
+            let pending = Assessment::settled(Phase::Pending(PendingReason::Listing));
+            return basis.missing.map_or(pending, |missing| missing.assess(list, basis.deleting, timings, now));
+        };
         let Some(state) = task.state else { return Assessment::settled(Phase::Pending(PendingReason::UnknownState)) };
         if let Some(call) = &self.call
             && let Some(phase) = self.unsettled_phase(call, (state, desired), list.requested_at, timings)
@@ -165,21 +171,20 @@ impl TaskRecord {
     }
 }
 
-/// A task that the list does not show.
-fn absent(basis: Basis<'_>, list: &TaskList, timings: &Timings) -> Assessment {
-    let Some(Missing { since, lists, .. }) = basis.missing else {
-        return Assessment::settled(Phase::Pending(PendingReason::Listing));
-    };
-    // Nobody hurries an alarm; a deletion hurries.
-    let grace = if basis.deleting { Duration::ZERO } else { timings.missing_grace };
-    let grace_ends = add(since, grace);
-    match (lists >= 2, basis.now >= grace_ends) {
-        (true, true) => Assessment::settled(Phase::Failed(FailedReason::NotFound)),
-        (false, true) => {
-            let second = add(list.requested_at, timings.confirm_missing);
-            Assessment::until(Phase::Pending(PendingReason::Listing), second)
+impl Missing {
+    /// A task that `list` does not show, or a name that no task has in it.
+    pub fn assess(self, list: &TaskList, deleting: bool, timings: &Timings, now: Timestamp) -> Assessment {
+        // Nobody hurries an alarm; a deletion hurries.
+        let grace = if deleting { Duration::ZERO } else { timings.missing_grace };
+        let grace_ends = add(self.since, grace);
+        match (self.lists >= 2, now >= grace_ends) {
+            (true, true) => Assessment::settled(Phase::Failed(FailedReason::NotFound)),
+            (false, true) => {
+                let second = add(list.requested_at, timings.confirm_missing);
+                Assessment::until(Phase::Pending(PendingReason::Listing), second)
+            }
+            (_, false) => Assessment::until(Phase::Pending(PendingReason::Listing), grace_ends),
         }
-        (_, false) => Assessment::until(Phase::Pending(PendingReason::Listing), grace_ends),
     }
 }
 

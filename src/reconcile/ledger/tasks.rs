@@ -26,6 +26,11 @@ impl Tasks {
         self.settled.get(id) == Some(&state)
     }
 
+    /// Nothing is remembered of the task.
+    pub fn is_unknown(&self, id: &TaskId) -> bool {
+        !self.others.contains_key(id) && !self.settled.contains_key(id)
+    }
+
     /// Changes the record of one task.
     pub fn update<R>(&mut self, id: &TaskId, change: impl FnOnce(&mut TaskRecord) -> R) -> R {
         let mut record = match self.others.remove(id) {

@@ -10,9 +10,10 @@ use super::*;
 use crate::crd::{
     DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, InstanceRef,
 };
-use crate::fdi::{LastRun, RunState, Task};
+use crate::fdi::{Attributes, LastRun, RunState, Task};
 use crate::reconcile::desired::{Snapshot, StoredGroup, resolve};
 use crate::reconcile::observation::{Observed, TaskList};
+use crate::reconcile::selection::Selections;
 use crate::reconcile::timings::Timings;
 
 const TASKS: usize = 60;
@@ -60,26 +61,37 @@ fn desired_of(groups: &[Group]) -> Desired {
         StoredGroup { object: Arc::new(object), status, unreported_since: None, predates: false }
     });
     let instance = (Arc::new(FdiInstance::new("roma", FdiInstanceSpec::default())), FdiInstanceStatus::default());
-    resolve(Snapshot { instance: Some(instance), groups: groups.collect() })
+    resolve(Snapshot { instance: Some(instance), groups: groups.collect() }, &Selections::default())
 }
 
 fn listed(states: &[Option<bool>]) -> Vec<Task> {
     let task = |(n, state): (usize, &Option<bool>)| {
         let state = if (*state)? { RunState::Running } else { RunState::Stopped };
-        Some(Task { id: id(n), name: "".into(), state: Some(state), last_run: LastRun::Unknown, scheduled: false })
+        Some(Task {
+            id: id(n),
+            name: "".into(),
+            state: Some(state),
+            last_run: LastRun::Unknown,
+            type_: None,
+            attributes: None,
+        })
     };
     states.iter().enumerate().filter_map(task).collect()
 }
 
 fn observed_now(tasks: Vec<Task>) -> Observed {
-    Observed { instance: Some(String::new()), credential: None, list: Some(Ok(TaskList::new(now(), tasks))) }
+    Observed {
+        instance: Some(String::new()),
+        credential: None,
+        list: Some(Ok(TaskList::new(now(), Attributes::Omit, tasks))),
+    }
 }
 
 fn planned(desired: &Desired, tasks: Vec<Task>) -> Plan {
     let mut state = InstanceState::new(Arc::new(Timings::default()));
-    state.sync(desired, now());
-    state.record_list(desired, observed_now(tasks), now());
-    plan(desired, &state, now())
+    let desired = state.sync(desired.clone(), now());
+    let desired = state.record_list(desired, observed_now(tasks), now());
+    plan(&desired, &state, now())
 }
 
 proptest! {
@@ -155,12 +167,11 @@ fn every_third_call_goes_to_what_has_waited_longest() {
     groups.push(Group { tasks: (0..50).collect(), running: true, suspended: false });
     let old = desired_of(&groups[..1]);
     let mut state = InstanceState::new(Arc::new(Timings::default()));
-    state.sync(&old, now());
-    state.record_list(&old, observed_now(listed(&[Some(false); TASKS])), now());
+    let old = state.sync(old, now());
+    let _ = state.record_list(old, observed_now(listed(&[Some(false); TASKS])), now());
     let later = add(now(), std::time::Duration::from_secs(1));
-    let both = desired_of(&groups);
-    state.sync(&both, later);
-    state.record_list(&both, Observed { instance: Some(String::new()), ..Observed::default() }, later);
+    let both = state.sync(desired_of(&groups), later);
+    let both = state.record_list(both, Observed { instance: Some(String::new()), ..Observed::default() }, later);
     let plan = plan(&both, &state, later);
     let position = plan.calls().iter().position(|call| call.ids().contains(&id(59)));
     assert!(position.is_some_and(|position| position <= 2), "{position:?}");

@@ -29,14 +29,15 @@ pub(super) fn release(facts: &Facts<'_, '_>) -> Option<FinalizerRelease> {
         let why = "the stored spec cannot be decoded, so its tasks are not known".to_owned();
         return (facts.now >= add(seen, timings.deletion_orphan_timeout)).then_some(FinalizerRelease::Abandoned(why));
     }
-    if facts.group.owned.is_empty() || facts.desired.instance_suspended() {
+    let all_known = all_tasks_known(facts);
+    if (facts.group.owned.is_empty() && all_known) || facts.desired.instance_suspended() {
         return Some(FinalizerRelease::Completed);
     }
     let left = facts.group.owned.len() - facts.tally.stopped_or_not_found();
     // Only a list that was requested after the deletion shows that the tasks are stopped: before
     // it, somebody else may have started them.
     let observed = facts.state.observation.list().is_some_and(|list| list.requested_at > seen);
-    if observed && left == 0 {
+    if observed && left == 0 && all_known {
         return Some(FinalizerRelease::Completed);
     }
     let abandoned = |why: &str| {
@@ -53,6 +54,13 @@ pub(super) fn release(facts: &Facts<'_, '_>) -> Option<FinalizerRelease> {
         let failure = observation.list_failure().or(observation.call_failure());
         abandoned(failure.map_or("they did not stop in time", |failure| failure.error.message()))
     })
+}
+
+/// Whether everything that names and the selector choose is among the owned tasks.
+fn all_tasks_known(facts: &Facts<'_, '_>) -> bool {
+    let chosen = facts.group.selection.as_ref();
+    !facts.group.awaits_selection()
+        && chosen.is_none_or(|selection| selection.too_large.is_none() && !selection.unconfirmed)
 }
 
 /// When time alone changes the answer, or a list is due that may.

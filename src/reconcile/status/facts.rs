@@ -8,6 +8,7 @@ use crate::fdi::{Task, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::ledger::phase::{Assessment, FailedReason, PendingReason, Phase};
+use crate::reconcile::selection::{NameProblem, UnresolvedName};
 
 /// Most bytes of a task's name in a status.
 pub(super) const TASK_NAME_MAX: usize = 128;
@@ -25,6 +26,7 @@ pub struct Tally {
     pub failing: usize,
     pub contested: usize,
     pub not_found: usize,
+    pub ambiguous: usize,
     pub calls_due: usize,
     pub settling: usize,
     pub opposing: usize,
@@ -52,6 +54,7 @@ impl Tally {
                 match reason {
                     FailedReason::Contested => self.contested += 1,
                     FailedReason::NotFound => self.not_found += 1,
+                    FailedReason::Ambiguous => self.ambiguous += 1,
                     FailedReason::Refused => {}
                 }
             }
@@ -73,6 +76,8 @@ pub(super) struct Facts<'a, 'm> {
     pub group: &'a DesiredGroup,
     pub tally: Tally,
     pub assessments: Vec<(&'a TaskId, Assessment)>,
+    /// The names that stand for no task.
+    pub names: Vec<(&'a UnresolvedName, Assessment)>,
     /// The owned tasks that fail their runs with since when, longest first.
     pub failing: Vec<(Timestamp, &'a TaskId)>,
     pub desired: &'a Desired,
@@ -91,7 +96,9 @@ impl<'a, 'm> Facts<'a, 'm> {
             conflicting: group.conflicts.len(),
             ..Tally::default()
         };
-        for (_, assessment) in &assessments {
+        let names: Vec<_> =
+            group.unresolved().iter().map(|name| (name, assess_name(name, group, state, now))).collect();
+        for assessment in assessments.iter().map(|(_, found)| found).chain(names.iter().map(|(_, found)| found)) {
             tally.count(assessment.phase);
             tally.on += usize::from(assessment.on);
         }
@@ -99,7 +106,7 @@ impl<'a, 'm> Facts<'a, 'm> {
         let mut failing: Vec<_> = group.owned.iter().filter_map(since).collect();
         failing.sort_unstable();
         tally.failing = failing.len();
-        Self { group, tally, assessments, failing, desired, state, now }
+        Self { group, tally, assessments, names, failing, desired, state, now }
     }
 
     /// A task as the last list shows it.
@@ -112,8 +119,23 @@ impl<'a, 'm> Facts<'a, 'm> {
         truncate(self.task(id).map_or("", |task| &task.name), TASK_NAME_MAX)
     }
 
+    /// The first list after a restart chose other tasks than the status says.
+    pub fn selection_unconfirmed(&self) -> bool {
+        self.group.selection.as_ref().is_some_and(|selection| selection.unconfirmed)
+    }
+
     pub fn suspended(&self) -> bool {
         self.group.suspended || self.desired.instance_suspended()
+    }
+}
+
+fn assess_name(name: &UnresolvedName, group: &DesiredGroup, state: &InstanceState, now: Timestamp) -> Assessment {
+    match (&name.problem, state.observation.list()) {
+        (NameProblem::Ambiguous { .. }, _) => Assessment::settled(Phase::Failed(FailedReason::Ambiguous)),
+        (NameProblem::NotFound(missing), Some(list)) => {
+            missing.assess(list, group.deletion_timestamp.is_some(), &state.timings, now)
+        }
+        (NameProblem::NotFound(_), None) => Assessment::settled(Phase::Pending(PendingReason::Listing)),
     }
 }
 

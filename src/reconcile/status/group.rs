@@ -6,9 +6,10 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::facts::{Facts, Tally, count};
-use super::ready::{self, NOT_LISTED, Progress, Row, blocked, instance_message};
+use super::ready::{self, NOT_LISTED, blocked, instance_message};
 use super::report::{GroupReport, StatusEvent};
-use super::{deletion, failures, pending, runs};
+use super::row::{Progress, Row};
+use super::{deletion, failures, pending, runs, selection};
 use crate::crd::{
     Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, condition_types, event_actions, event_reasons,
     find_condition, reasons, whole_seconds,
@@ -42,6 +43,7 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
         tasks: Some(counts(&facts.tally)),
         ready_tasks: Some(format!("{}/{}", facts.tally.ready, facts.tally.total)),
         desired_state: Some(group.run_state.into()),
+        selection: selection::status(&facts),
         // Rounded up: it must not expire sooner for a successor than for this process.
         opposing_call_time: opposing_call.map(|ended| Time(whole_seconds(add(ended, Duration::from_secs(1))))),
         failures,
@@ -56,7 +58,8 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
     if status != group.status {
         status.history = facts.state.ledger.history(group);
     }
-    let events = transition(&facts, &row).into_iter().chain(runs::events(&facts)).collect();
+    let events =
+        transition(&facts, &row).into_iter().chain(selection::event(&facts)).chain(runs::events(&facts)).collect();
     let progress_only = matches!(row.reason, reasons::PROGRESSING | reasons::NOT_OBSERVED);
     GroupReport { group, status, events, actions, progress_only, urgent, release, tally: facts.tally }
 }
@@ -135,6 +138,7 @@ fn transition(facts: &Facts<'_, '_>, row: &Row) -> Option<StatusEvent> {
         reasons::TASKS_FAILED => (EventType::Warning, event_reasons::FAILED),
         reasons::TASKS_CONFLICT => (EventType::Warning, event_reasons::CONFLICT),
         reasons::TASKS_CONTESTED => (EventType::Warning, event_reasons::CONTESTED),
+        reasons::SELECTION_TOO_LARGE => (EventType::Warning, event_reasons::SELECTION_TOO_LARGE),
         _ => return None,
     };
     Some(StatusEvent { kind, reason, action: event_actions::OBSERVE, message: row.message.clone() })

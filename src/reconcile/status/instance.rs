@@ -32,6 +32,7 @@ pub(super) fn report(
         total: count(list.total()),
         running: count(list.running()),
         managed: count(managed),
+        unmanaged: count(list.total().saturating_sub(managed)),
     });
     let events = events(&before.conditions, &conditions[0]).into_iter().collect();
     let progress_only = conditions[0].status == ConditionStatus::Unknown;

@@ -5,10 +5,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::bounded;
-use super::facts::Facts;
+use super::facts::{Facts, TASK_NAME_MAX};
 use crate::crd::{DeviatingTask, PendingTask, pending_reasons, whole_seconds};
 use crate::fdi::TaskId;
+use crate::fdi::text::truncate;
 use crate::reconcile::ledger::phase::{PendingReason, Phase};
+use crate::reconcile::selection::NameProblem;
 
 /// Most tasks of either list.
 const TASKS_MAX: usize = 20;
@@ -25,16 +27,21 @@ pub(super) fn pending(facts: &Facts<'_, '_>) -> Vec<PendingTask> {
         let same = |task: &&PendingTask| task.task_id == id.as_str() && task.action == action;
         facts.group.status.pending.iter().find(same).map(|task| task.since.0)
     };
-    let mut tasks: Vec<(Timestamp, &TaskId, PendingReason)> = Vec::new();
+    let mut tasks: Vec<(Timestamp, &str, String, PendingReason)> = Vec::new();
     for (id, assessment) in &facts.assessments {
         if let Phase::Pending(reason) = assessment.phase {
-            tasks.push((since(facts, id, stored(id)), id, reason));
+            tasks.push((since(facts, id, stored(id)), id.as_str(), facts.task_name(id), reason));
         }
     }
-    tasks.sort_unstable_by_key(|&(since, id, _)| (since, id));
-    let tasks = tasks.into_iter().map(|(since, id, reason)| PendingTask {
-        task_id: id.as_str().to_owned(),
-        task_name: facts.task_name(id),
+    for (name, assessment) in &facts.names {
+        if let (Phase::Pending(reason), NameProblem::NotFound(missing)) = (assessment.phase, &name.problem) {
+            tasks.push((whole_seconds(missing.since), "", truncate(&name.name, TASK_NAME_MAX), reason));
+        }
+    }
+    tasks.sort_unstable_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
+    let tasks = tasks.into_iter().map(|(since, id, name, reason)| PendingTask {
+        task_id: id.to_owned(),
+        task_name: name,
         action: action.to_owned(),
         since: Time(since),
         reason: word(reason).to_owned(),

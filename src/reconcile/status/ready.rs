@@ -4,7 +4,8 @@
 use jiff::Timestamp;
 
 use super::facts::Facts;
-use super::{deletion, failures};
+use super::row::{Progress, Row};
+use super::{deletion, failures, selection};
 use crate::crd::{ConditionStatus, condition_types, find_condition, reasons, whole_seconds};
 use crate::fdi::text::{listed, truncate};
 use crate::reconcile::desired::{CLAIMED_MAX, FinalizerAction};
@@ -19,22 +20,6 @@ pub(super) const TASKS_NAMED: usize = 3;
 pub(super) const NOT_LISTED: &str =
     "the tasks have not been listed yet: the operator does that now, and again after a failure";
 
-/// What a group reports: the Ready condition, and which of Reconciling and Stalled goes with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    pub ready: ConditionStatus,
-    pub reason: &'static str,
-    pub message: String,
-    pub progress: Progress,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    Reconciling,
-    Stalled,
-    Settled,
-}
-
 /// The first row that holds; `None` where the old status stands (after a restart, before the first
 /// list).
 pub(super) fn row(facts: &Facts<'_, '_>) -> Option<Row> {
@@ -45,7 +30,7 @@ pub(super) fn row(facts: &Facts<'_, '_>) -> Option<Row> {
     if facts.state.observation.list().is_none() {
         return not_observed(facts);
     }
-    let rows = [stale, suspended, progressing, conflict, contested, failed];
+    let rows = [stale, selection::too_large, selection::empty, suspended, progressing, conflict, contested, failed];
     Some(rows.iter().find_map(|row| row(facts)).unwrap_or_else(|| ready(facts)))
 }
 
@@ -56,7 +41,7 @@ pub(super) fn next_transition(facts: &Facts<'_, '_>) -> Option<Timestamp> {
     let reference = facts.state.observation.list_failure().filter(|failure| awaits_instance(facts, failure));
     let reference = reference.map(|failure| add(failure.started, facts.state.timings.reference_grace));
     let future = [conflict, reference].into_iter().flatten().filter(|&time| time > facts.now);
-    future.chain(deletion::next_transition(facts)).min()
+    future.chain(deletion::next_transition(facts)).chain(selection::next_transition(facts)).min()
 }
 
 fn deleting(facts: &Facts<'_, '_>) -> Option<Row> {
@@ -80,6 +65,7 @@ fn stopping(facts: &Facts<'_, '_>) -> String {
     let left: Vec<&str> =
         facts.assessments.iter().filter(|(_, found)| !done(found.phase)).map(|(id, _)| id.as_str()).collect();
     let left = if left.is_empty() { String::new() } else { format!(" (left: {})", listed(left, TASKS_NAMED)) };
+    let left = format!("{left}{}", not_known_to_stop(facts));
     let failure = facts.state.observation.list_failure();
     // Nothing can be stopped any more.
     let gone = failure.is_some_and(|failure| failure.error.severity() == Severity::MissingReference);
@@ -96,6 +82,17 @@ fn stopping(facts: &Facts<'_, '_>) -> String {
         facts.tally.stopped_or_not_found(),
         facts.group.owned.len(),
     )
+}
+
+/// Tasks that the selector may choose beside those that are counted.
+fn not_known_to_stop(facts: &Facts<'_, '_>) -> String {
+    if facts.group.awaits_selection() {
+        return "; what spec.taskNames and spec.selector choose is known with the next list".to_owned();
+    }
+    let too_large = facts.group.selection.as_ref().and_then(|selection| selection.too_large);
+    too_large.map_or_else(String::new, |matched| {
+        format!("; spec.selector matches {matched} tasks, too many to choose any: raise its maxTasks to stop them")
+    })
 }
 
 fn spec_invalid(facts: &Facts<'_, '_>) -> Option<Row> {
@@ -211,7 +208,8 @@ fn progressing(facts: &Facts<'_, '_>) -> Option<Row> {
         .ledger
         .conflict_since(&facts.group.uid)
         .is_some_and(|since| tally.conflicting > 0 && facts.now < add(since, facts.state.timings.missing_grace));
-    if tally.pending() == 0 && !new_conflict {
+    let awaited = awaited_selection(facts);
+    if tally.pending() == 0 && !new_conflict && awaited.is_none() {
         return None;
     }
     let action = facts.group.run_state.action();
@@ -233,7 +231,8 @@ fn progressing(facts: &Facts<'_, '_>) -> Option<Row> {
             format!("owned by the older FdiTaskGroup {}, a conflict after {grace} min", owners(facts)),
         ),
     ];
-    let parts: Vec<String> = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let parts = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
+    let parts: Vec<String> = parts.chain(awaited.map(str::to_owned)).collect();
     let mut message = format!("{}: {}", in_state(facts), parts.join(", "));
     if tally.pending() > 0 {
         message.push_str("; status.pending names them");
@@ -242,6 +241,18 @@ fn progressing(facts: &Facts<'_, '_>) -> Option<Row> {
         message = format!("{message}; no call can be sent now: {}", instance_message(facts, failure));
     }
     Some(Row { ready: ConditionStatus::False, reason: reasons::PROGRESSING, message, progress: Progress::Reconciling })
+}
+
+/// Why it is not known yet which tasks names and the selector choose.
+fn awaited_selection(facts: &Facts<'_, '_>) -> Option<&'static str> {
+    if facts.group.awaits_selection() {
+        Some("the tasks that spec.taskNames and spec.selector choose are known with the next list")
+    } else {
+        facts.selection_unconfirmed().then_some(
+            "the first list after a restart of the operator chose other tasks than status.selection says: a second \
+             list decides",
+        )
+    }
 }
 
 /// The tasks whose status the operator does not know.
@@ -307,7 +318,8 @@ fn failed(facts: &Facts<'_, '_>) -> Option<Row> {
     }
     let failed = |found: &Assessment| matches!(found.phase, Phase::Failed(_));
     let ids = facts.assessments.iter().filter(|(_, found)| failed(found)).map(|(id, _)| id.as_str());
-    let ids = facts.group.invalid.iter().map(String::as_str).chain(ids);
+    let names = facts.names.iter().filter(|(_, found)| failed(found)).map(|(name, _)| &*name.name);
+    let ids = facts.group.invalid.iter().map(String::as_str).chain(names).chain(ids);
     let retried = facts.assessments.iter().any(|(_, found)| found.phase == Phase::Failed(FailedReason::Refused));
     let minutes = facts.state.timings.slow_retry.as_secs() / 60;
     let retried = if retried { format!("; the operator tries again every {minutes} min") } else { String::new() };
@@ -352,7 +364,12 @@ fn in_state(facts: &Facts<'_, '_>) -> String {
         1 => " (1 duplicate ID in taskIds counted once)".to_owned(),
         n => format!(" ({n} duplicate IDs in taskIds counted once)"),
     };
-    format!("{}/{} tasks {}{duplicates}", tally.ready, tally.total, group.run_state)
+    let overridden = match group.overridden {
+        0 => String::new(),
+        1 => " (1 selected task belongs to another group)".to_owned(),
+        n => format!(" ({n} selected tasks belong to other groups)"),
+    };
+    format!("{}/{} tasks {}{duplicates}{overridden}", tally.ready, tally.total, group.run_state)
 }
 
 pub(super) fn instance_message(facts: &Facts<'_, '_>, failure: &FailureStreak) -> String {

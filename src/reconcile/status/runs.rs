@@ -5,8 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::bounded;
 use super::facts::Facts;
-use super::ready::{NOT_LISTED, Row, TASKS_NAMED};
+use super::ready::{NOT_LISTED, TASKS_NAMED};
 use super::report::StatusEvent;
+use super::row::Row;
 use crate::crd::{Condition, ConditionStatus, FailedRun, condition_types, event_actions, event_reasons, reasons};
 use crate::fdi::text::listed;
 use crate::fdi::{RunState, TaskId};

@@ -7,24 +7,61 @@ use proptest::prelude::*;
 
 use super::service::{Fault, TaskBehavior, error, id};
 use super::simulation::Simulation;
-use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, reasons};
+use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, FdiTaskGroup, MaxTasks, TaskSelector, reasons};
 use crate::fdi::{Cause, Class, Outcome, Refusal, RunState};
 
 const TASKS: usize = 24;
 
+/// In the names of tasks: the first one in those of all that were not renamed.
+const LETTERS: [&str; 3] = ["n", "x", "y"];
+
 #[derive(Debug, Clone)]
 enum Happening {
-    Apply { name: u8, running: bool, from: usize, n: usize, stop: bool },
+    Apply {
+        name: u8,
+        running: bool,
+        from: usize,
+        n: usize,
+        stop: bool,
+    },
     Flip(u8),
-    Retask { name: u8, from: usize, n: usize },
+    Retask {
+        name: u8,
+        from: usize,
+        n: usize,
+    },
+    /// A selector in place of the IDs: tasks whose names have this letter.
+    Select {
+        name: u8,
+        letter: u8,
+    },
+    /// Names in place of the IDs.
+    Name {
+        name: u8,
+        from: usize,
+        n: usize,
+    },
+    Rename {
+        task: usize,
+        letter: u8,
+    },
+    Vanish(usize),
     Suspend(u8, bool),
     Delete(u8),
     Drift(usize),
-    LoseCall { applied: usize },
+    LoseCall {
+        applied: usize,
+    },
     LoseList,
     Throttle,
-    Partly { place: usize, refused: bool },
-    TaskBehavior { task: usize, kind: u8 },
+    Partly {
+        place: usize,
+        refused: bool,
+    },
+    TaskBehavior {
+        task: usize,
+        kind: u8,
+    },
     Lag(u64),
     Restart,
     Wait(u64),
@@ -37,6 +74,10 @@ fn happening() -> impl Strategy<Value = Happening> {
             .prop_map(|(name, running, from, n, stop)| H::Apply { name, running, from, n, stop }),
         3 => (0..5_u8).prop_map(H::Flip),
         1 => (0..5_u8, 1..TASKS, 1..14_usize).prop_map(|(name, from, n)| H::Retask { name, from, n }),
+        2 => (0..5_u8, 0..3_u8).prop_map(|(name, letter)| H::Select { name, letter }),
+        1 => (0..5_u8, 1..TASKS, 1..6_usize).prop_map(|(name, from, n)| H::Name { name, from, n }),
+        1 => (1..=TASKS, 0..3_u8).prop_map(|(task, letter)| H::Rename { task, letter }),
+        1 => (1..=TASKS).prop_map(H::Vanish),
         1 => (0..5_u8, any::<bool>()).prop_map(|(name, on)| H::Suspend(name, on)),
         1 => (0..5_u8).prop_map(H::Delete),
         2 => (1..=TASKS).prop_map(H::Drift),
@@ -51,15 +92,18 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+fn name(n: u8) -> String {
+    format!("g{n}")
+}
+
+fn exists(sim: &Simulation, n: u8) -> bool {
+    let alive = |group: &FdiTaskGroup| group.metadata.deletion_timestamp.is_none();
+    sim.groups.iter().any(|group| group.metadata.name.as_deref() == Some(&name(n)) && alive(group))
+}
+
 #[allow(clippy::needless_pass_by_value, clippy::collapsible_match)]
 fn happen(sim: &mut Simulation, happening: Happening) {
     use Happening as H;
-    let name = |n: u8| format!("g{n}");
-    let exists = |sim: &Simulation, n: u8| {
-        sim.groups
-            .iter()
-            .any(|g| g.metadata.name.as_deref() == Some(&name(n)) && g.metadata.deletion_timestamp.is_none())
-    };
     let state = |running| if running { DesiredState::Running } else { DesiredState::Stopped };
     match happening {
         H::Apply { name: n, running, from, n: count, stop } => {
@@ -72,7 +116,10 @@ fn happen(sim: &mut Simulation, happening: Happening) {
             spec.desired_state = state(spec.desired_state == DesiredState::Stopped);
         }),
         H::Retask { name: n, from, n: count } if exists(sim, n) => {
-            sim.edit(&name(n), |spec| spec.task_ids = (from..from + count).map(|n| id(n).as_str().into()).collect());
+            sim.edit(&name(n), |spec| {
+                spec.task_ids = (from..from + count).map(|n| id(n).as_str().into()).collect();
+                (spec.task_names, spec.selector) = (Vec::new(), None);
+            });
         }
         H::Suspend(n, on) if exists(sim, n) => sim.edit(&name(n), |spec| spec.suspend = on),
         H::Delete(n) if exists(sim, n) => sim.delete(&name(n)),
@@ -114,6 +161,30 @@ fn happen(sim: &mut Simulation, happening: Happening) {
         H::Lag(seconds) => sim.service.lag = Duration::from_secs(seconds),
         H::Restart => sim.restart(),
         H::Wait(milliseconds) => sim.run_for(Duration::from_millis(milliseconds)),
+        other => choose(sim, other),
+    }
+}
+
+/// What concerns names and selectors.
+#[allow(clippy::needless_pass_by_value)]
+fn choose(sim: &mut Simulation, happening: Happening) {
+    use Happening as H;
+    match happening {
+        H::Select { name: n, letter } if exists(sim, n) => sim.edit(&name(n), |spec| {
+            let names = vec![format!("*{}*", LETTERS[usize::from(letter)]).into()];
+            spec.selector = Some(TaskSelector { names, max_tasks: MaxTasks(20), ..TaskSelector::default() });
+            (spec.task_ids, spec.task_names) = (Vec::new(), Vec::new());
+        }),
+        H::Name { name: n, from, n: count } if exists(sim, n) => sim.edit(&name(n), |spec| {
+            spec.task_names = (from..from + count).map(|n| format!("name of {}", id(n)).into()).collect();
+            (spec.task_ids, spec.selector) = (Vec::new(), None);
+        }),
+        H::Rename { task, letter } => {
+            sim.service.names.insert(id(task), format!("{} {task}", LETTERS[usize::from(letter)]));
+        }
+        H::Vanish(n) => {
+            sim.service.tasks.remove(&id(n));
+        }
         _ => {}
     }
 }
@@ -145,16 +216,18 @@ proptest! {
             let name = group.metadata.name.clone().unwrap();
             let (ready, reason, _) = sim.conditions(&name);
             let status = sim.status(&name);
-            let missing = group.spec.task_ids.iter().any(|task| **task > *"task-0024");
+            let listed = group.spec.task_ids.len() + group.spec.task_names.len() > 0;
             let counts = status.tasks.unwrap();
             match reason.as_str() {
                 reasons::TASKS_IN_DESIRED_STATE => prop_assert_eq!(ready, ConditionStatus::True),
                 reasons::SUSPENDED => prop_assert!(group.spec.suspend),
                 reasons::TASKS_CONFLICT => prop_assert!(counts.conflicting > 0),
                 reasons::TASKS_FAILED => {
-                    prop_assert!(missing, "{:?}", status);
+                    prop_assert!(listed, "{:?}", status);
                     prop_assert!(status.failures.iter().all(|f| f.code == "TaskNotFound"), "{:?}", status);
                 }
+                reasons::SELECTION_TOO_LARGE => prop_assert!(status.selection.is_some_and(|found| found.matched > 20)),
+                reasons::NO_TASKS_SELECTED => prop_assert!(group.spec.selector.is_some() && counts.total == 0),
                 other => prop_assert!(false, "{} says {}: {:?}", name, other, status),
             }
             prop_assert_eq!(status.observed_generation, group.metadata.generation.unwrap());

@@ -10,6 +10,7 @@ use crate::fdi::{Action, Batch, Cause, Class};
 use crate::reconcile::desired::{Desired, Snapshot, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
+use crate::reconcile::selection::Selections;
 use crate::reconcile::timings::Timings;
 
 fn refuse(sim: &mut Simulation, tasks: usize, code: &str, permanent: bool) {
@@ -98,7 +99,7 @@ fn one_task_that_makes_the_service_fail_is_isolated_and_named_and_the_others_go_
 }
 
 fn nothing_desired() -> Desired {
-    resolve(Snapshot::default())
+    resolve(Snapshot::default(), &Selections::default())
 }
 
 #[test]

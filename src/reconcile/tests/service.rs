@@ -1,12 +1,14 @@
 //! The model of the FDI service.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::fdi::{
-    Action, Batch, BatchResponse, CallError, Cause, Class, LastRun, Outcome, Refusal, RunState, Task, TaskId,
+    Action, Batch, BatchResponse, CallError, Cause, Class, LastRun, Outcome, Refusal, RunState, Task, TaskAttributes,
+    TaskId, TaskType,
 };
 use crate::time::backoff::add;
 
@@ -77,6 +79,9 @@ pub struct Service {
     pub scheduled: BTreeSet<TaskId>,
     /// The name of every task, where it is not made from its ID.
     pub name: Option<String>,
+    /// The names of single tasks.
+    pub names: BTreeMap<TaskId, String>,
+    pub tags: BTreeMap<TaskId, String>,
     /// Tasks that are listed with a status that the operator does not know.
     pub unknown: BTreeSet<TaskId>,
     pub behaviors: BTreeMap<TaskId, TaskBehavior>,
@@ -112,6 +117,10 @@ impl Service {
         self.switching.iter().any(|(task, switching)| task == id && switching.state == state)
     }
 
+    fn name_of(&self, id: &TaskId) -> String {
+        self.names.get(id).or(self.name.as_ref()).cloned().unwrap_or_else(|| format!("name of {id}"))
+    }
+
     pub fn list(&mut self, now: Timestamp) -> Result<Vec<Task>, CallError> {
         self.advance(now);
         self.lists += 1;
@@ -127,10 +136,14 @@ impl Service {
             .iter()
             .map(|(id, &state)| Task {
                 id: id.clone(),
-                name: self.name.clone().unwrap_or_else(|| format!("name of {id}")).into(),
+                name: self.name_of(id).into(),
                 state: (!self.unknown.contains(id)).then_some(state),
                 last_run: self.last_runs.get(id).copied().unwrap_or(LastRun::Success),
-                scheduled: self.scheduled.contains(id),
+                type_: self.scheduled.contains(id).then_some(TaskType::Scheduled),
+                attributes: Some(Arc::new(TaskAttributes {
+                    tag: self.tags.get(id).map_or("", String::as_str).into(),
+                    ..TaskAttributes::default()
+                })),
             })
             .collect())
     }

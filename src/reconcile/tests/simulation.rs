@@ -17,8 +17,8 @@ use crate::crd::{
     Condition, ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec, FdiTaskGroup,
     FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, condition_types, find_condition,
 };
-use crate::fdi::{Action, Fingerprint, RunState, SignIn, TaskId};
-use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
+use crate::fdi::{Action, Attributes, Fingerprint, RunState, SignIn, TaskId};
+use crate::reconcile::desired::{Desired, Snapshot, StoredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::failure::InstanceError;
 use crate::reconcile::observation::{Observation, Observed, TaskList};
@@ -168,16 +168,14 @@ impl Simulation {
 
     /// One reconcile at the present moment.
     pub fn reconcile(&mut self) {
-        let desired = resolve(self.snapshot());
-        self.state.sync(&desired, self.now);
-        let observed = self.observe();
+        let desired = self.state.resolve(self.snapshot(), self.now);
+        let observed = self.observe(desired.attributes());
         // What happens while the list is in flight.
         if let Some(meanwhile) = self.during_list.take() {
             meanwhile(self);
         }
-        let desired = resolve(self.snapshot());
-        self.state.sync(&desired, self.now);
-        self.state.record_list(&desired, observed, self.now);
+        let desired = self.state.resolve(self.snapshot(), self.now);
+        let desired = self.state.record_list(desired, observed, self.now);
         let plan = plan(&desired, &self.state, self.now);
         let outcomes = self.execute(&desired, &plan);
         let outcomes = self.state.record_calls(&desired, outcomes);
@@ -194,18 +192,20 @@ impl Simulation {
         self.store(stored);
     }
 
-    fn observe(&mut self) -> Observed {
+    fn observe(&mut self, attributes: Attributes) -> Observed {
         let observation = &self.state.observation;
         let instance = self.instance.as_ref().map(|instance| instance.metadata.uid.clone().unwrap_or_default());
         let list = if self.instance.is_none() {
             Some(Err(InstanceError::InstanceNotFound))
         } else if let Some(problem) = self.problem.clone() {
             Some(Err(problem))
-        } else if observation.is_fresh(self.now) || !observation.may_list(credential(), self.now) {
+        } else if observation.is_fresh(self.now) && observation.list().is_some_and(|list| list.has(attributes))
+            || !observation.may_list(credential(), self.now)
+        {
             None
         } else {
             let tasks = self.service.list(self.now);
-            Some(tasks.map(|tasks| TaskList::new(self.now, tasks)).map_err(InstanceError::Call))
+            Some(tasks.map(|tasks| TaskList::new(self.now, attributes, tasks)).map_err(InstanceError::Call))
         };
         Observed { instance, credential: Some(credential()), list }
     }
@@ -319,7 +319,8 @@ fn check(observation: &Observation, reports: &[GroupReport<'_>]) -> Vec<Stored> 
             for id in &report.group.owned {
                 assert_eq!(list.task(id).and_then(|t| t.state), Some(report.group.run_state), "Ready, but {id} is not");
             }
-            assert!(report.group.conflicts.is_empty());
+            assert!(report.group.conflicts.is_empty() && report.group.unresolved().is_empty());
+            assert!(!report.group.awaits_selection());
         }
         stored.push(Stored {
             uid: report.group.uid.clone(),

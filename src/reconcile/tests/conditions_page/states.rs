@@ -3,7 +3,7 @@
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
-use crate::crd::{Auth, DeletionPolicy, DesiredState, InstanceKey, SecretAuth, reasons};
+use crate::crd::{Auth, DeletionPolicy, DesiredState, InstanceKey, MaxTasks, SecretAuth, TaskSelector, reasons};
 use crate::fdi::tests::examples::{answered, not_allowed, too_large, untrusted};
 use crate::fdi::{CallError, LastRun, Operation, RunState};
 use crate::reconcile::observation::failure::InstanceError;
@@ -28,6 +28,16 @@ fn applied() -> Simulation {
     let mut sim = Simulation::new(5);
     sim.group("b", DesiredState::Running, 1..=5);
     sim
+}
+
+/// The same with a selector, by names.
+fn selecting(glob: &str) -> Simulation {
+    with(applied(), |sim| {
+        sim.edit("b", |spec| {
+            spec.task_ids.clear();
+            spec.selector = Some(TaskSelector { names: vec![glob.into()], ..TaskSelector::default() });
+        });
+    })
 }
 
 /// The same, after a while.
@@ -204,6 +214,13 @@ fn broken_groups() -> Vec<State> {
             sim.group("b", DesiredState::Running, [3]);
             after(sim, 5)
         }),
+        state(reasons::SELECTION_TOO_LARGE, "the selector matches more than `maxTasks`", || {
+            let mut sim = selecting("*");
+            sim.edit("b", |spec| spec.selector.iter_mut().for_each(|selector| selector.max_tasks = MaxTasks(3)));
+            after(sim, 5)
+        }),
+        state(reasons::NO_TASKS_SELECTED, "the selector matches nothing", || after(selecting("x*"), 30)),
+        state(reasons::NO_TASKS_SELECTED, "the same for 2 minutes", || after(selecting("x*"), 150)),
         state(reasons::INSTANCE_NOT_FOUND, "no such FdiInstance", || {
             after(with(applied(), |sim| sim.instance = None), 10)
         }),
