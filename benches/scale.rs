@@ -27,6 +27,7 @@ use scale::{latency, live, memory, rate, start};
 use tokio::runtime::Builder;
 
 /// That of the operator, so that memory compares.
+#[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 /// A start allocates many short-lived lists, and glibc keeps their memory (docs/decisions.md).
+#[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

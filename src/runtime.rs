@@ -4,3 +4,4 @@ pub mod health;
 pub mod http_server;
 pub mod process;
 mod scrape;
+pub mod termination;

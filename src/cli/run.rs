@@ -1,13 +1,10 @@
 //! `fdi-operator run`: configuration, logs, clients, then the life of the process.
 
-use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
 use crate::config::Config;
@@ -16,6 +13,7 @@ use crate::controller;
 use crate::k8s::clients::KubeClients;
 use crate::runtime::http_server::bind;
 use crate::runtime::process::{self, Listeners, Runtime};
+use crate::runtime::termination;
 use crate::telemetry;
 
 /// How long tasks that do not end by themselves may take at the very end.
@@ -52,7 +50,7 @@ pub fn run(flags: Flags) -> ExitCode {
 }
 
 async fn start(config: Config) -> Result<(), String> {
-    let signals = termination().map_err(|error| format!("cannot listen for signals: {error}"))?;
+    let signals = termination::requested().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let health = listen("--listen-address", config.listen_address).await?;
     let metrics = match config.metrics_address {
         Some(address) => Some(listen("--metrics-address", address).await?),
@@ -82,23 +80,4 @@ async fn control(runtime: Runtime) {
     if let Err(error) = controller::run(runtime).await {
         error!(reason = %error, "the controller failed");
     }
-}
-
-/// Resolves at the first SIGTERM or Ctrl-C. A second one ends the process at once.
-fn termination() -> io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut next = async move || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    Ok(async move {
-        next().await;
-        tokio::spawn(async move {
-            next().await;
-            error!("second signal: exiting at once");
-            std::process::exit(1);
-        });
-    })
 }

@@ -9,7 +9,6 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
-use rustix::time::{ClockId, clock_gettime};
 
 /// How many families there are.
 #[cfg(test)]
@@ -23,14 +22,16 @@ pub(super) struct Usage;
 
 impl Collector for Usage {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let cpu = ConstCounter::new(cpu_seconds());
-        let of_cpu = encoder.encode_descriptor(
-            "process_cpu",
-            "User and system CPU time of the process",
-            Some(&Unit::Seconds),
-            cpu.metric_type(),
-        )?;
-        cpu.encode(of_cpu)?;
+        if let Some(seconds) = cpu_seconds() {
+            let cpu = ConstCounter::new(seconds);
+            let of_cpu = encoder.encode_descriptor(
+                "process_cpu",
+                "User and system CPU time of the process",
+                Some(&Unit::Seconds),
+                cpu.metric_type(),
+            )?;
+            cpu.encode(of_cpu)?;
+        }
         for (name, help, unit, value) in gauges() {
             let Some(value) = value else { continue };
             let gauge = ConstGauge::new(value);
@@ -63,9 +64,15 @@ fn gauges() -> [(&'static str, &'static str, Option<Unit>, Option<f64>); 6] {
     ]
 }
 
-fn cpu_seconds() -> f64 {
-    let used = clock_gettime(ClockId::ProcessCPUTime);
-    std::time::Duration::try_from(used).unwrap_or_default().as_secs_f64()
+#[cfg(target_os = "linux")]
+fn cpu_seconds() -> Option<f64> {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    std::time::Duration::try_from(used).ok().map(|used| used.as_secs_f64())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cpu_seconds() -> Option<f64> {
+    None
 }
 
 /// The number that follows `field` at the start of a line.
@@ -115,7 +122,7 @@ mod tests {
         for (name, _, _, value) in gauges() {
             assert!(value.is_some_and(|value| value >= 1.0), "{name}: {value:?}");
         }
-        assert!(cpu_seconds() > 0.0);
+        assert!(cpu_seconds().is_some_and(|seconds| seconds > 0.0));
         let started = Duration::from_secs_f64(gauges()[0].3.unwrap());
         let age = SystemTime::UNIX_EPOCH.elapsed().unwrap().abs_diff(started);
         assert!(age < Duration::from_secs(3600), "started {started:?}, {age:?} ago");

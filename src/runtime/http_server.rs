@@ -50,7 +50,10 @@ fn bind_dual_stack(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v6()?;
     // Whatever net.ipv6.bindv6only says.
     set_ipv6_v6only(&socket, false)?;
-    socket.set_reuseaddr(true)?;
+    // On Windows the option would let another process take the port.
+    if cfg!(unix) {
+        socket.set_reuseaddr(true)?;
+    }
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

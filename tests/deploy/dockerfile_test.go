@@ -141,11 +141,13 @@ func TestEveryImageCarriesTheLicenceTexts(t *testing.T) {
 }
 
 // Whoever pins a tool in one place only gets another result in the other.
-func TestDockerfileAndMakefileUseTheSameLicenceTool(t *testing.T) {
-	_, version, _ := strings.Cut(read(t, "deploy/image/cargo-tool"), "about) version=")
-	version, _, _ = strings.Cut(version, " ")
-	if !strings.Contains(read(t, "Dockerfile"), "\nARG CARGO_ABOUT_VERSION="+version+"\n") {
-		t.Errorf("cargo-tool pins cargo-about %q, the Dockerfile another version", version)
+func TestTheDockerfileUsesTheSameVersionsOfCargosToolsAsEveryoneElse(t *testing.T) {
+	for _, tool := range []string{"about", "auditable"} {
+		_, version, _ := strings.Cut(read(t, "deploy/image/cargo-tool"), tool+") version=")
+		version, _, _ = strings.Cut(version, " ")
+		if !strings.Contains(read(t, "Dockerfile"), "\nARG CARGO_"+strings.ToUpper(tool)+"_VERSION="+version+"\n") {
+			t.Errorf("cargo-tool pins cargo-%s %q, the Dockerfile another version", tool, version)
+		}
 	}
 }
 

@@ -15,7 +15,12 @@ type job struct {
 	Needs       any
 	Uses        string
 	Permissions map[string]string
-	Steps       []struct {
+	Strategy    struct {
+		Matrix struct {
+			Include []struct{ Target, Runner string }
+		}
+	}
+	Steps []struct {
 		Uses, Run string
 		With      map[string]any
 	}
@@ -176,7 +181,7 @@ func TestTheJobThatSignsRunsNoOtherCode(t *testing.T) {
 				t.Errorf("%s signs and builds: %s%s", name, step.Uses, step.Run)
 			}
 		}
-		for _, needed := range []string{"contents"} {
+		for _, needed := range []string{"contents", "plugin"} {
 			if !slices.Contains(job.needs(jobs), needed) {
 				t.Errorf("%s signs what %s has not seen", name, needed)
 			}
