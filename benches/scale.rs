@@ -42,8 +42,9 @@ struct Cli {
     /// Only these numbers of groups at the start.
     #[arg(long, value_delimiter = ',')]
     sizes: Vec<usize>,
-    /// Seconds of idle time to measure; less than the poll interval of 60 shows no typical lists.
-    #[arg(long, default_value_t = 60)]
+    /// Seconds of idle time to measure. Many instances were first listed together, so one poll
+    /// interval of 60 may have many more or fewer lists than the next one.
+    #[arg(long, default_value_t = 120)]
     idle: u64,
     /// Edits whose latency to the service is measured.
     #[arg(long, default_value_t = 200)]

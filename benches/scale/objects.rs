@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use fdi_operator::crd::{FdiInstance, FdiTaskGroup};
-use fdi_simulator::NewTasks;
+use fdi_simulator::{Entry, NewTasks, Operation};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
@@ -102,6 +102,11 @@ impl Objects {
         });
         futures::stream::iter(creating).buffer_unordered(IN_FLIGHT).collect::<Vec<_>>().await;
     }
+}
+
+/// Whether a list begins with this request: one of a thousand tasks has two pages.
+pub fn is_first_page(entry: &Entry) -> bool {
+    entry.operation == Operation::List && entry.query.ends_with("offset=0")
 }
 
 pub fn instance_id(instance: usize) -> String {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::floors::{self, Retained};
 use super::memory::{Sample, mebibytes};
-use super::objects::{Objects, Service, all_ready, groups, requests};
+use super::objects::{Objects, Service, all_ready, groups, is_first_page, requests};
 use super::table::{Row, Unit};
 use crate::support::{Environment, cpu_seconds, start};
 
@@ -122,7 +122,7 @@ fn with_goal(row: Row, goal: Option<f64>) -> Row {
 }
 
 fn lists(env: &Environment) -> usize {
-    env.sim.with_log(|log| log.iter().filter(|entry| entry.operation == Operation::List).count())
+    env.sim.with_log(|log| log.iter().filter(|entry| is_first_page(entry)).count())
 }
 
 /// Requests for the resources that the operator uses.

@@ -1,6 +1,8 @@
 //! Step 4, I/O: sends the calls of the plan, within the limits of the instance, for as long as they
 //! are wanted.
 
+use std::pin::pin;
+
 use futures::FutureExt as _;
 use futures::future::Fuse;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -15,6 +17,10 @@ use crate::reconcile::desired::Desired;
 use crate::reconcile::observe::session::Session;
 use crate::reconcile::outcome::{CompletedCall, Outcomes};
 use crate::reconcile::plan::Plan;
+
+/// Calls in a time slice, unless it takes too long: the list that follows is one request or two as
+/// well, and is to cost little beside them.
+const SLICE_CALLS: usize = 40;
 
 /// What interrupts a running plan.
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +57,14 @@ pub async fn execute(
     let mut calls = Vec::new();
     let mut queued = plan.calls().iter();
     let mut in_flight = FuturesUnordered::new();
-    let slice = tokio::time::sleep_until(Instant::now() + ctx.timings.execute_slice);
-    tokio::pin!(slice);
+    let began = Instant::now();
+    let mut longest = pin!(tokio::time::sleep_until(began + ctx.timings.execute_slice_max));
     let mut slot = api.acquire().fuse();
-    let (mut sending, mut sent, mut not_sent) = (Sending::On, false, None);
+    let (mut sending, mut sent, mut not_sent) = (Sending::On, 0, None);
     loop {
+        if sending == Sending::On && sent >= SLICE_CALLS && began.elapsed() >= ctx.timings.execute_slice {
+            sending = Sending::Interrupted;
+        }
         let open = sending == Sending::On && queued.len() > 0;
         if !open && in_flight.is_empty() {
             break;
@@ -78,8 +87,8 @@ pub async fn execute(
                 }
                 calls.push(call);
             }
-            () = cancel.changed.notified(), if open && sent => sending = Sending::Interrupted,
-            () = &mut slice, if open && sent => sending = Sending::Interrupted,
+            () = cancel.changed.notified(), if open && sent > 0 => sending = Sending::Interrupted,
+            () = &mut longest, if open && sent > 0 => sending = Sending::Interrupted,
             acquired = &mut slot, if open => {
                 if ctx.permit.check().is_err() {
                     break;
@@ -99,7 +108,7 @@ pub async fn execute(
                     sending = Sending::Interrupted;
                 }
                 if !changed || still_wanted(ctx, audit.desired, batch) {
-                    sent = true;
+                    sent += 1;
                     in_flight.push(async move {
                         let result = match api.start_or_stop(acquired, batch).await {
                             Ok(response) => Ok(response),

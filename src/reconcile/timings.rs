@@ -65,9 +65,11 @@ pub struct Timings {
     /// Longest time a partial batch is held back for more tasks: the most that others can delay an
     /// edit.
     pub batch_max_wait: Duration,
-    /// Longest time one reconcile sends calls before the next one lists and plans anew, so that an
-    /// edit is never queued behind a long plan.
+    /// How long one reconcile sends calls before the next one lists, reports what has settled and
+    /// plans anew; longer where few calls fit into it. An edit ends it at once.
     pub execute_slice: Duration,
+    /// The same, however few calls fit into it.
+    pub execute_slice_max: Duration,
     /// A list younger than this, with nothing sent since, is not requested again.
     pub list_ttl: Duration,
     /// The unit of `pollIntervalSeconds`. Tests shorten it.
@@ -113,6 +115,7 @@ impl Default for Timings {
             batch_idle: Duration::from_millis(30),
             batch_max_wait: Duration::from_millis(300),
             execute_slice: seconds(2),
+            execute_slice_max: seconds(10),
             list_ttl: seconds(2),
             poll_interval_unit: seconds(1),
             start_jitter: seconds(2),

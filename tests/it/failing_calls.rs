@@ -96,6 +96,22 @@ async fn a_service_that_serves_one_request_a_second_or_less_gets_about_as_many()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_calls_at_a_low_rate_cost_few_lists() {
+    let (env, ids) = TestEnv::new(600).await;
+    env.instance("roma", json!({"rateLimit": {"requestsPerSecond": 10}, "pollIntervalSeconds": 3600})).await;
+    let _operator = Operator::start(&env).await;
+    env.group("orders", "Running", &ids).await;
+    env.service.wait_until_all(true, &ids, Duration::from_secs(60)).await.unwrap();
+    let log = env.service.calls();
+    let first = log.iter().position(|entry| entry.operation == Operation::Batch).unwrap();
+    let last = log.iter().rposition(|entry| entry.operation == Operation::Batch).unwrap();
+    let cost = cost(&env, "orders", &log[first..=last]);
+    eprintln!("600 tasks at 10 requests a second: {cost:?}");
+    // One of them because the events of the instance and its group come apart.
+    assert!(cost.calls == 60 && cost.lists <= 2, "{cost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_throttled_together_are_one_failure() {
     for in_flight in [1, 4, 10] {
         let (env, ids) = TestEnv::new(100).await;
