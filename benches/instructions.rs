@@ -40,6 +40,7 @@ enum Step {
     Status,
     AfterList,
     WithoutList,
+    Poll,
 }
 
 impl Step {
@@ -48,8 +49,9 @@ impl Step {
             Self::Resolve => "`resolve`",
             Self::Plan => "`plan`",
             Self::Status => "`status`",
-            Self::AfterList => "all, after a list that shows no change",
+            Self::AfterList => "all, after a list",
             Self::WithoutList => "all, while the last list still serves",
+            Self::Poll => "a poll that finds everything as it was",
         }
     }
 
@@ -60,6 +62,7 @@ impl Step {
             Self::Status => steps.status(),
             Self::AfterList => steps.reconcile_after_list(),
             Self::WithoutList => steps.reconcile_without_list(),
+            Self::Poll => steps.poll(),
         }
     }
 }

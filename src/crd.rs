@@ -13,7 +13,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt as _;
 
 pub use conditions::{
-    Condition, ConditionStatus, condition_types, event_actions, event_reasons, failure_codes, find_condition,
+    Condition, ConditionStatus, condition_types, event_actions, event_reasons, failure_codes, find_condition, messages,
     pending_reasons, reasons, whole_seconds,
 };
 pub use desired_state::DesiredState;

@@ -9,6 +9,7 @@ pub mod context;
 pub mod desired;
 pub mod duplicates;
 pub mod execute;
+pub mod idle;
 pub mod instance_state;
 pub mod ledger;
 mod metrics;
@@ -23,6 +24,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 pub mod timings;
+pub mod unchanged;
 pub mod write;
 
 use jiff::Timestamp;
@@ -57,6 +59,14 @@ pub async fn reconcile(
     if let Some(newer) = desired.newer(ctx.snapshot()) {
         desired = state.sync(newer, now());
     }
+    // Nearly always nothing has changed.
+    let observed = match unchanged::poll(&desired, observed, state, now()) {
+        Ok(next) => {
+            ctx.metrics.reconcile(true);
+            return next;
+        }
+        Err(observed) => *observed,
+    };
     desired = state.record_list(desired, observed, now());
 
     // 3 plan (pure)
@@ -74,10 +84,12 @@ pub async fn reconcile(
     let next = schedule(&desired, &plan, &outcomes, &statuses, state);
 
     // 7 write (I/O, which goes on beside the next reconcile)
-    write(ctx, &desired, &statuses);
+    let stored = write(ctx, &desired, &statuses);
     metrics::record(&ctx.metrics, &statuses, &outcomes, state);
 
     // While nothing else is due: why runs fail (I/O)
     let wanted = if outcomes.calls().is_empty() { causes::wanted(&statuses, state) } else { Vec::new() };
+    let stored = stored && wanted.is_empty();
+    unchanged::remember(&desired, (&plan, &outcomes), (&statuses, stored), state);
     causes::request(ctx, wanted, state, session, (next, cancel)).await
 }

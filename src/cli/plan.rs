@@ -15,7 +15,7 @@ use self::manifests::Manifests;
 use crate::crd::{FdiInstance, FdiInstanceStatus, FdiTaskGroup};
 use crate::fdi::text::listed;
 use crate::fdi::{Attributes, Batch, LastRun, RunState, Task, TaskId};
-use crate::reconcile::desired::{Desired, DesiredGroup, Snapshot, StoredGroup};
+use crate::reconcile::desired::{Desired, DesiredGroup, GroupStatus, Snapshot, StoredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::plan::{Plan, plan};
@@ -84,8 +84,9 @@ fn planned(flags: &PlanFlags) -> Result<Vec<String>, Vec<String>> {
 }
 
 fn stored(group: FdiTaskGroup) -> StoredGroup {
-    let status = group.status.clone().unwrap_or_default();
-    StoredGroup { object: Arc::new(group), status, unreported_since: None, predates: false }
+    let object = Arc::new(group);
+    let status = GroupStatus::Stored(Arc::clone(&object));
+    StoredGroup { object, status, unreported_since: None, predates: false }
 }
 
 fn report(desired: &Desired, plan: &Plan, states: &BTreeMap<TaskId, RunState>) -> Vec<String> {

@@ -1,10 +1,12 @@
 //! Condition types, reasons, event reasons and failure codes: the whole vocabulary. Each has a row
 //! in `docs/`.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::fdi::text::truncate;
 
@@ -117,6 +119,40 @@ pub mod failure_codes {
     pub const INVALID_TASK_ID: &str = "InvalidTaskId";
 }
 
+/// Messages of conditions that nearly every object has.
+pub mod messages {
+    pub const SYNCED: &str = "the last exchange with FDI succeeded";
+    pub const RUNS_SUCCEEDING: &str = "no task that is on failed its latest run";
+    pub const NO_RUNS_YET: &str =
+        "no run of the tasks that are on has been observed yet: a scheduled task runs at its planned times";
+}
+
+/// Texts that nearly every object has in its conditions. There may be tens of thousands of objects,
+/// so these take no memory of their own.
+const COMMON: [&str; 12] = [
+    condition_types::READY,
+    condition_types::SYNCED,
+    condition_types::RUNS_HEALTHY,
+    reasons::TASKS_IN_DESIRED_STATE,
+    reasons::RUNS_SUCCEEDING,
+    reasons::NO_RUNS_YET,
+    reasons::SIGNED_IN,
+    reasons::PROGRESSING,
+    reasons::NOT_OBSERVED,
+    messages::SYNCED,
+    messages::RUNS_SUCCEEDING,
+    messages::NO_RUNS_YET,
+];
+
+fn common(text: &str) -> Option<Cow<'static, str>> {
+    COMMON.iter().find(|common| **common == text).map(|common| Cow::Borrowed(*common))
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'static, str>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(common(&text).unwrap_or(Cow::Owned(text)))
+}
+
 /// Longest message of a condition, in bytes.
 const MESSAGE_MAX: usize = 1024;
 
@@ -133,9 +169,9 @@ pub enum ConditionStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// `Ready`, `Synced`, `RunsHealthy`, `Reconciling` or `Stalled`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "text")]
     #[schemars(length(min = 1, max = 64))]
-    pub type_: String,
+    pub type_: Cow<'static, str>,
     /// True, False or Unknown.
     pub status: ConditionStatus,
     /// The generation of the spec that this condition was computed from.
@@ -144,11 +180,13 @@ pub struct Condition {
     /// When `status` last changed.
     pub last_transition_time: Time,
     /// Why, as one `CamelCase` word.
+    #[serde(deserialize_with = "text")]
     #[schemars(length(min = 1, max = 128))]
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// What happened, to what, and what to do.
+    #[serde(deserialize_with = "text")]
     #[schemars(length(max = 1024))]
-    pub message: String,
+    pub message: Cow<'static, str>,
 }
 
 impl Condition {
@@ -163,14 +201,14 @@ impl Condition {
     }
 
     /// A condition without its time, which [`Condition::following`] sets.
-    pub fn new(type_: &str, status: ConditionStatus, reason: &str, message: &str) -> Self {
+    pub fn new(type_: &'static str, status: ConditionStatus, reason: &'static str, message: &str) -> Self {
         Self {
-            type_: type_.to_owned(),
+            type_: Cow::Borrowed(type_),
             status,
             observed_generation: 0,
             last_transition_time: Time(Timestamp::UNIX_EPOCH),
-            reason: reason.to_owned(),
-            message: truncate(message, MESSAGE_MAX),
+            reason: Cow::Borrowed(reason),
+            message: common(message).unwrap_or_else(|| Cow::Owned(truncate(message, MESSAGE_MAX))),
         }
     }
 
@@ -187,4 +225,27 @@ pub fn find_condition<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'
 /// Kubernetes stores whole seconds; with fractions no comparison with a stored time would be equal.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nearly_every_condition_says_is_kept_once_and_anything_else_as_it_is() {
+        let decode = |message: &str| -> Condition {
+            let json = serde_json::json!({
+                "type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "reason": "TasksInDesiredState", "message": message
+            });
+            serde_json::from_str(&json.to_string()).unwrap()
+        };
+        let kept_once = |text: &Cow<'static, str>| matches!(text, Cow::Borrowed(_));
+        let common = decode(messages::SYNCED);
+        assert!([&common.type_, &common.reason, &common.message].into_iter().all(kept_once));
+        let other = decode("3 of 10 tasks failed");
+        assert!(!kept_once(&other.message) && other.message == "3 of 10 tasks failed");
+        let made = Condition::new(condition_types::READY, ConditionStatus::True, reasons::SYNCED, messages::SYNCED);
+        assert!(kept_once(&made.message));
+    }
 }

@@ -29,10 +29,10 @@ pub struct Store {
 #[derive(Debug, Default)]
 struct Objects {
     instances: HashMap<InstanceKey, Arc<FdiInstance>>,
-    groups: HashMap<InstanceKey, HashMap<String, StoredGroup>>,
-    /// To which instance a group (namespace, name) belongs: a recreated group may belong to another
-    /// one.
-    instance_of_group: HashMap<(String, String), InstanceKey>,
+    groups: HashMap<Arc<InstanceKey>, HashMap<Box<str>, StoredGroup>>,
+    /// To which instance a group (`namespace/name`) belongs: a recreated group may belong to
+    /// another one.
+    instance_of_group: HashMap<Box<str>, Arc<InstanceKey>>,
     /// What is listed completely.
     listed: HashSet<(WatchKind, Scope)>,
     quotas: Quotas,
@@ -75,7 +75,7 @@ impl Store {
     pub fn end_list<K: Stored>(&self, scope: &Scope) {
         let mut objects = self.objects.write();
         objects.listed.insert((K::KIND, scope.clone()));
-        let keys = objects.instances.keys().chain(objects.groups.keys());
+        let keys = objects.instances.keys().chain(objects.groups.keys().map(|key| &**key));
         let synced: Vec<&InstanceKey> = keys.filter(|key| objects.is_synced(key)).collect();
         self.queue.lock().extend(synced.into_iter().cloned());
         let both = [WatchKind::FdiInstance, WatchKind::FdiTaskGroup];
@@ -189,7 +189,7 @@ impl Stored for FdiTaskGroup {
         let mut objects = store.objects.write();
         let old = objects.remove_group(&namespace, &name);
         let gone = old.as_ref().and_then(|(_, old)| replaced(&old.object.metadata, &self.metadata));
-        let former = old.as_ref().map(|(former, _)| former.clone());
+        let former = old.as_ref().map(|(former, _)| InstanceKey::clone(former));
         if !objects.quotas.acquire(Self::KIND, &namespace, &name, group_bytes(&self)) {
             return Change { instances: former.into_iter().collect(), gone, rejected: true };
         }
@@ -199,9 +199,11 @@ impl Stored for FdiTaskGroup {
             // Reuse the old IDs: the ledger shares their strings.
             self.spec.task_ids.clone_from(&old.object.spec.task_ids);
         }
-        objects.instance_of_group.insert((namespace, name.clone()), instance.clone());
+        let shared = objects.groups.get_key_value(&instance).map(|(shared, _)| Arc::clone(shared));
+        let shared = shared.unwrap_or_else(|| Arc::new(instance.clone()));
+        objects.instance_of_group.insert(group_key(&namespace, &name), Arc::clone(&shared));
         let stored = StoredGroup { object: Arc::new(self), listed };
-        objects.groups.entry(instance.clone()).or_default().insert(name, stored);
+        objects.groups.entry(shared).or_default().insert(name.into(), stored);
         let former = former.filter(|former| *former != instance);
         Change { instances: former.into_iter().chain(relevant.then_some(instance)).collect(), gone, rejected: false }
     }
@@ -210,11 +212,17 @@ impl Stored for FdiTaskGroup {
         let mut objects = store.objects.write();
         objects.quotas.forget_rejected(Self::KIND, namespace, name);
         let Some((instance, old)) = objects.remove_group(namespace, name) else { return Change::default() };
-        Change { instances: vec![instance], gone: old.object.metadata.uid.clone(), rejected: false }
+        Change {
+            instances: vec![InstanceKey::clone(&instance)],
+            gone: old.object.metadata.uid.clone(),
+            rejected: false,
+        }
     }
 
     fn keys(store: &Store) -> Vec<(String, String)> {
-        store.objects.read().instance_of_group.keys().cloned().collect()
+        let objects = store.objects.read();
+        let keys = objects.instance_of_group.keys().filter_map(|key| key.split_once('/'));
+        keys.map(|(namespace, name)| (namespace.to_owned(), name.to_owned())).collect()
     }
 }
 
@@ -233,8 +241,8 @@ impl Objects {
         Some(old)
     }
 
-    fn remove_group(&mut self, namespace: &str, name: &str) -> Option<(InstanceKey, StoredGroup)> {
-        let instance = self.instance_of_group.remove(&(namespace.to_owned(), name.to_owned()))?;
+    fn remove_group(&mut self, namespace: &str, name: &str) -> Option<(Arc<InstanceKey>, StoredGroup)> {
+        let instance = self.instance_of_group.remove(&group_key(namespace, name))?;
         let groups = self.groups.get_mut(&instance)?;
         let old = groups.remove(name)?;
         if groups.is_empty() {
@@ -243,6 +251,11 @@ impl Objects {
         self.quotas.release(namespace, group_bytes(&old.object));
         Some((instance, old))
     }
+}
+
+/// Neither part has a slash in it.
+fn group_key(namespace: &str, name: &str) -> Box<str> {
+    format!("{namespace}/{name}").into_boxed_str()
 }
 
 /// The uid of an object in whose place there is another one of the same name now.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::fdi::{Class, Fingerprint, TaskId};
 use crate::reconcile::desired::{CLAIMED_MAX, Desired, Snapshot, resolve};
+use crate::reconcile::idle::Idle;
 use crate::reconcile::ledger::Ledger;
 use crate::reconcile::ledger::calls::CallScope;
 use crate::reconcile::observation::{Observation, Observed};
@@ -23,6 +24,8 @@ pub struct InstanceState {
     pub ledger: Ledger,
     /// What names and selectors choose.
     selections: Selections,
+    /// The last reconcile that went through all steps, if it had nothing to do.
+    pub idle: Option<Idle>,
     /// A credential that may not read monitor logs, or whose service has none.
     lacks_logs: Option<Fingerprint>,
 }
@@ -43,6 +46,7 @@ impl InstanceState {
             ledger: Ledger::new(Arc::clone(&timings), resumed),
             timings,
             selections: Selections::default(),
+            idle: None,
             lacks_logs: None,
         }
     }

@@ -234,6 +234,13 @@ impl Ledger {
         !desired.instance_suspended() && desired.groups().iter().any(needs_calls)
     }
 
+    /// Whether nothing is remembered that time or another list with the same tasks would change.
+    pub fn is_settled(&self) -> bool {
+        let told =
+            |group: &GroupRecord| group.recent.is_empty() && group.first_pending_edit.is_none() && !group.inherited;
+        self.missing.is_empty() && !self.tasks.has_others() && self.groups.values().all(told)
+    }
+
     /// Whether the accepted call for this task corrected what somebody else had changed. True once.
     pub fn take_drift_corrected(&mut self, id: &TaskId) -> bool {
         self.tasks.update(id, |record| std::mem::take(&mut record.drifting))

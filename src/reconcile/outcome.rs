@@ -57,6 +57,11 @@ impl Outcomes {
         self
     }
 
+    /// Whether anything was sent, is left to be sent, or could not be sent.
+    pub fn has_any(&self) -> bool {
+        !self.calls.is_empty() || self.unfinished || self.not_sent.is_some()
+    }
+
     pub fn not_sent(&self) -> Option<&(CallError, Timestamp)> {
         self.not_sent.as_ref()
     }

@@ -9,11 +9,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::crd::{
-    DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus,
-    InstanceRef,
+    DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, InstanceRef,
 };
 use crate::fdi::{Attributes, LastRun, RunState, Task, TaskId};
-use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
+use crate::reconcile::desired::{Desired, GroupStatus, Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::outcome::Outcomes;
@@ -22,6 +21,7 @@ use crate::reconcile::schedule::schedule;
 use crate::reconcile::selection::Selections;
 use crate::reconcile::status::status;
 use crate::reconcile::timings::Timings;
+use crate::reconcile::unchanged;
 use crate::time::backoff::add;
 
 /// One instance between two reconciles.
@@ -63,8 +63,9 @@ impl PureSteps {
         // Both are sorted by name.
         for (group, status) in self.snapshot.groups.iter_mut().zip(written) {
             let mut object = FdiTaskGroup::clone(&group.object);
-            object.status = Some(status.clone());
-            (group.object, group.status) = (Arc::new(object), status);
+            object.status = Some(status);
+            group.object = Arc::new(object);
+            group.status = GroupStatus::Stored(Arc::clone(&group.object));
         }
         if let Some(((_, stored), status)) = self.snapshot.instance.as_mut().zip(instance) {
             *stored = status;
@@ -87,14 +88,22 @@ impl PureSteps {
         black_box(status(&self.desired, &self.state, &Outcomes::default(), self.now));
     }
 
-    /// All pure steps after a poll that found everything as it was.
+    /// A poll that finds everything as it was.
+    pub fn poll(&mut self) {
+        let list = TaskList::new(add(self.now, Duration::from_secs(60)), Attributes::Omit, self.tasks.clone());
+        self.reconcile(Some(list));
+    }
+
+    /// All pure steps after a list, as if something had changed.
     pub fn reconcile_after_list(&mut self) {
+        self.state.idle = None;
         let list = TaskList::new(add(self.now, Duration::from_secs(60)), Attributes::Omit, self.tasks.clone());
         self.reconcile(Some(list));
     }
 
     /// All pure steps while the last list still serves.
     pub fn reconcile_without_list(&mut self) {
+        self.state.idle = None;
         self.reconcile(None);
     }
 
@@ -105,11 +114,22 @@ impl PureSteps {
             desired = self.state.sync(newer, self.now);
         }
         let observed = Observed { instance: Some(String::new()), credential: None, list: list.map(Ok) };
+        let observed = match unchanged::poll(&desired, observed, &mut self.state, self.now) {
+            Ok(next) => {
+                black_box(next);
+                return;
+            }
+            Err(observed) => *observed,
+        };
         desired = self.state.record_list(desired, observed, self.now);
         let plan = plan(&desired, &self.state, self.now);
         let outcomes = self.state.record_calls(&desired, Outcomes::default());
         let statuses = status(&desired, &self.state, &outcomes, self.now);
         black_box(schedule(&desired, &plan, &outcomes, &statuses, &mut self.state));
+        for uid in statuses.converged() {
+            self.state.ledger.take_convergence_time(uid, self.now);
+        }
+        unchanged::remember(&desired, (&plan, &outcomes), (&statuses, true), &mut self.state);
     }
 }
 
@@ -125,12 +145,9 @@ fn group(number: usize, tasks: usize, created: Timestamp) -> StoredGroup {
     object.metadata.uid = Some(format!("00000000-0000-0000-0000-{number:012}"));
     object.metadata.generation = Some(1);
     object.metadata.creation_timestamp = Some(Time(created));
-    StoredGroup {
-        object: Arc::new(object),
-        status: FdiTaskGroupStatus::default(),
-        unreported_since: None,
-        predates: false,
-    }
+    let object = Arc::new(object);
+    let status = GroupStatus::Stored(Arc::clone(&object));
+    StoredGroup { object, status, unreported_since: None, predates: false }
 }
 
 fn running(id: TaskId) -> Task {

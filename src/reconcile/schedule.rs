@@ -24,15 +24,24 @@ pub fn schedule(
     if outcomes.unfinished() {
         return soonest;
     }
-    let Some(instance) = desired.instance() else {
+    let Some(list) = next_poll(desired, statuses.next_check(), state, now) else {
         // Only the deadlines of deletions are left; the instance itself is watched.
         return statuses.next_check().unwrap_or(add(now, state.timings.backoff.max)).max(soonest);
     };
-    let seconds = instance.object.spec.poll_interval_seconds.clamp(10, 3600);
-    let poll = state.timings.poll_interval_unit.saturating_mul(u32::try_from(seconds).unwrap_or(60));
-    let list = state.observation.next_list(poll, statuses.next_check(), now);
     // While lists fail no call is sent either, however long ago calls could have been tried again.
     let retry = state.observation.call_failure().map(|failure| failure.retry_at);
     let retry = retry.filter(|_| statuses.calls_due() && state.observation.list_failure().is_none());
     [retry, plan.linger_until()].into_iter().flatten().fold(list, Timestamp::min).max(soonest)
+}
+
+/// When the instance is to be listed next, if it exists.
+pub fn next_poll(
+    desired: &Desired,
+    next_check: Option<Timestamp>,
+    state: &mut InstanceState,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let seconds = desired.instance()?.object.spec.poll_interval_seconds.clamp(10, 3600);
+    let poll = state.timings.poll_interval_unit.saturating_mul(u32::try_from(seconds).unwrap_or(60));
+    Some(state.observation.next_list(poll, next_check, now))
 }

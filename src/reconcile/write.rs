@@ -15,10 +15,12 @@ use crate::reconcile::status::Statuses;
 use crate::reconcile::status::deletion::FinalizerRelease;
 use crate::reconcile::status::report::{GroupReport, InstanceReport, StatusEvent};
 
-pub fn write(ctx: &Context, desired: &Desired, statuses: &Statuses<'_>) {
+/// Returns whether the API server has all of it already.
+pub fn write(ctx: &Context, desired: &Desired, statuses: &Statuses<'_>) -> bool {
     let instance = desired.instance().zip(statuses.instance());
     let mut updates: Vec<Update> = statuses.groups().iter().filter_map(|report| group_update(ctx, report)).collect();
     updates.extend(instance.and_then(|(instance, report)| instance_update(ctx, &instance.object, report)));
+    let stored = updates.is_empty();
     ctx.writer.publish(updates);
     for report in statuses.groups() {
         for event in &report.actions {
@@ -26,6 +28,7 @@ pub fn write(ctx: &Context, desired: &Desired, statuses: &Statuses<'_>) {
             ctx.events.emit(as_event(&*report.group.object, event));
         }
     }
+    stored
 }
 
 /// `None` where nothing is to be written.

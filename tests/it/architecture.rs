@@ -21,8 +21,9 @@ const LAYERS: [&[&str]; 10] = [
 ];
 
 /// Files and folders that decide and do no I/O.
-const PURE: [&str; 15] = [
+const PURE: [&str; 17] = [
     "reconcile/desired",
+    "reconcile/idle",
     "reconcile/instance_state",
     "reconcile/ledger",
     "k8s/status_writer/queue",
@@ -34,6 +35,7 @@ const PURE: [&str; 15] = [
     "reconcile/selection",
     "reconcile/status",
     "reconcile/timings",
+    "reconcile/unchanged",
     "k8s/leader_election/record",
     "k8s/quota",
     "time/backoff",

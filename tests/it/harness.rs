@@ -241,7 +241,7 @@ pub fn ready_condition(group: &FdiTaskGroup) -> Option<(ConditionStatus, String)
     let ready = status.conditions.iter().find(|c| c.type_ == condition_types::READY)?;
     let is_current = Some(ready.observed_generation) == group.metadata.generation
         && Some(status.observed_generation) == group.metadata.generation;
-    is_current.then(|| (ready.status, ready.reason.clone()))
+    is_current.then(|| (ready.status, ready.reason.to_string()))
 }
 
 /// Ready in the current generation.

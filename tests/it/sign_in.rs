@@ -62,7 +62,7 @@ async fn rotate(env: &TestEnv, data: &[(&str, &str)]) {
 /// Reason and message of the instance's condition, when it is False.
 fn denied(instance: &FdiInstance, type_: &str) -> Option<(String, String)> {
     let found = instance.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)?;
-    (found.status == ConditionStatus::False).then(|| (found.reason.clone(), found.message.clone()))
+    (found.status == ConditionStatus::False).then(|| (found.reason.to_string(), found.message.to_string()))
 }
 
 /// Waits until every instance of the namespace fulfils the condition.

@@ -73,24 +73,29 @@ pub struct FdiTaskGroupStatus {
 
 lenient!(FdiTaskGroupStatus, |stored| Self::deserialize(stored).unwrap_or_default());
 
+impl FdiTaskGroupStatus {
+    /// That of a group for which none was written.
+    pub const NONE: Self = Self {
+        observed_generation: -1,
+        conditions: Vec::new(),
+        tasks: None,
+        ready_tasks: None,
+        desired_state: None,
+        selection: None,
+        opposing_call_time: None,
+        failures: Vec::new(),
+        failures_omitted: None,
+        pending: Vec::new(),
+        deviating: Vec::new(),
+        failed_runs: Vec::new(),
+        history: Vec::new(),
+        last_handled_reconcile_at: None,
+    };
+}
+
 impl Default for FdiTaskGroupStatus {
     fn default() -> Self {
-        Self {
-            observed_generation: -1,
-            conditions: Vec::new(),
-            tasks: None,
-            ready_tasks: None,
-            desired_state: None,
-            selection: None,
-            opposing_call_time: None,
-            failures: Vec::new(),
-            failures_omitted: None,
-            pending: Vec::new(),
-            deviating: Vec::new(),
-            failed_runs: Vec::new(),
-            history: Vec::new(),
-            last_handled_reconcile_at: None,
-        }
+        Self::NONE
     }
 }
 

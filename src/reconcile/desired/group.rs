@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
 
-use crate::crd::{DeletionPolicy, FINALIZER, FdiTaskGroup, FdiTaskGroupStatus, REQUESTED_AT};
+use super::group_status::GroupStatus;
+use crate::crd::{DeletionPolicy, FINALIZER, FdiTaskGroup, REQUESTED_AT};
 use crate::fdi::text::truncate;
 use crate::fdi::{Attributes, RunState, TaskId};
 use crate::reconcile::selection::{self, ChoosingGroup, Selection, Selections, UnresolvedName};
@@ -14,7 +15,7 @@ use crate::reconcile::selection::{self, ChoosingGroup, Selection, Selections, Un
 #[derive(Debug, Clone)]
 pub struct StoredGroup {
     pub object: Arc<FdiTaskGroup>,
-    pub status: FdiTaskGroupStatus,
+    pub status: GroupStatus,
     /// Since when no status of the group could be written.
     pub unreported_since: Option<Timestamp>,
     /// It existed before this process watched it: a predecessor may have sent calls for it.
@@ -52,7 +53,7 @@ pub struct DesiredGroup {
     pub deletion_timestamp: Option<Timestamp>,
     pub requested_at: Option<String>,
     /// The status that the API server has, or will show once it has caught up with our last write.
-    pub status: FdiTaskGroupStatus,
+    pub status: GroupStatus,
     /// Since when no status of the group could be written.
     pub unreported_since: Option<Timestamp>,
     /// It existed before this process watched it: a predecessor may have sent calls for it.

@@ -10,7 +10,7 @@ fn stored(name: &str, created: i64, ids: &[&str]) -> StoredGroup {
     let task_ids = ids.iter().map(|&id| id.into()).collect();
     let mut object = FdiTaskGroup::new(name, FdiTaskGroupSpec { task_ids, ..FdiTaskGroupSpec::default() });
     object.metadata.creation_timestamp = Some(Time(Timestamp::from_second(created).unwrap()));
-    let status = FdiTaskGroupStatus::default();
+    let status = GroupStatus::Stored(Arc::new(object.clone()));
     StoredGroup { object: Arc::new(object), status, unreported_since: None, predates: false }
 }
 
@@ -30,7 +30,10 @@ fn what_is_desired_is_read_again_only_when_an_object_or_what_is_known_of_it_has_
 
     let changes: [fn(&mut Snapshot); 7] = [
         |snapshot| snapshot.groups[0].object = Arc::new(FdiTaskGroup::clone(&snapshot.groups[0].object)),
-        |snapshot| snapshot.groups[1].status.observed_generation = 3,
+        |snapshot| {
+            let status = FdiTaskGroupStatus { observed_generation: 3, ..FdiTaskGroupStatus::default() };
+            snapshot.groups[1].status = status.into();
+        },
         |snapshot| snapshot.groups[1].unreported_since = Some(Timestamp::UNIX_EPOCH),
         |snapshot| drop(snapshot.groups.pop()),
         |snapshot| snapshot.groups.push(stored("c", 3, &["t4"])),

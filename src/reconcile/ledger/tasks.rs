@@ -31,6 +31,11 @@ impl Tasks {
         !self.others.contains_key(id) && !self.settled.contains_key(id)
     }
 
+    /// Whether more is remembered of some task than that it is settled.
+    pub fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
     /// Changes the record of one task.
     pub fn update<R>(&mut self, id: &TaskId, change: impl FnOnce(&mut TaskRecord) -> R) -> R {
         let mut record = match self.others.remove(id) {

@@ -34,6 +34,10 @@ impl TaskList {
         self.tasks.binary_search_by(|task| task.id.cmp(id)).ok().map(|index| &self.tasks[index])
     }
 
+    pub fn has_same_tasks(&self, other: &Self) -> bool {
+        self.tasks == other.tasks
+    }
+
     pub fn total(&self) -> usize {
         self.tasks.len()
     }

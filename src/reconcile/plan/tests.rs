@@ -57,7 +57,7 @@ fn desired_of(groups: &[Group]) -> Desired {
         let mut object = FdiTaskGroup::new(&format!("g{n}"), spec);
         object.metadata.uid = Some(format!("uid-{n}"));
         object.metadata.generation = Some(1);
-        let status = crate::crd::FdiTaskGroupStatus { observed_generation: 1, ..Default::default() };
+        let status = crate::crd::FdiTaskGroupStatus { observed_generation: 1, ..Default::default() }.into();
         StoredGroup { object: Arc::new(object), status, unreported_since: None, predates: false }
     });
     let instance = (Arc::new(FdiInstance::new("roma", FdiInstanceSpec::default())), FdiInstanceStatus::default());

@@ -12,7 +12,7 @@ use super::row::{Progress, Row};
 use super::{deletion, failures, pending, runs, selection};
 use crate::crd::{
     Condition, ConditionStatus, FdiTaskGroupStatus, TaskCounts, condition_types, event_actions, event_reasons,
-    find_condition, reasons, whole_seconds,
+    find_condition, messages, reasons, whole_seconds,
 };
 use crate::fdi::text::listed;
 use crate::fdi::{Action, TaskId};
@@ -31,7 +31,8 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
     let urgent = !group.acknowledged() || facts.state.ledger.pending_edits(&group.uid).is_some();
     let actions = drift_corrected(&facts, outcomes).into_iter().collect();
     let Some(row) = ready::row(&facts) else {
-        let status = FdiTaskGroupStatus { last_handled_reconcile_at: handled, ..group.status.clone() };
+        let status =
+            FdiTaskGroupStatus { last_handled_reconcile_at: handled, ..FdiTaskGroupStatus::clone(&group.status) };
         let (events, tally) = (Vec::new(), facts.tally);
         return GroupReport { group, status, events, actions, progress_only: false, urgent, release, tally };
     };
@@ -55,7 +56,7 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
         last_handled_reconcile_at: handled,
     };
     // A call alone is no reason to write.
-    if status != group.status {
+    if status != *group.status {
         status.history = facts.state.ledger.history(group);
     }
     let events =
@@ -104,7 +105,7 @@ fn synced(facts: &Facts<'_, '_>, row: &Row) -> Condition {
     let (status, reason, message) = match (failure.or_else(|| blocked(facts)), observation.list()) {
         (Some(failure), _) => (ConditionStatus::False, failure.error.reason(), instance_message(facts, failure)),
         (None, None) => (ConditionStatus::Unknown, reasons::NOT_OBSERVED, NOT_LISTED.to_owned()),
-        (None, Some(_)) => (ConditionStatus::True, reasons::SYNCED, "the last exchange with FDI succeeded".to_owned()),
+        (None, Some(_)) => (ConditionStatus::True, reasons::SYNCED, messages::SYNCED.to_owned()),
     };
     Condition::new(condition_types::SYNCED, status, reason, &message)
 }

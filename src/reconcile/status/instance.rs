@@ -7,7 +7,7 @@ use super::ready::NOT_LISTED;
 use super::report::{InstanceReport, StatusEvent};
 use crate::crd::{
     Condition, ConditionStatus, FdiInstanceStatus, InstanceTasks, condition_types, event_actions, event_reasons,
-    find_condition, reasons,
+    find_condition, messages, reasons,
 };
 use crate::k8s::events::EventType;
 use crate::reconcile::desired::{Desired, DesiredInstance};
@@ -73,7 +73,7 @@ fn conditions(desired: &Desired, state: &InstanceState, now: Timestamp) -> Vec<C
     };
     let synced = match observation.call_failure() {
         Some(failure) => Condition::new(SYNCED, False, failure.error.reason(), failure.error.message()),
-        None => Condition::new(SYNCED, True, reasons::SYNCED, "the last exchange with FDI succeeded"),
+        None => Condition::new(SYNCED, True, reasons::SYNCED, messages::SYNCED),
     };
     vec![Condition::new(READY, True, reasons::SIGNED_IN, message), synced]
 }
@@ -101,5 +101,5 @@ fn events(before: &[Condition], ready: &Condition) -> Option<StatusEvent> {
         ConditionStatus::False => (EventType::Warning, event_reasons::INSTANCE_NOT_READY),
         ConditionStatus::Unknown => return None,
     };
-    Some(StatusEvent { kind, reason, action: event_actions::OBSERVE, message: ready.message.clone() })
+    Some(StatusEvent { kind, reason, action: event_actions::OBSERVE, message: ready.message.clone().into_owned() })
 }

@@ -8,7 +8,9 @@ use super::facts::Facts;
 use super::ready::{NOT_LISTED, TASKS_NAMED};
 use super::report::StatusEvent;
 use super::row::Row;
-use crate::crd::{Condition, ConditionStatus, FailedRun, condition_types, event_actions, event_reasons, reasons};
+use crate::crd::{
+    Condition, ConditionStatus, FailedRun, condition_types, event_actions, event_reasons, messages, reasons,
+};
 use crate::fdi::text::listed;
 use crate::fdi::{RunState, TaskId};
 use crate::k8s::events::EventType;
@@ -39,14 +41,9 @@ pub(super) fn condition(facts: &Facts<'_, '_>, row: &Row) -> Condition {
     } else if tally.on == 0 {
         (Unknown, reasons::NO_RUNS_YET, "no task of the group is on, so none runs".to_owned())
     } else if facts.state.ledger.has_run(&facts.group.uid) {
-        (True, reasons::RUNS_SUCCEEDING, "no task that is on failed its latest run".to_owned())
+        (True, reasons::RUNS_SUCCEEDING, messages::RUNS_SUCCEEDING.to_owned())
     } else {
-        (
-            Unknown,
-            reasons::NO_RUNS_YET,
-            "no run of the tasks that are on has been observed yet: a scheduled task runs at its planned times"
-                .to_owned(),
-        )
+        (Unknown, reasons::NO_RUNS_YET, messages::NO_RUNS_YET.to_owned())
     };
     Condition::new(condition_types::RUNS_HEALTHY, status, reason, &message)
 }

@@ -75,7 +75,7 @@ fn table(page: &mut String, states: &[State], type_: &str, beside: &[&str], of_i
             format!("{cells} {cell} |")
         });
         assert_eq!(main.reason, state.reason, "{}: {}", state.situation, main.message);
-        for other in conditions.iter().filter(|other| [RECONCILING, STALLED].contains(&other.type_.as_str())) {
+        for other in conditions.iter().filter(|other| [RECONCILING, STALLED].contains(&&*other.type_)) {
             assert!(type_ != READY || (&other.reason, &other.message) == (&main.reason, &main.message));
         }
         assert!(rows.insert((main.reason.clone(), main.message.clone())), "twice: {}", main.message);

@@ -41,6 +41,23 @@ fn twenty_five_tasks_in_two_groups_take_three_calls_and_then_there_is_silence() 
 }
 
 #[test]
+fn a_poll_that_finds_everything_as_it_was_decides_nothing_anew() {
+    let mut sim = Simulation::new(25);
+    sim.group("a", DesiredState::Running, 1..=13);
+    sim.group("b", DesiredState::Running, 14..=25);
+    // The history of the calls is kept up to date for a minute.
+    sim.run_for(minutes(5));
+    let (reconciles, decided) = (sim.reconciles, sim.decided);
+    sim.run_for(minutes(60));
+    assert!(sim.reconciles - reconciles >= 54, "it polls");
+    assert!(sim.decided - decided <= 6, "{} times in an hour", sim.decided - decided);
+    sim.service.tasks.insert(id(1), RunState::Stopped);
+    sim.run_for(seconds(70));
+    assert_eq!(sim.called().len(), 25);
+    assert_eq!(sim.service.calls.len(), 4, "and sees a drift with the next poll");
+}
+
+#[test]
 fn a_new_generation_is_acknowledged_before_its_calls_are_sent() {
     let mut sim = Simulation::new(3);
     sim.group("a", DesiredState::Running, 1..=3);

@@ -12,7 +12,7 @@ fn runs(sim: &Simulation, name: &str) -> Condition {
 
 fn verdict(sim: &Simulation, name: &str) -> (ConditionStatus, String) {
     let runs = runs(sim, name);
-    (runs.status, runs.reason)
+    (runs.status, runs.reason.into_owned())
 }
 
 fn failed(sim: &Simulation, name: &str) -> Vec<String> {

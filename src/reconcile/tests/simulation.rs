@@ -5,6 +5,7 @@
 //! statuses are stored in the objects as the API server would. After every reconcile the invariants
 //! of a truthful status are checked.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::crd::{
     FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, condition_types, find_condition,
 };
 use crate::fdi::{Action, Attributes, Fingerprint, RunState, SignIn, TaskId};
-use crate::reconcile::desired::{Desired, Snapshot, StoredGroup};
+use crate::reconcile::desired::{Desired, FinalizerAction, GroupStatus, Snapshot, StoredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::failure::InstanceError;
 use crate::reconcile::observation::{Observation, Observed, TaskList};
@@ -29,6 +30,7 @@ use crate::reconcile::status::deletion::FinalizerRelease;
 use crate::reconcile::status::report::GroupReport;
 use crate::reconcile::status::status;
 use crate::reconcile::timings::Timings;
+use crate::reconcile::unchanged;
 use crate::time::backoff::add;
 
 pub const START: &str = "2026-01-01T00:00:00Z";
@@ -57,6 +59,11 @@ pub struct Simulation {
     /// Groups existed before this process.
     restarted: bool,
     pub reconciles: usize,
+    /// Those that went through all steps.
+    pub decided: usize,
+    /// Objects as the store of the operator holds them: the same one until it changes.
+    stored_instance: RefCell<Vec<Arc<FdiInstance>>>,
+    stored_groups: RefCell<Vec<Arc<FdiTaskGroup>>>,
     next_uid: usize,
 }
 
@@ -89,6 +96,9 @@ impl Simulation {
             unreported_since: None,
             restarted: false,
             reconciles: 0,
+            decided: 0,
+            stored_instance: RefCell::default(),
+            stored_groups: RefCell::default(),
             next_uid: 0,
         }
     }
@@ -154,16 +164,17 @@ impl Simulation {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let group = |g: &FdiTaskGroup| StoredGroup {
-            object: Arc::new(g.clone()),
-            status: g.status.clone().unwrap_or_default(),
-            unreported_since: self.unreported_since,
-            predates: self.restarted,
+        let group = |group: &FdiTaskGroup| {
+            let object = kept(&self.stored_groups.borrow(), group);
+            let status = GroupStatus::Stored(Arc::clone(&object));
+            StoredGroup { object, status, unreported_since: self.unreported_since, predates: self.restarted }
         };
-        Snapshot {
-            instance: self.instance.clone().map(|i| (Arc::new(i.clone()), i.status.unwrap_or_default())),
-            groups: self.groups.iter().map(group).collect(),
-        }
+        let groups: Vec<StoredGroup> = self.groups.iter().map(group).collect();
+        let instance = self.instance.as_ref().map(|instance| kept(&self.stored_instance.borrow(), instance));
+        self.stored_groups.replace(groups.iter().map(|group| Arc::clone(&group.object)).collect());
+        self.stored_instance.replace(instance.iter().cloned().collect());
+        let status = |object: &Arc<FdiInstance>| object.status.clone().unwrap_or_default();
+        Snapshot { instance: instance.map(|object| (Arc::clone(&object), status(&object))), groups }
     }
 
     /// One reconcile at the present moment.
@@ -174,22 +185,43 @@ impl Simulation {
         if let Some(meanwhile) = self.during_list.take() {
             meanwhile(self);
         }
-        let desired = self.state.resolve(self.snapshot(), self.now);
-        let desired = self.state.record_list(desired, observed, self.now);
+        let mut desired = self.state.resolve(self.snapshot(), self.now);
+        self.reconciles += 1;
+        let observed = match unchanged::poll(&desired, observed, &mut self.state, self.now) {
+            Ok(next) => {
+                self.next = next;
+                return;
+            }
+            Err(observed) => *observed,
+        };
+        self.decided += 1;
+        desired = self.state.record_list(desired, observed, self.now);
         let plan = plan(&desired, &self.state, self.now);
         let outcomes = self.execute(&desired, &plan);
         let outcomes = self.state.record_calls(&desired, outcomes);
         let statuses = status(&desired, &self.state, &outcomes, self.now);
         self.next = schedule(&desired, &plan, &outcomes, &statuses, &mut self.state);
-        self.reconciles += 1;
-        let stored = check(&self.state.observation, statuses.groups());
+        let reports = check(&self.state.observation, statuses.groups());
+        let is_stored = |report: &GroupReport<'_>| {
+            let added = report.group.finalizer != FinalizerAction::Add;
+            added && report.release.is_none() && report.group.object.status.as_ref() == Some(&report.status)
+        };
+        let instance = self.instance.as_ref().and_then(|instance| instance.status.as_ref());
+        let stored = statuses.groups().iter().all(is_stored)
+            && self.unreported_since.is_none()
+            && instance == statuses.instance().map(|report| &report.status);
+        // As the metrics do.
+        for uid in statuses.converged() {
+            self.state.ledger.take_convergence_time(uid, self.now);
+        }
+        unchanged::remember(&desired, (&plan, &outcomes), (&statuses, stored), &mut self.state);
         if let (Some(instance), Some(report)) = (&mut self.instance, statuses.instance())
             && instance.status.as_ref() != Some(&report.status)
         {
             self.writes += 1;
             instance.status = Some(report.status.clone());
         }
-        self.store(stored);
+        self.save(reports);
     }
 
     fn observe(&mut self, attributes: Attributes) -> Observed {
@@ -232,7 +264,7 @@ impl Simulation {
         Outcomes::new(calls, false)
     }
 
-    fn store(&mut self, stored: Vec<Stored>) {
+    fn save(&mut self, stored: Vec<Stored>) {
         for Stored { uid, status, events, release } in stored {
             let Some(group) = self.groups.iter_mut().find(|g| g.metadata.uid.as_deref() == Some(&uid)) else {
                 continue;
@@ -288,8 +320,8 @@ impl Simulation {
         let beside = status
             .conditions
             .iter()
-            .find(|c| [condition_types::RECONCILING, condition_types::STALLED].contains(&c.type_.as_str()));
-        (ready.status, ready.reason.clone(), beside.map(|c| c.type_.clone()))
+            .find(|c| [condition_types::RECONCILING, condition_types::STALLED].contains(&&*c.type_));
+        (ready.status, ready.reason.to_string(), beside.map(|c| c.type_.to_string()))
     }
 
     pub fn reason(&self, name: &str) -> String {
@@ -300,6 +332,12 @@ impl Simulation {
     pub fn called(&self) -> BTreeSet<(Action, TaskId)> {
         self.service.calls.iter().flat_map(|(_, action, ids)| ids.iter().map(move |id| (*action, id.clone()))).collect()
     }
+}
+
+/// The object of these that equals this one, or it as a new one.
+fn kept<K: Clone + PartialEq>(objects: &[Arc<K>], object: &K) -> Arc<K> {
+    let known = objects.iter().find(|known| known.as_ref() == object);
+    known.map_or_else(|| Arc::new(object.clone()), Arc::clone)
 }
 
 /// What must hold at every moment, whatever happens.
