@@ -2,10 +2,16 @@
 //! [`Command`] and in [`main`].
 
 mod cleanup;
+mod cluster;
 mod crds;
 mod docs;
+mod error;
+mod live;
+mod output;
+mod ownership;
 mod plan;
 mod run;
+mod tasks;
 
 use std::process::ExitCode;
 
@@ -27,6 +33,8 @@ struct Cli {
 enum Command {
     /// Run the operator. Every flag can also be set by its environment variable.
     Run(Box<crate::config::flags::Flags>),
+    /// List the tasks of an instance with state, last run and group. Sends nothing but lists.
+    Tasks(tasks::TasksFlags),
     /// Print the CRDs, for kubectl apply --server-side -f -
     Crds,
     /// Remove this operator's finalizers once it is uninstalled for good.
@@ -42,6 +50,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(flags) => run::run(*flags),
+        Command::Tasks(flags) => tasks::run(&flags),
         Command::Crds => crds::run(),
         Command::Cleanup(flags) => cleanup::run(&flags),
         Command::Plan(flags) => plan::run(&flags),

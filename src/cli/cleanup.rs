@@ -11,9 +11,10 @@ use kube::core::ObjectMeta;
 use kube::{Api, Client};
 use serde_json::json;
 
+use super::cluster::ConnectionFlags;
 use crate::config::flags::list_items;
 use crate::crd::{FINALIZER, FdiTaskGroup};
-use crate::k8s::clients::{FIELD_MANAGER, KubeClients};
+use crate::k8s::clients::FIELD_MANAGER;
 use crate::k8s::error::{describe, describe_status};
 
 /// How often one group is tried while others change it.
@@ -32,6 +33,9 @@ pub struct CleanupFlags {
     /// Only print what would be done.
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    connection: ConnectionFlags,
 }
 
 /// What came of it.
@@ -51,8 +55,8 @@ pub fn run(flags: &CleanupFlags) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    let client = match runtime.block_on(KubeClients::for_command()) {
-        Ok(client) => client,
+    let client = match runtime.block_on(flags.connection.connect()) {
+        Ok(cluster) => cluster.client,
         Err(error) => return fail(&error),
     };
     let Tally { removed, left, unlisted } = runtime.block_on(clean(&client, flags));

@@ -71,11 +71,10 @@ impl KubeClients {
 
     /// A client for a command that a user runs. It obeys the kubeconfig's `proxy-url` and the usual
     /// proxy variables, as kubectl does.
-    pub async fn for_command() -> Result<Client, KubeClientsError> {
-        let config = Config::infer().await.map_err(Box::new)?;
-        let mut with_timeouts = with_timeouts(&config, &REQUESTS);
-        with_timeouts.proxy_url = config.proxy_url;
-        Ok(Client::try_from(with_timeouts)?)
+    pub fn for_command(config: &Config) -> Result<Client, kube::Error> {
+        let mut with_timeouts = with_timeouts(config, &REQUESTS);
+        with_timeouts.proxy_url.clone_from(&config.proxy_url);
+        Client::try_from(with_timeouts)
     }
 
     pub fn new(config: &Config) -> Result<Self, kube::Error> {

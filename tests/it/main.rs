@@ -8,6 +8,7 @@ mod audit;
 mod broken_watches;
 mod bulkheads;
 mod cleanup;
+mod cli;
 mod clock_steps;
 mod convergence;
 mod crash_sweep;
