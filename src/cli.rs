@@ -6,6 +6,7 @@ mod cluster;
 mod crds;
 mod docs;
 mod error;
+mod import;
 mod live;
 mod output;
 mod ownership;
@@ -39,8 +40,10 @@ enum Command {
     Crds,
     /// Remove this operator's finalizers once it is uninstalled for good.
     Cleanup(cleanup::CleanupFlags),
-    /// Print the calls that the operator would send for a file of groups. Sends nothing.
+    /// Print the calls that the operator would send. Sends no call itself.
     Plan(plan::PlanFlags),
+    /// Write groups for the tasks that an instance has, which change nothing when applied.
+    Import(import::ImportFlags),
     /// Print a generated page of the documentation.
     #[command(hide = true)]
     Docs(docs::DocsFlags),
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Crds => crds::run(),
         Command::Cleanup(flags) => cleanup::run(&flags),
         Command::Plan(flags) => plan::run(&flags),
+        Command::Import(flags) => import::run(&flags),
         Command::Docs(flags) => docs::run(&flags, &Cli::command()),
     }
 }

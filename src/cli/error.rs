@@ -16,6 +16,8 @@ use crate::k8s::error::{describe, describe_status};
 pub enum Outcome {
     /// Exit code 0.
     Well,
+    /// Exit code 2: the answer is no.
+    NotWell,
 }
 
 /// Why a command did not do its work. Each message says what to do.
@@ -85,6 +87,7 @@ pub fn run(command: impl Future<Output = Result<Outcome, CommandError>>) -> Exit
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Start);
     match runtime.and_then(|runtime| runtime.block_on(command)) {
         Ok(Outcome::Well) => ExitCode::SUCCESS,
+        Ok(Outcome::NotWell) => ExitCode::from(2),
         Err(error) => {
             report(&error);
             ExitCode::FAILURE

@@ -1,176 +1,112 @@
-//! `fdi-operator plan`: what the operator would send for a file of groups, without sending it.
+//! `fdi-operator plan`: what the operator would send, without sending it: for the groups in files,
+//! in the cluster, or in the cluster once the files are applied.
 
+mod inputs;
 mod manifests;
+mod report;
 
-use std::collections::BTreeMap;
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
-use self::manifests::Manifests;
-use crate::crd::{FdiInstance, FdiInstanceStatus, FdiTaskGroup};
-use crate::fdi::text::listed;
-use crate::fdi::{Attributes, Batch, LastRun, RunState, Task, TaskId};
-use crate::reconcile::desired::{Desired, DesiredGroup, GroupStatus, Snapshot, StoredGroup};
-use crate::reconcile::instance_state::InstanceState;
-use crate::reconcile::observation::{Observed, TaskList};
-use crate::reconcile::plan::{Plan, plan};
-use crate::reconcile::timings::Timings;
-
-/// Most tasks that one line names.
-const NAMED_MAX: usize = 10;
+use self::inputs::{Input, task};
+use self::report::{InstanceReport, Report};
+use super::cluster::{ClusterFlags, SelectionFlags};
+use super::error::{self, CommandError, Outcome};
+use super::live::LiveFlags;
+use super::ownership;
+use crate::crd::{FdiInstance, FdiInstanceSpec, FdiTaskGroup};
+use crate::fdi::Task;
+use crate::reconcile::plan::plan;
 
 /// The arguments of `fdi-operator plan`. Their comments are the help texts, so they are plain text.
 #[allow(clippy::doc_markdown)]
 #[derive(Debug, Args)]
 pub struct PlanFlags {
-    /// File with FdiTaskGroups of one instance (YAML: documents and lists); - for standard input.
+    /// File with FdiTaskGroups (YAML: documents and lists); - for standard input. May be repeated.
     ///
     /// A group without metadata.creationTimestamp is taken to be created now: tasks that an older
-    /// group lists too are not its own.
-    #[arg(short, long, value_name = "FILE")]
-    file: PathBuf,
+    /// group lists too are not its own. Without --live the files are all there is.
+    #[arg(short, long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
 
-    /// File with the tasks as they are now: lines of "TASK_ID Running" or "TASK_ID Stopped".
+    /// File with the tasks as they are now: lines of "TASK_ID Running" or "TASK_ID Stopped", with
+    /// the name at the end where names or selectors need it.
     ///
-    /// Without it every task is taken to be in the other state, which gives the most calls that
-    /// there can be.
-    #[arg(long, value_name = "FILE")]
+    /// Without it every task that a file lists by ID is taken to be in the other state, which gives
+    /// the most calls that there can be.
+    #[arg(long, value_name = "FILE", conflicts_with = "live")]
     observed: Option<PathBuf>,
+
+    /// Plan for the groups of the cluster, with the files as if they were applied, and list the
+    /// tasks at the service with the credentials in the cluster. The default without files.
+    #[arg(long)]
+    live: bool,
+
+    /// How to print the plan.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+
+    #[command(flatten)]
+    cluster: ClusterFlags,
+
+    #[command(flatten)]
+    selection: SelectionFlags,
+
+    #[command(flatten)]
+    fdi: LiveFlags,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
 }
 
 /// Prints the calls in the order in which they would be sent, and what is not called for and why.
-/// Exit code 1 if there is no plan.
+/// Exit code 0: no call, 2: calls, 1: no plan.
 pub fn run(flags: &PlanFlags) -> ExitCode {
-    match planned(flags) {
-        Ok(lines) => {
-            // A closed pipe is no failure: whoever reads has seen enough.
-            let _ = writeln!(io::stdout(), "{}", lines.join("\n"));
-            ExitCode::SUCCESS
-        }
-        Err(errors) => {
-            let lines: Vec<String> = errors.iter().map(|error| format!("error: {error}")).collect();
-            let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
-            ExitCode::FAILURE
-        }
-    }
+    error::run(async {
+        let report = Report(inputs(flags).await?.into_iter().map(planned).collect());
+        let text = if flags.output == Output::Json { report.json() } else { report.text() };
+        // A closed pipe is no failure: whoever reads has seen enough.
+        let _ = writeln!(io::stdout(), "{text}");
+        Ok(if report.calls() > 0 { Outcome::NotWell } else { Outcome::Well })
+    })
 }
 
-fn planned(flags: &PlanFlags) -> Result<Vec<String>, Vec<String>> {
-    let one = |error: String| vec![error];
-    let Manifests { groups, instance } = manifests::read(&read(&flags.file).map_err(one)?)?;
-    let instance = FdiInstance::new("planned", instance.unwrap_or_default());
-    let snapshot = Snapshot {
-        instance: Some((Arc::new(instance), FdiInstanceStatus::default())),
-        groups: groups.into_iter().map(stored).collect(),
-    };
+async fn inputs(flags: &PlanFlags) -> Result<Vec<Input>, CommandError> {
+    if !flags.live && !flags.files.is_empty() {
+        return inputs::from_files(&flags.files, flags.observed.as_deref());
+    }
+    if flags.observed.is_some() {
+        return Err(CommandError::Usage("--observed needs the groups: give their files with --file".to_owned()));
+    }
+    let cluster = flags.cluster.connect().await?;
+    inputs::from_cluster(&cluster, &flags.fdi, &flags.selection, &flags.files).await
+}
+
+/// The steps of the operator, up to the one that sends.
+fn planned(input: Input) -> InstanceReport {
+    let Input { key, instance, groups, tasks, problem } = input;
+    let instance = instance.unwrap_or_else(|| FdiInstance::new(&key.name, FdiInstanceSpec::default()));
+    let tasks = tasks.unwrap_or_else(|| in_the_other_state(&groups));
     let now = Timestamp::now();
-    let mut state = InstanceState::new(Arc::new(Timings::default()));
-    let desired = state.resolve(snapshot, now);
-    let tasks = match &flags.observed {
-        Some(file) => observed(&read(file).map_err(one)?).map_err(one)?,
-        None => desired.owned().map(|(group, id)| task(id.clone(), group.run_state.opposite())).collect(),
-    };
-    let states: BTreeMap<TaskId, RunState> =
-        tasks.iter().filter_map(|task| Some((task.id.clone(), task.state?))).collect();
-    let list = TaskList::new(now, Attributes::Omit, tasks);
-    let observed = Observed { instance: Some(String::new()), list: Some(Ok(list)), credential: None };
-    let desired = state.record_list(desired, observed, now);
-    Ok(report(&desired, &plan(&desired, &state, now), &states))
+    let (desired, state) = ownership::resolve(instance, groups, tasks, now);
+    let calls = if problem.is_some() { Vec::new() } else { plan(&desired, &state, now).calls().to_vec() };
+    InstanceReport::new(key, &desired, &state, &calls, problem)
 }
 
-fn stored(group: FdiTaskGroup) -> StoredGroup {
-    let object = Arc::new(group);
-    let status = GroupStatus::Stored(Arc::clone(&object));
-    StoredGroup { object, status, unreported_since: None, predates: false }
-}
-
-fn report(desired: &Desired, plan: &Plan, states: &BTreeMap<TaskId, RunState>) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (n, call) in plan.calls().iter().enumerate() {
-        let ids: Vec<&str> = call.ids().iter().map(TaskId::as_str).collect();
-        lines.push(format!("call {}: {} {}", n + 1, call.action(), ids.join(" ")));
-        lines.extend(reasons(desired, call));
-    }
-    let count = plan.calls().len();
-    lines.push(format!("{count} {}", if count == 1 { "call" } else { "calls" }));
-    if desired.instance_suspended() {
-        lines.push("no call: the FdiInstance is suspended".to_owned());
-    }
-    lines.extend(desired.groups().iter().flat_map(|group| not_called(group, states)));
-    lines
-}
-
-/// For which group each task of a call is in it.
-fn reasons(desired: &Desired, call: &Batch) -> Vec<String> {
-    let mut tasks: BTreeMap<&str, (RunState, Vec<&str>)> = BTreeMap::new();
-    for id in call.ids() {
-        if let Some(group) = desired.owner(id) {
-            tasks.entry(&group.name).or_insert((group.run_state, Vec::new())).1.push(id.as_str());
-        }
-    }
-    let line = |(group, (state, ids)): (&str, (RunState, Vec<&str>))| {
-        format!("  group \"{group}\": must be {state}, is {}: {}", state.opposite(), listed(ids, NAMED_MAX))
-    };
-    tasks.into_iter().map(line).collect()
-}
-
-/// The tasks of a group that need no call, and why.
-fn not_called(group: &DesiredGroup, states: &BTreeMap<TaskId, RunState>) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = |tasks: Vec<&str>, why: &str| {
-        if !tasks.is_empty() {
-            lines.push(format!("no call: group \"{}\": {why}: {}", group.name, listed(tasks, NAMED_MAX)));
-        }
-    };
-    let owned = |wanted: fn(Option<&RunState>, RunState) -> bool| {
-        let tasks = group.owned.iter().filter(move |id| wanted(states.get(*id), group.run_state));
-        tasks.map(TaskId::as_str).collect::<Vec<_>>()
-    };
-    if group.suspended {
-        line(owned(|_, _| true), "it is suspended");
-    } else {
-        line(owned(|state, wanted| state == Some(&wanted)), "already in the desired state");
-        line(owned(|state, _| state.is_none()), "not among the observed tasks");
-    }
-    let owners: std::collections::BTreeSet<&str> =
-        group.conflicts.iter().map(|conflict| conflict.owner.as_str()).collect();
-    for owner in owners {
-        let tasks = group.conflicts.iter().filter(|conflict| conflict.owner == owner);
-        line(tasks.map(|conflict| conflict.task.as_str()).collect(), &format!("the older group \"{owner}\" owns them"));
-    }
-    lines
-}
-
-fn read(file: &Path) -> Result<String, String> {
-    let mut text = String::new();
-    let read = if file == Path::new("-") {
-        io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(file)
-    };
-    read.map_err(|error| format!("{}: {error}", file.display()))
-}
-
-fn observed(text: &str) -> Result<Vec<Task>, String> {
-    text.lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-            [id, "Running"] => Ok((id, RunState::Running)),
-            [id, "Stopped"] => Ok((id, RunState::Stopped)),
-            _ => Err(format!("must be 'TASK_ID Running' or 'TASK_ID Stopped': {line}")),
-        })
-        .map(|line| {
-            let (id, state) = line?;
-            Ok(task(TaskId::new(id).map_err(|error| format!("{id}: {error}"))?, state))
-        })
-        .collect()
-}
-
-fn task(id: TaskId, state: RunState) -> Task {
-    Task { name: id.as_str().into(), id, state: Some(state), last_run: LastRun::Unknown, type_: None, attributes: None }
+/// Every task that the groups list by ID, in the state that it is not to have.
+fn in_the_other_state(groups: &[FdiTaskGroup]) -> Vec<Task> {
+    let (desired, _) = ownership::resolve(
+        FdiInstance::new("", FdiInstanceSpec::default()),
+        groups.to_vec(),
+        Vec::new(),
+        Timestamp::now(),
+    );
+    desired.owned().map(|(group, id)| task(id.clone(), group.run_state.opposite(), id.as_str())).collect()
 }

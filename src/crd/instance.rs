@@ -4,6 +4,7 @@
 use std::fmt;
 
 use kube::CustomResource;
+use kube::core::ObjectMeta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -138,6 +139,16 @@ impl FdiInstanceSpec {
 pub struct InstanceKey {
     pub namespace: String,
     pub name: String,
+}
+
+impl InstanceKey {
+    /// Of an object's metadata.
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        Self {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+        }
+    }
 }
 
 impl fmt::Display for InstanceKey {

@@ -38,6 +38,7 @@ mod selection;
 mod settling;
 mod sign_in;
 mod stale_views;
+mod team;
 mod timelines;
 mod validation;
 mod watches;

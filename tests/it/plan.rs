@@ -53,7 +53,7 @@ fn each_call_names_its_groups_and_why_it_is_sent() {
         group("{name: c}", "Running", "t6").replace("taskIds", "suspend: true, taskIds")
     );
     let (code, printed, _) = plan(&manifests, Some("t1 Stopped\nt2 Running\nt4 Running\nt5 Running\nt6 Stopped\n"));
-    assert_eq!(code, 0);
+    assert_eq!(code, 2);
     assert_eq!(
         printed,
         "call 1: stop t4 t5\n  group \"b\": must be Stopped, is Running: t4, t5\n\
@@ -70,9 +70,9 @@ fn lists_are_read_alone_and_beside_other_documents() {
     let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: fdi.romaconnect.dev/v1alpha1\n  kind: FdiTaskGroup\n  \
                 metadata: {name: b}\n  spec: {instanceRef: {name: orders}, desiredState: Stopped, taskIds: [t2, t3]}\n";
     let (code, printed, _) = plan(list, None);
-    assert!(code == 0 && printed.contains("call 1: stop t2 t3\n") && printed.contains("\n1 call\n"), "{printed}");
+    assert!(code == 2 && printed.contains("call 1: stop t2 t3\n") && printed.contains("\n1 call\n"), "{printed}");
     let (code, printed, _) = plan(&format!("{}---\n{list}", group("{name: a}", "Running", "t1")), None);
-    assert!(code == 0 && printed.contains("call 2: start t1\n") && printed.contains("2 calls\n"), "{printed}");
+    assert!(code == 2 && printed.contains("call 2: start t1\n") && printed.contains("2 calls\n"), "{printed}");
 }
 
 #[test]

@@ -1,24 +1,19 @@
 //! Reads the groups of a plan from YAML, as the API server would store them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::crd::{self, FdiInstanceSpec, FdiTaskGroup, InstanceKey};
-use crate::fdi::text::listed;
+use crate::crd::{self, FdiInstance, FdiTaskGroup, InstanceKey};
 
-/// Most instances that an error names.
-const NAMED_MAX: usize = 5;
-
-/// The groups of one instance.
+/// What files hold.
 #[derive(Debug, PartialEq)]
 pub struct Manifests {
     pub groups: Vec<FdiTaskGroup>,
-    /// Their instance, if the file has it.
-    pub instance: Option<FdiInstanceSpec>,
+    pub instances: BTreeMap<InstanceKey, FdiInstance>,
 }
 
 /// Documents, and the items of lists in them, of kinds other than ours are ignored.
@@ -33,7 +28,7 @@ pub fn read(text: &str) -> Result<Manifests, Vec<String>> {
     }
     let mut errors = Vec::new();
     let mut seen = BTreeMap::new();
-    let (mut groups, mut instances) = (Vec::new(), Vec::new());
+    let (mut groups, mut instances) = (Vec::new(), BTreeMap::new());
     for object in objects {
         let Some(crd) = crd::all().into_iter().find(|crd| object["kind"] == crd.spec.names.kind.as_str()) else {
             continue;
@@ -53,26 +48,66 @@ pub fn read(text: &str) -> Result<Manifests, Vec<String>> {
                 Err(error) => errors.push(format!("{kind} \"{name}\": {error}")),
             }
         } else {
-            instances.push((InstanceKey { namespace, name }, object));
+            match FdiInstance::deserialize(object) {
+                Ok(instance) => drop(instances.insert(InstanceKey { namespace, name }, instance)),
+                Err(error) => errors.push(format!("{kind} \"{name}\": {error}")),
+            }
         }
     }
-    let keys: BTreeSet<InstanceKey> = groups.iter().map(key).collect();
-    match keys.len() {
-        _ if !errors.is_empty() => {}
-        0 => errors.push("the file has no FdiTaskGroup".to_owned()),
-        1 => {}
-        _ => errors.push(format!(
-            "a plan is made for one instance, and the groups refer to {}",
-            listed(keys.iter().map(|key| format!("\"{}\"", key.to_string().trim_start_matches('/'))), NAMED_MAX)
-        )),
+    // What the schema does not say.
+    let undecodable = |group: &FdiTaskGroup| {
+        let name = group.metadata.name.clone().unwrap_or_default();
+        group.spec.decode_error.as_ref().map(|error| format!("FdiTaskGroup \"{name}\": {error}"))
+    };
+    if errors.is_empty() {
+        errors.extend(groups.iter().filter_map(undecodable));
+    }
+    if errors.is_empty() && groups.is_empty() && instances.is_empty() {
+        errors.push("the files have no FdiTaskGroup".to_owned());
     }
     if !errors.is_empty() {
         return Err(errors);
     }
-    let instance = instances.into_iter().find(|(key, _)| keys.contains(key)).map(|(_, object)| object);
-    let instance = instance.map(|object| serde_json::from_value(object["spec"].clone()).unwrap_or_default());
     complete(&mut groups);
-    Ok(Manifests { groups, instance })
+    Ok(Manifests { groups, instances })
+}
+
+/// Puts what the files hold over what the cluster stores, as if it were applied in `namespace`. An
+/// object that is there keeps what only the API server sets. Returns the instances of the files'
+/// groups.
+pub fn overlay(
+    files: Manifests,
+    namespace: &str,
+    groups: &mut Vec<FdiTaskGroup>,
+    instances: &mut BTreeMap<InstanceKey, FdiInstance>,
+) -> Vec<InstanceKey> {
+    let mut keys = Vec::new();
+    for mut group in files.groups {
+        let own = group.metadata.namespace.get_or_insert_with(|| namespace.to_owned()).clone();
+        let same = |stored: &&mut FdiTaskGroup| {
+            stored.metadata.name == group.metadata.name && stored.metadata.namespace.as_ref() == Some(&own)
+        };
+        match groups.iter_mut().find(same) {
+            Some(stored) if stored.spec != group.spec => {
+                stored.spec = group.spec.clone();
+                // An edit clears what is remembered of failed attempts.
+                stored.status.iter_mut().for_each(|status| status.failures.clear());
+            }
+            Some(_) => {}
+            None => groups.push(group.clone()),
+        }
+        keys.push(key(&group));
+    }
+    for (mut key, instance) in files.instances {
+        if key.namespace.is_empty() {
+            namespace.clone_into(&mut key.namespace);
+        }
+        match instances.get_mut(&key) {
+            Some(stored) => stored.spec = instance.spec,
+            None => drop(instances.insert(key, instance)),
+        }
+    }
+    keys
 }
 
 /// Lists may contain lists.
@@ -87,7 +122,8 @@ fn flatten(mut document: Value, objects: &mut Vec<Value>) {
     }
 }
 
-fn key(group: &FdiTaskGroup) -> InstanceKey {
+/// The instance that a group refers to.
+pub fn key(group: &FdiTaskGroup) -> InstanceKey {
     InstanceKey {
         namespace: group.metadata.namespace.clone().unwrap_or_default(),
         name: group.spec.instance_ref.name.clone(),
@@ -96,7 +132,7 @@ fn key(group: &FdiTaskGroup) -> InstanceKey {
 
 /// Sets what the API server would: a group that is not there yet is created now, so it is the
 /// newest.
-fn complete(groups: &mut [FdiTaskGroup]) {
+pub fn complete(groups: &mut [FdiTaskGroup]) {
     let created = groups.iter().filter_map(|group| group.metadata.creation_timestamp.as_ref()).map(|time| time.0);
     let newest = created.max().unwrap_or(Timestamp::UNIX_EPOCH).max(Timestamp::now());
     let next = newest.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX);
@@ -160,14 +196,9 @@ mod tests {
             errors(&both),
             "FdiTaskGroup \"a\": spec.taskIds: must have at least 1 items\nFdiTaskGroup \"b\": spec.more: unknown field"
         );
-        let other = format!(
-            "{}---\n{}",
-            group("a", "taskIds: [t]"),
-            group("b", "taskIds: [t]").replace("name: roma", "name: other")
-        );
-        assert_eq!(errors(&other), "a plan is made for one instance, and the groups refer to \"other\", \"roma\"");
-        assert_eq!(errors("apiVersion: v1\nkind: Secret\n"), "the file has no FdiTaskGroup");
+        assert_eq!(errors("apiVersion: v1\nkind: Secret\n"), "the files have no FdiTaskGroup");
         assert!(errors("a: [").contains("line"));
+        assert!(errors(&group("a", "suspend: true")).contains("at least one of taskIds, taskNames and selector"));
     }
 
     #[test]
@@ -175,6 +206,6 @@ mod tests {
         let instance = "apiVersion: fdi.romaconnect.dev/v1alpha1\nkind: FdiInstance\nmetadata: {name: roma}\nspec: {region: \
                         cn-north-4, projectId: p, instanceId: i, suspend: true, auth: {token: {secretRef: {name: s}}}}\n";
         let read = read(&format!("{instance}---\n{}", group("a", "taskIds: [t]"))).unwrap();
-        assert!(read.instance.unwrap().suspend);
+        assert!(read.instances.values().all(|instance| instance.spec.suspend) && read.instances.len() == 1);
     }
 }
