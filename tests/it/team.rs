@@ -43,7 +43,9 @@ async fn planned(env: &TestEnv, manifests: Option<&Path>) -> Calls {
 
 fn sorted(calls: impl Iterator<Item = (String, Vec<String>)>) -> Calls {
     let mut calls: Calls = calls.collect();
-    calls.iter_mut().for_each(|(_, ids)| ids.sort());
+    for (_, ids) in &mut calls {
+        ids.sort();
+    }
     calls.sort();
     calls
 }
@@ -131,7 +133,7 @@ async fn a_team_imports_its_tasks_and_knows_each_call_before_it_is_sent() {
     let calls = step(&env, folder.path(), &some, &["some", "hourly-stopped"]).await;
     assert_eq!(calls.len(), 1);
 
-    // A task is renamed at the console: its name stands for nothing, and the selector takes it over.
+    // A task is renamed at the console: its name stands for nothing, and the selector takes it.
     env.service.rename_task(&hourly[2], "renamed").unwrap();
     let (plan, seen) = (planned(&env, None).await, env.sent_batches().len());
     assert_eq!(plan, [("stop".to_owned(), vec![hourly[2].clone()])]);
