@@ -23,7 +23,7 @@ pub struct InstanceState {
     pub observation: Observation,
     pub ledger: Ledger,
     /// What names and selectors choose.
-    selections: Selections,
+    pub selections: Selections,
     /// The last reconcile that went through all steps, if it had nothing to do.
     pub idle: Option<Idle>,
     /// A credential that may not read monitor logs, or whose service has none.

@@ -43,6 +43,11 @@ impl Selections {
         self.groups.get(uid).filter(|selection| selection.generation == generation)
     }
 
+    /// Whether a further list that shows the same changes nothing.
+    pub fn are_settled(&self) -> bool {
+        self.groups.values().all(|selection| selection.is_settled())
+    }
+
     /// Compares today's specs with the last list, as far as either is new. Returns whether anything
     /// changed that decides what is desired.
     ///

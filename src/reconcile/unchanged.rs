@@ -37,8 +37,8 @@ pub fn poll(
 }
 
 /// After a reconcile: remembers whether it found that nothing is to be called, written or waited
-/// for. `stored`: the API server has every status already. What names and selectors choose depends
-/// on more lists than one.
+/// for. `stored`: the API server has every status already. Where what names and selectors choose
+/// depends on a further list, that is waited for.
 pub fn remember(
     desired: &Desired,
     (plan, outcomes): (&Plan, &Outcomes),
@@ -46,7 +46,7 @@ pub fn remember(
     state: &mut InstanceState,
 ) {
     let idle = stored
-        && desired.choosing().is_empty()
+        && state.selections.are_settled()
         && *plan == Plan::default()
         && !outcomes.has_any()
         && !state.observation.is_failing()

@@ -71,6 +71,20 @@ fn a_group_starts_what_its_selector_matches_with_the_lists_that_there_are_anyway
 }
 
 #[test]
+fn a_poll_that_finds_everything_as_it_was_compares_no_selection() {
+    let mut sim = orders(25);
+    selecting(&mut sim, "a", DesiredState::Running, &["orders-*"]);
+    sim.run_for(seconds(300));
+    let (reconciles, decided) = (sim.reconciles, sim.decided);
+    sim.run_for(seconds(3600));
+    assert!(sim.reconciles - reconciles >= 54, "it polls");
+    assert!(sim.decided - decided <= 6, "{} times in an hour", sim.decided - decided);
+    named(&mut sim, 3, "archive-3");
+    sim.run_for(seconds(130));
+    assert_eq!(sim.status("a").selection.unwrap().matched, 24, "and sees another name");
+}
+
+#[test]
 fn a_task_that_comes_is_started_and_one_that_is_renamed_is_left_alone_after_two_lists() {
     let mut sim = orders(3);
     selecting(&mut sim, "a", DesiredState::Running, &["orders-*"]);
