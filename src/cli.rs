@@ -1,22 +1,36 @@
 //! The command line: one file for each sub-command. To add one, add its file, and its line in
 //! [`Command`] and in [`main`].
 
+mod age;
 mod cleanup;
 mod cluster;
 mod crds;
 mod docs;
+mod edit;
 mod error;
+mod history;
 mod import;
 mod live;
+mod manager;
 mod output;
 mod ownership;
+mod patch;
 mod plan;
+mod readiness;
+mod reconcile;
 mod run;
+mod status;
+mod target;
 mod tasks;
+mod tone;
+mod wait;
+mod waiting;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use self::edit::Edit;
 
 /// The version and the commit it was built from, which `build.rs` finds.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("FDI_OPERATOR_REVISION"), ")");
@@ -34,8 +48,25 @@ struct Cli {
 enum Command {
     /// Run the operator. Every flag can also be set by its environment variable.
     Run(Box<crate::config::flags::Flags>),
+    /// Show instances, groups, and the tasks that are not as desired. Exit code 0 only if all is
+    /// well.
+    Status(status::StatusFlags),
     /// List the tasks of an instance with state, last run and group. Sends nothing but lists.
     Tasks(tasks::TasksFlags),
+    /// Suspend groups or instances: no task is started or stopped any more.
+    Suspend(edit::SuspendFlags),
+    /// End the suspension of groups or instances.
+    Resume(edit::SuspendFlags),
+    /// Set the desired state of groups to Running.
+    Start(edit::EditFlags),
+    /// Set the desired state of groups to Stopped.
+    Stop(edit::EditFlags),
+    /// Ask the operator to reconcile groups or instances now.
+    Reconcile(reconcile::ReconcileFlags),
+    /// Wait until groups or instances are Ready in their current generation.
+    Wait(wait::WaitForFlags),
+    /// Show the latest calls for the tasks of a group, and why they were sent.
+    History(history::HistoryFlags),
     /// Print the CRDs, for kubectl apply --server-side -f -
     Crds,
     /// Remove this operator's finalizers once it is uninstalled for good.
@@ -53,7 +84,15 @@ enum Command {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(flags) => run::run(*flags),
+        Command::Status(flags) => status::run(&flags),
         Command::Tasks(flags) => tasks::run(&flags),
+        Command::Suspend(flags) => edit::suspend(Edit::Suspend, &flags),
+        Command::Resume(flags) => edit::suspend(Edit::Resume, &flags),
+        Command::Start(flags) => edit::group(Edit::Start, &flags),
+        Command::Stop(flags) => edit::group(Edit::Stop, &flags),
+        Command::Reconcile(flags) => reconcile::run(&flags),
+        Command::Wait(flags) => wait::run(&flags),
+        Command::History(flags) => history::run(&flags),
         Command::Crds => crds::run(),
         Command::Cleanup(flags) => cleanup::run(&flags),
         Command::Plan(flags) => plan::run(&flags),

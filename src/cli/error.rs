@@ -18,6 +18,8 @@ pub enum Outcome {
     Well,
     /// Exit code 2: the answer is no.
     NotWell,
+    /// Exit code 1: what failed is reported already.
+    Failed,
 }
 
 /// Why a command did not do its work. Each message says what to do.
@@ -88,6 +90,7 @@ pub fn run(command: impl Future<Output = Result<Outcome, CommandError>>) -> Exit
     match runtime.and_then(|runtime| runtime.block_on(command)) {
         Ok(Outcome::Well) => ExitCode::SUCCESS,
         Ok(Outcome::NotWell) => ExitCode::from(2),
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
         Err(error) => {
             report(&error);
             ExitCode::FAILURE

@@ -349,7 +349,8 @@ fn fdi(allowed_endpoints: &[String], allow_insecure: bool) -> Result<FdiConfig, 
     Ok(config)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a time as flags spell it.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed: SignedDuration = text.parse().map_err(|_| "must be a time such as 15s, 500ms or 1m30s".to_owned())?;
     Duration::try_from(parsed).map_err(|_| "must not be negative".to_owned())
 }

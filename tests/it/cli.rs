@@ -1,6 +1,8 @@
 //! The command line as users run it: the real binary with a kubeconfig, a real API server, and the
 //! simulator as FDI.
 
+mod edits;
+mod status;
 mod tasks;
 
 use std::process::Stdio;
