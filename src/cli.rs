@@ -2,8 +2,10 @@
 //! [`Command`] and in [`main`].
 
 mod age;
+mod check;
 mod cleanup;
 mod cluster;
+mod completion;
 mod crds;
 mod docs;
 mod edit;
@@ -16,6 +18,7 @@ mod output;
 mod ownership;
 mod patch;
 mod plan;
+mod program;
 mod readiness;
 mod reconcile;
 mod run;
@@ -28,9 +31,10 @@ mod waiting;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::edit::Edit;
+use self::program::Program;
 
 /// The version and the commit it was built from, which `build.rs` finds.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("FDI_OPERATOR_REVISION"), ")");
@@ -67,6 +71,8 @@ enum Command {
     Wait(wait::WaitForFlags),
     /// Show the latest calls for the tasks of a group, and why they were sent.
     History(history::HistoryFlags),
+    /// Check cluster, permissions, Secret, sign-in and clock, and say what to do.
+    Check(check::CheckFlags),
     /// Print the CRDs, for kubectl apply --server-side -f -
     Crds,
     /// Remove this operator's finalizers once it is uninstalled for good.
@@ -75,14 +81,36 @@ enum Command {
     Plan(plan::PlanFlags),
     /// Write groups for the tasks that an instance has, which change nothing when applied.
     Import(import::ImportFlags),
+    /// Print the script that makes a shell complete this program.
+    Completion(completion::CompletionFlags),
     /// Print a generated page of the documentation.
     #[command(hide = true)]
     Docs(docs::DocsFlags),
 }
 
+/// Exit code of arguments that cannot be used: 2 for the operator, as ever, and 1 for commands,
+/// whose 2 means no.
+fn usage_code() -> u8 {
+    if std::env::args_os().nth(1).is_some_and(|command| command == "run") { 2 } else { 1 }
+}
+
 /// Parses the arguments and runs the sub-command.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let program = Program::of_process();
+    let command = program.command(Cli::command());
+    if program == Program::Completer {
+        return completion::for_kubectl(command, std::env::args_os().collect());
+    }
+    let parsed = command.clone().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let chosen = match parsed {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // A closed pipe is no failure.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(usage_code()) } else { ExitCode::SUCCESS };
+        }
+    };
+    match chosen {
         Command::Run(flags) => run::run(*flags),
         Command::Status(flags) => status::run(&flags),
         Command::Tasks(flags) => tasks::run(&flags),
@@ -93,10 +121,12 @@ pub fn main() -> ExitCode {
         Command::Reconcile(flags) => reconcile::run(&flags),
         Command::Wait(flags) => wait::run(&flags),
         Command::History(flags) => history::run(&flags),
+        Command::Check(flags) => check::run(&flags),
         Command::Crds => crds::run(),
         Command::Cleanup(flags) => cleanup::run(&flags),
         Command::Plan(flags) => plan::run(&flags),
         Command::Import(flags) => import::run(&flags),
-        Command::Docs(flags) => docs::run(&flags, &Cli::command()),
+        Command::Completion(flags) => completion::run(&flags, program, command),
+        Command::Docs(flags) => docs::run(&flags, &command),
     }
 }

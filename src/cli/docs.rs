@@ -5,6 +5,7 @@ mod flags;
 mod reference;
 
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Command, ValueEnum};
@@ -13,6 +14,10 @@ use clap::{Args, Command, ValueEnum};
 pub struct DocsFlags {
     #[arg(value_enum)]
     page: Page,
+
+    /// Where the man pages are written, one for each command.
+    #[arg(long, value_name = "FOLDER", required_if_eq("page", "man"))]
+    folder: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -21,6 +26,8 @@ enum Page {
     Flags,
     /// docs/reference.md
     Reference,
+    /// Man pages, fdi-operator.1 and others
+    Man,
 }
 
 /// Prints a page; `program` is the command line that it documents.
@@ -28,11 +35,23 @@ pub fn run(flags: &DocsFlags, program: &Command) -> ExitCode {
     let page = match flags.page {
         Page::Flags => flags::page(program),
         Page::Reference => reference::page(),
+        Page::Man => return man_pages(program, flags.folder.as_deref().unwrap_or(Path::new("."))),
     };
     match io::stdout().write_all(page.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: cannot print the page: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn man_pages(program: &Command, folder: &Path) -> ExitCode {
+    let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(program.clone(), folder));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: cannot write the man pages to {}: {error}", folder.display());
             ExitCode::FAILURE
         }
     }

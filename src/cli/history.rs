@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::age::since;
 use super::cluster::ClusterFlags;
+use super::completion;
 use super::error::{self, CommandError, Outcome};
 use super::output::{OutputFlags, note, print, structured, table};
 use crate::crd::FdiTaskGroup;
@@ -17,7 +18,7 @@ use crate::crd::FdiTaskGroup;
 #[derive(Debug, Args)]
 pub struct HistoryFlags {
     /// Name of the FdiTaskGroup.
-    #[arg(value_name = "GROUP")]
+    #[arg(value_name = "GROUP", add = completion::groups())]
     group: String,
 
     #[command(flatten)]

@@ -123,17 +123,32 @@ pub async fn list_of(
     attributes: Attributes,
 ) -> Result<Vec<Task>, LiveError> {
     let sign_in = sign_in(cluster, flags, instance).await?;
-    let client = connect(flags, instance, sign_in)?;
-    let failed = |error| LiveError::Call { instance: instance.name_any(), error };
-    client.list(attributes).await.map_err(failed)
+    list_with(flags, instance, sign_in, attributes, Arc::new(Unobserved)).await
 }
 
-fn connect(flags: &LiveFlags, instance: &FdiInstance, sign_in: SignIn) -> Result<Arc<dyn FdiApi>, LiveError> {
+/// The same with credentials that the caller has, and `observer` notified of every request.
+pub async fn list_with(
+    flags: &LiveFlags,
+    instance: &FdiInstance,
+    sign_in: SignIn,
+    attributes: Attributes,
+    observer: Arc<dyn RequestObserver>,
+) -> Result<Vec<Task>, LiveError> {
+    let failed = |error| LiveError::Call { instance: instance.name_any(), error };
+    connect(flags, instance, sign_in, observer)?.list(attributes).await.map_err(failed)
+}
+
+fn connect(
+    flags: &LiveFlags,
+    instance: &FdiInstance,
+    sign_in: SignIn,
+    observer: Arc<dyn RequestObserver>,
+) -> Result<Arc<dyn FdiApi>, LiveError> {
     let fdi = Fdi::new(flags.fdi_config())?;
     let limits = instance.spec.limits();
     let positive = |count: i32| u32::try_from(count).unwrap_or(1).max(1);
     let limiter = RequestLimiter::new(positive(limits.requests_per_second), positive(limits.max_concurrent_calls));
-    fdi.connect(&instance.spec.connection(), sign_in, &Arc::new(limiter), Arc::new(Unobserved))
+    fdi.connect(&instance.spec.connection(), sign_in, &Arc::new(limiter), observer)
         .map_err(|error| LiveError::Call { instance: instance.name_any(), error })
 }
 

@@ -11,6 +11,7 @@ use kube::ResourceExt as _;
 
 use self::report::{Report, report};
 use super::cluster::{Cluster, ClusterFlags, SelectionFlags, in_namespace};
+use super::completion;
 use super::error::{self, CommandError, Outcome};
 use super::output::{Format, OutputFlags, print, structured};
 use crate::crd::{FdiInstance, FdiTaskGroup};
@@ -21,7 +22,7 @@ use crate::crd::{FdiInstance, FdiTaskGroup};
 #[derive(Debug, Args)]
 pub struct StatusFlags {
     /// Only this FdiTaskGroup and its instance.
-    #[arg(value_name = "GROUP")]
+    #[arg(value_name = "GROUP", add = completion::groups())]
     group: Option<String>,
 
     #[command(flatten)]

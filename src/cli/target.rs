@@ -5,6 +5,7 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt as _};
 
 use super::cluster::{Cluster, SelectionFlags, in_namespace};
+use super::completion;
 use super::error::CommandError;
 use super::readiness::Readiness;
 use crate::crd::{Condition, FdiInstance, FdiTaskGroup, TaskCounts};
@@ -14,7 +15,7 @@ use crate::crd::{Condition, FdiInstance, FdiTaskGroup, TaskCounts};
 #[derive(Debug, Args)]
 pub struct TargetFlags {
     /// Names of FdiTaskGroups, or of FdiInstances with --instance.
-    #[arg(value_name = "NAME", required_unless_present_any = ["selector", "field_selector", "all"])]
+    #[arg(value_name = "NAME", add = completion::targets(), required_unless_present_any = ["selector", "field_selector", "all"])]
     names: Vec<String>,
 
     /// All objects of the kind.

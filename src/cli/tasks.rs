@@ -10,6 +10,7 @@ use kube::ResourceExt as _;
 use serde::Serialize;
 
 use super::cluster::{Cluster, ClusterFlags};
+use super::completion;
 use super::error::{self, CommandError, Outcome};
 use super::live::{self, LiveFlags};
 use super::output::{Format, OutputFlags, note, print, structured, table};
@@ -24,7 +25,7 @@ use crate::reconcile::desired::Desired;
 #[derive(Debug, Args)]
 pub struct TasksFlags {
     /// Name of the FdiInstance.
-    #[arg(value_name = "INSTANCE")]
+    #[arg(value_name = "INSTANCE", add = completion::instances())]
     instance: String,
 
     /// Only tasks that no group owns.

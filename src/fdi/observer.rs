@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use http::HeaderMap;
+use jiff::Timestamp;
+
 use crate::fdi::task::Action;
 
 /// What a request is for.
@@ -67,4 +70,7 @@ pub trait RequestObserver: Send + Sync {
     /// time from sending to the end of the response, `waited` the time before that until it got its
     /// slot.
     fn request(&self, operation: Operation, result: &'static str, latency: Duration, waited: Duration);
+
+    /// Notified of every response, whatever it says, and of when it had arrived.
+    fn response(&self, _headers: &HeaderMap, _received: Timestamp) {}
 }

@@ -72,6 +72,9 @@ impl Sender {
         let sent = Instant::now();
         let response = exchange(&self.client, http_request).await;
         let latency = sent.elapsed();
+        if let Ok(response) = &response {
+            self.observer.response(&response.headers, response.received);
+        }
         let outcome = response.as_ref().map_err(Clone::clone).and_then(|response| read(context, response));
         let result = outcome.as_ref().map_or_else(|error| error.class.as_str(), |_| "ok");
         self.observer.request(context.operation, result, latency, request.waited);

@@ -21,7 +21,7 @@ const NAMED_MAX: usize = 10;
 
 /// How the served CRD compares with ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Comparison {
+pub enum Comparison {
     Matches,
     /// Paths in the schema that are not as in ours.
     Differs(BTreeSet<String>),
@@ -81,7 +81,8 @@ fn log(crd: &str, result: &Comparison) {
     }
 }
 
-fn compare(ours: &CustomResourceDefinition, served: &CustomResourceDefinition) -> Comparison {
+/// Compares the schemas and the versions.
+pub fn compare(ours: &CustomResourceDefinition, served: &CustomResourceDefinition) -> Comparison {
     let mut paths = BTreeSet::new();
     for version in &ours.spec.versions {
         let Some(their) = served.spec.versions.iter().find(|their| their.name == version.name && their.served) else {

@@ -1,7 +1,9 @@
 //! The command line as users run it: the real binary with a kubeconfig, a real API server, and the
 //! simulator as FDI.
 
+mod check;
 mod edits;
+mod plugin;
 mod status;
 mod tasks;
 

@@ -13,8 +13,8 @@ Generated with `make docs` from the command line itself; a test compares them. `
 --help` shows the same.
 
 `fdi-operator --version` prints the version and the commit. A flag beats its environment variable.
-An unusable value ends the program with exit code 2 and a message that names the flag. Durations are
-written as `15s`, `500ms` or `1m30s`.
+An unusable value ends `run` with exit code 2, and other commands with 1, with a message that names
+the flag. Durations are written as `15s`, `500ms` or `1m30s`.
 ";
 
 const END: &str = "
@@ -24,6 +24,8 @@ Variables that are not flags:
 
 | Variable | Meaning |
 |---|---|
+| `HUAWEICLOUD_SDK_AK`, `HUAWEICLOUD_SDK_SK`, `HUAWEICLOUD_SDK_SECURITY_TOKEN`, `HUAWEICLOUD_SDK_PROJECT_ID` | with `--credentials environment`: the key that commands sign in with, as for the official SDK |
+| `NO_COLOR` | no colours, on terminals either |
 | `KUBECONFIG` | outside of a cluster: how to reach the API server, as for kubectl |
 | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | [proxies](sign-in.md#proxies) for requests to ROMA Connect and IAM |
 | `SSL_CERT_FILE`, `SSL_CERT_DIR` | where the certificate authorities of the system are, instead of the usual places |
