@@ -67,9 +67,10 @@ async fn run(kill_at: Option<KillPoint>) -> Run {
     Run { requests, batches: env.sent_batches().len(), end: end_of(&env, &ids).await, actions: actions(&env, &ids) }
 }
 
-/// Four groups: tasks that settle slowly, one that the service refuses together with its batch, a
-/// group that is stopped when it is deleted; and edits, among them one that is taken back while its
-/// calls may still act, and one that is reverted at once.
+/// Four groups, two by IDs, one by a selector and one by names: tasks that settle slowly, one that
+/// the service refuses together with its batch, a group that is stopped when it is deleted; and
+/// edits, among them one that is taken back while its calls may still act, and one that is reverted
+/// at once.
 async fn script(env: &TestEnv, ids: &[String]) {
     let (steady, window, leaving) = (&ids[..12], &ids[12..20], &ids[25..]);
     let poison = Manner::Poison {
@@ -84,9 +85,11 @@ async fn script(env: &TestEnv, ids: &[String]) {
         env.service.set_manners(slow, [Manner::SettlesAfter { ms: 500 }]).unwrap();
     }
     env.group("steady", "Running", steady).await;
-    env.group("window", "Running", window).await;
+    let by_selector = json!({"taskIds": null, "selector": {"names": names(env, window)}});
+    env.group_with("window", "Running", &[], by_selector).await;
     env.group("poisoned", "Running", &ids[20..25]).await;
-    env.group_with("leaving", "Running", leaving, json!({"deletionPolicy": "Stop"})).await;
+    let by_name = json!({"taskIds": null, "taskNames": names(env, leaving), "deletionPolicy": "Stop"});
+    env.group_with("leaving", "Running", &[], by_name).await;
     wait_truly(env, "steady", true, steady).await;
     wait_truly(env, "window", true, window).await;
     wait_truly(env, "leaving", true, leaving).await;
@@ -109,6 +112,10 @@ async fn script(env: &TestEnv, ids: &[String]) {
     env.edit("steady", json!({"taskIds": steady})).await;
     wait_truly(env, "steady", true, steady).await;
     wait_truly(env, "window", false, window).await;
+}
+
+fn names(env: &TestEnv, ids: &[String]) -> Vec<String> {
+    ids.iter().map(|id| env.service.task(id).unwrap().name).collect()
 }
 
 /// Waits until the group is Ready, when every task must be as desired, and no accepted command may
