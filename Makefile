@@ -36,4 +36,7 @@ docs: ## generate the pages of flags, fields, and conditions with their messages
 	cargo run --locked --quiet --bin fdi-operator -- docs reference > docs/reference.md
 	WRITE_DOCS=1 cargo test --locked --quiet --package fdi-operator --lib the_page_of_conditions
 
-.PHONY: help demo test lint unit integration scale crds docs
+sessions: ## record the sessions of docs/cli.md
+	WRITE_DOCS=1 cargo test --locked --quiet --test it the_sessions_of_the_page
+
+.PHONY: help demo test lint unit integration scale crds docs sessions

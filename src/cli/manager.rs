@@ -83,7 +83,7 @@ impl Field<'_> {
             return format!("{who}, but leaves it alone ({FLUX_RECONCILE}: disabled): the edit stays");
         }
         let undo = format!(
-            "undoes this edit at its next reconcile, unless it is suspended; to keep it, change it in git, or first \
+            "undoes this edit at its next reconcile, unless the Kustomization is suspended; to keep it, change it in git, or first \
              'flux suspend kustomization {name} -n {namespace}'"
         );
         match self.applied_by("kustomize-controller") {

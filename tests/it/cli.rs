@@ -4,6 +4,7 @@
 mod check;
 mod edits;
 mod plugin;
+mod session;
 mod status;
 mod tasks;
 
