@@ -103,6 +103,8 @@ fn group(name: &str, state: &str, choice: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_team_imports_its_tasks_and_knows_each_call_before_it_is_sent() {
     let (env, _) = TestEnv::new(0).await;
+    // No poll comes between a change, its plan and its calls.
+    env.instance("roma", json!({"pollIntervalSeconds": 3600})).await;
     env.service.create(&tasks("orders", 60, true, "nightly"));
     let hourly = env.service.create(&tasks("reports", 60, false, "hourly"));
     let names: Vec<String> = hourly.iter().map(|id| env.service.task(id).unwrap().name).collect();
