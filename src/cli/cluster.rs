@@ -1,6 +1,7 @@
 //! Which cluster and namespace a command is for: the flags of kubectl, and the client that they
 //! lead to.
 
+use std::env;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -83,8 +84,11 @@ impl ConnectionFlags {
                 let kubeconfig = Kubeconfig::read_from(file).map_err(|error| unusable(&error))?;
                 Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&error))
             }
-            None if self.context.is_some() => Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error)),
-            None => Config::infer().await.map_err(|error| unusable(&error)),
+            // In a pod without a kubeconfig the service account serves.
+            None if self.context.is_none() && env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+                Config::infer().await.map_err(|error| unusable(&error))
+            }
+            None => Config::from_kubeconfig(&options).await.map_err(|error| unusable(&error)),
         }
     }
 }

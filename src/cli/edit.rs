@@ -3,15 +3,17 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use kube::Api;
 use serde_json::{Value, json};
 
-use super::cluster::ClusterFlags;
+use super::cluster::{Cluster, ClusterFlags};
 use super::error::{self, CommandError, Outcome, report};
 use super::manager;
 use super::output::{note, print};
 use super::patch::{Edited, set};
 use super::target::{Kind, Target, TargetFlags};
 use super::waiting::{Goal, WaitFlags, wait};
+use crate::crd::FdiInstance;
 
 /// What is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +109,9 @@ async fn apply(edit: Edit, kind: Kind, flags: &EditFlags) -> Result<Outcome, Com
                 if let Some(fate) = manager::fate(&before, field) {
                     note(format_args!("{}: {fate}", target.name()));
                 }
+                if let Some(hindrance) = hindrance(edit, &target, &cluster).await {
+                    note(format_args!("{}: {hindrance}", target.name()));
+                }
                 edited.push(target);
             }
             Ok(Edited::Unchanged) => {
@@ -121,6 +126,28 @@ async fn apply(edit: Edit, kind: Kind, flags: &EditFlags) -> Result<Outcome, Com
     }
     let waited = flags.wait.run(&cluster.client, edited, &edit.goal()).await?;
     Ok(if failed { Outcome::Failed } else { waited })
+}
+
+/// Why the operator does not do at once what the edit asks for: something is suspended.
+async fn hindrance(edit: Edit, target: &Target, cluster: &Cluster) -> Option<String> {
+    let spec = &target.object.data["spec"];
+    if edit == Edit::Suspend || target.kind == Kind::Instance {
+        return None;
+    }
+    if spec["suspend"] == true {
+        return Some("it is suspended, so nothing is started or stopped until 'fdi-operator resume'".to_owned());
+    }
+    let name = spec["instanceRef"]["name"].as_str()?;
+    let namespace = target.object.metadata.namespace.as_deref()?;
+    let instances: Api<FdiInstance> = Api::namespaced(cluster.client.clone(), namespace);
+    // Whoever may edit groups need not be able to read instances.
+    let instance = instances.get_opt(name).await.ok()??;
+    instance.spec.suspend.then(|| {
+        format!(
+            "its FdiInstance \"{name}\" is suspended, so nothing is started or stopped until 'fdi-operator resume \
+             --instance {name}'"
+        )
+    })
 }
 
 impl WaitFlags {

@@ -47,7 +47,8 @@ impl Readiness {
         } else {
             "the status is of an older generation: the operator has not seen the last edit yet"
         };
-        let reason = "NotObserved".to_owned();
+        // As kstatus calls it; the operator's own NotObserved is about tasks.
+        let reason = "LatestGenerationNotObserved".to_owned();
         Self { ready: false, reason, message: message.to_owned(), stalled: false, observed: false }
     }
 
@@ -84,9 +85,13 @@ mod tests {
         assert!(Readiness::of(&metadata(1), 1, &ready).ready);
         for (generation, observed) in [(2, 1), (2, 2), (1, -1)] {
             let readiness = Readiness::of(&metadata(generation), observed, &ready);
-            assert_eq!((readiness.ready, readiness.word()), (false, "NotObserved"), "{generation} {observed}");
+            assert_eq!(
+                (readiness.ready, readiness.word()),
+                (false, "LatestGenerationNotObserved"),
+                "{generation} {observed}"
+            );
         }
-        assert_eq!(Readiness::of(&metadata(1), 1, &[]).word(), "NotObserved");
+        assert_eq!(Readiness::of(&metadata(1), 1, &[]).word(), "LatestGenerationNotObserved");
     }
 
     #[test]

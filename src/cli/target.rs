@@ -76,9 +76,12 @@ impl Target {
         Readiness::of(&self.object.metadata, observed, &conditions)
     }
 
-    /// How many tasks a group has, and how many of them are in the desired state.
+    /// How many tasks a group has, and how many of them are in the desired state: none, as long as
+    /// the status is about an older desired state.
     pub fn tasks(&self) -> Option<TaskCounts> {
-        serde_json::from_value(self.object.data["status"]["tasks"].clone()).ok().filter(|_| self.kind == Kind::Group)
+        let stored = self.object.data["status"]["tasks"].clone();
+        let counts: TaskCounts = serde_json::from_value(stored).ok().filter(|_| self.kind == Kind::Group)?;
+        Some(if self.readiness().observed { counts } else { TaskCounts { ready: 0, ..counts } })
     }
 
     /// The last request for a reconcile that the operator acted on.

@@ -12,8 +12,11 @@ use super::output::print;
 use super::target::{Kind, Target};
 use crate::config::flags::duration;
 
-/// Pause between two reads of the same object.
+/// Shortest pause between two reads of the same object.
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Many objects are read less often: at most 20 requests in a second.
+const PER_OBJECT: Duration = Duration::from_millis(50);
 
 /// The flags of commands that may wait. Their comments are the help texts, so they are plain text.
 #[derive(Debug, Clone, Args)]
@@ -109,7 +112,8 @@ pub async fn wait(
             outcome = Outcome::NotWell;
             break;
         }
-        sleep(INTERVAL.min(deadline - Instant::now())).await;
+        let many = PER_OBJECT * u32::try_from(pending.len()).unwrap_or(u32::MAX);
+        sleep(INTERVAL.max(many).min(deadline - Instant::now())).await;
         for target in &mut pending {
             refresh(client, target, deadline).await?;
             if let Some(known) = all.iter_mut().find(|known| known.object.metadata.uid == target.object.metadata.uid) {

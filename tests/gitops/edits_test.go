@@ -52,6 +52,7 @@ func TestFluxKeepsAnEditOfWhatGitDoesNotSayOnlyWithItsOwnFieldManager(t *testing
 		p.kubectl("", append([]string{"-n", "edits", "patch", "fditaskgroup", "nightly-orders", "--type=merge", "--patch=" + patch}, flags...)...)
 	}
 	const keep = "--field-manager=flux-client-side-apply"
+	const commandLine = "--field-manager=fdi-operator-cli"
 	for _, c := range []struct {
 		what, patch string
 		flags       []string
@@ -60,6 +61,11 @@ func TestFluxKeepsAnEditOfWhatGitDoesNotSayOnlyWithItsOwnFieldManager(t *testing
 	}{
 		{"a field that git does not set", `{"spec":{"suspend":true}}`, nil, []string{"spec", "suspend"}, false},
 		{"the same with Flux's field manager", `{"spec":{"suspend":true}}`, []string{keep}, []string{"spec", "suspend"}, true},
+		{"the end of that", `{"spec":{"suspend":false}}`, []string{keep}, []string{"spec", "suspend"}, false},
+		{"the same with the field manager of fdi-operator suspend", `{"spec":{"suspend":true}}`, []string{commandLine}, []string{"spec", "suspend"}, true},
+		{"a field that git sets, with that field manager", `{"spec":{"desiredState":"Stopped"}}`, []string{commandLine}, []string{"spec", "desiredState"}, "Running"},
+		{"an annotation with that field manager", `{"metadata":{"annotations":{"example.com/c":"1"}}}`, []string{commandLine},
+			[]string{"metadata", "annotations", "example.com/c"}, "1"},
 		{"a field that git sets", `{"spec":{"desiredState":"Stopped"}}`, []string{keep}, []string{"spec", "desiredState"}, "Running"},
 		{"an annotation", `{"metadata":{"annotations":{"example.com/a":"1"}}}`, nil, []string{"metadata", "annotations", "example.com/a"}, nil},
 		{"an annotation with Flux's field manager", `{"metadata":{"annotations":{"example.com/b":"1"}}}`, []string{keep},

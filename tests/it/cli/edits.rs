@@ -88,6 +88,18 @@ async fn an_edit_says_who_manages_the_object_and_what_will_become_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_what_is_suspended_says_that_nothing_happens_yet() {
+    let (env, ids) = TestEnv::new(1).await;
+    env.group_with("orders", "Stopped", &ids, json!({"suspend": true})).await;
+    let own = run(&env, &["start", "orders"]).await;
+    assert!(own.code == 0 && own.stderr.contains("it is suspended, so nothing is started"), "{own:#?}");
+    env.instance("roma", json!({"suspend": true})).await;
+    let resumed = run(&env, &["resume", "orders"]).await;
+    assert!(resumed.stderr.contains("its FdiInstance \"roma\" is suspended"), "{resumed:#?}");
+    assert!(run(&env, &["suspend", "orders"]).await.stderr.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn start_waits_for_its_tasks_and_reconcile_for_the_operator() {
     let (env, ids) = TestEnv::new(2).await;
     let _operator = Operator::start(&env).await;
@@ -113,7 +125,10 @@ async fn wait_fails_at_once_on_a_stalled_group_and_names_the_cause_when_the_time
     let (env, ids) = TestEnv::new(2).await;
     env.group("late", "Running", &ids[..1]).await;
     let late = run(&env, &["wait", "late", "--timeout=200ms"]).await;
-    assert!(late.code == 2 && late.stderr.contains("late is not done after 200ms: NotObserved"), "{late:#?}");
+    assert!(
+        late.code == 2 && late.stderr.contains("late is not done after 200ms: LatestGenerationNotObserved"),
+        "{late:#?}"
+    );
     env.service.set_manners(&ids[1], [Manner::NoSchedulePlan]).unwrap();
     let _operator = Operator::start(&env).await;
     env.group("orders", "Running", &ids[1..]).await;

@@ -35,7 +35,7 @@ async fn kubectl_runs_the_plugin_and_passes_arguments_and_exit_code_on() {
     let plugins = kubectl(&env, folder.path(), &["plugin", "list"]).await;
     assert!(plugins.stdout.contains("kubectl-fdi"), "{plugins:#?}");
     let status = kubectl(&env, folder.path(), &["fdi", "status", "orders", "-n", &env.namespace]).await;
-    assert!(status.code == 2 && status.stdout.contains("orders: NotObserved"), "{status:#?}");
+    assert!(status.code == 2 && status.stdout.contains("orders: LatestGenerationNotObserved"), "{status:#?}");
     let help = kubectl(&env, folder.path(), &["fdi", "status", "--help"]).await;
     assert!(help.code == 0 && help.stdout.contains("Usage: kubectl fdi status [OPTIONS] [GROUP]"), "{help:#?}");
     let help = kubectl(&env, folder.path(), &["fdi", "--help"]).await;

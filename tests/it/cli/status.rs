@@ -14,7 +14,7 @@ async fn status_is_a_tree_down_to_the_task_that_fails_and_exits_with_2_until_all
     env.service.rename_task(&ids[1], "orders-cdc").unwrap();
     env.group("billing", "Stopped", &ids[..1]).await;
     let unseen = run(&env, &["status", "billing"]).await;
-    assert!(unseen.code == 2 && unseen.stdout.contains("billing: NotObserved"), "{unseen:#?}");
+    assert!(unseen.code == 2 && unseen.stdout.contains("billing: LatestGenerationNotObserved"), "{unseen:#?}");
 
     env.service.set_manners(&ids[1], [Manner::NoSchedulePlan]).unwrap();
     let operator = Operator::start(&env).await;

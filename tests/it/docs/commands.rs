@@ -126,6 +126,8 @@ async fn verdict(words: &[String]) -> Result<(), String> {
     let Some((program, rest)) = words[assigned..].split_first() else { return Ok(()) };
     match program.as_str() {
         "fdi-operator" => operator_accepts(rest),
+        // The plugin is the operator itself.
+        "kubectl" if rest.first().is_some_and(|word| word == "fdi") => operator_accepts(&rest[1..]),
         "kubectl" => {
             let arguments: Vec<&str> = rest.iter().map(String::as_str).chain(["--help"]).collect();
             let answer = kubectl(&arguments, "").await;
