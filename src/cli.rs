@@ -54,6 +54,7 @@ enum Command {
     Run(Box<crate::config::flags::Flags>),
     /// Show instances, groups, and the tasks that are not as desired. Exit code 0 only if all is
     /// well.
+    #[command(visible_alias = "get")]
     Status(status::StatusFlags),
     /// List the tasks of an instance with state, last run and group. Sends nothing but lists.
     Tasks(tasks::TasksFlags),

@@ -79,10 +79,10 @@ pub enum LiveError {
     SecretForbidden { name: String, namespace: String },
     #[error("the Secret \"{name}\" could not be read: {cause}")]
     SecretUnreadable { name: String, cause: String },
-    #[error("the variable {0} is not set: --credentials environment needs {ACCESS_KEY} and {SECRET_KEY}")]
+    #[error("the variable {0} is not set: the key of the environment is {ACCESS_KEY} and {SECRET_KEY}")]
     Variable(&'static str),
     #[error(
-        "{PROJECT_ID} is \"{variable}\", but the FdiInstance \"{instance}\" is in the project \"{project}\": unset the \
+        "{PROJECT_ID} is \"{variable}\", but the instance \"{instance}\" is in the project \"{project}\": unset the \
          variable, or set the one of that project"
     )]
     OtherProject { variable: String, instance: String, project: String },
@@ -123,6 +123,16 @@ pub async fn list_of(
     attributes: Attributes,
 ) -> Result<Vec<Task>, LiveError> {
     let sign_in = sign_in(cluster, flags, instance).await?;
+    list_with(flags, instance, sign_in, attributes, Arc::new(Unobserved)).await
+}
+
+/// The same without a cluster, with the key of the environment.
+pub async fn list_without_cluster(
+    flags: &LiveFlags,
+    instance: &FdiInstance,
+    attributes: Attributes,
+) -> Result<Vec<Task>, LiveError> {
+    let sign_in = from_environment(instance, |name| env::var(name).ok())?;
     list_with(flags, instance, sign_in, attributes, Arc::new(Unobserved)).await
 }
 

@@ -1,6 +1,7 @@
 //! `fdi-operator tasks`: every task of an instance, and which group owns it.
 
 mod from_status;
+mod place;
 
 use std::process::ExitCode;
 
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
+use self::place::PlaceFlags;
 use super::cluster::{Cluster, ClusterFlags};
 use super::completion;
 use super::error::{self, CommandError, Outcome};
@@ -24,7 +26,7 @@ use crate::reconcile::desired::Desired;
 #[allow(clippy::doc_markdown)]
 #[derive(Debug, Args)]
 pub struct TasksFlags {
-    /// Name of the FdiInstance.
+    /// Name of the FdiInstance; with --region or --endpoint the ID of the instance.
     #[arg(value_name = "INSTANCE", add = completion::instances())]
     instance: String,
 
@@ -44,13 +46,15 @@ pub struct TasksFlags {
     ///
     /// Statuses name the tasks that are not as desired, so the state of others is known only where
     /// their group is Ready.
-    #[arg(long, conflicts_with = "unmanaged")]
+    #[arg(long, conflicts_with_all = ["unmanaged", "region", "endpoint"])]
     from_status: bool,
 
     #[command(flatten)]
     output: OutputFlags,
     #[command(flatten)]
     live: LiveFlags,
+    #[command(flatten)]
+    place: PlaceFlags,
     #[command(flatten)]
     cluster: ClusterFlags,
 }
@@ -95,7 +99,8 @@ struct Row {
 #[derive(Serialize)]
 struct Report {
     instance: String,
-    namespace: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
     tasks: Vec<Row>,
 }
 
@@ -105,8 +110,13 @@ pub fn run(flags: &TasksFlags) -> ExitCode {
 }
 
 async fn list(flags: &TasksFlags) -> Result<Outcome, CommandError> {
+    if let Some(instance) = flags.place.instance(&flags.instance) {
+        let tasks = live::list_without_cluster(&flags.live, &instance, Attributes::Omit).await?;
+        let (desired, _) = resolve(instance, Vec::new(), tasks.clone(), Timestamp::now());
+        return show(flags, None, tasks.iter().map(|task| row(task, &desired)).collect());
+    }
     let cluster = flags.cluster.connect().await?;
-    let mut rows = if flags.from_status {
+    let rows = if flags.from_status {
         let instance: FdiInstance = cluster.get(&flags.instance).await?;
         groups_of(&cluster, &instance.name_any()).await?.iter().flat_map(from_status::rows).collect()
     } else {
@@ -115,10 +125,7 @@ async fn list(flags: &TasksFlags) -> Result<Outcome, CommandError> {
         let (desired, _) = resolve(listed.instance, groups, listed.tasks.clone(), Timestamp::now());
         listed.tasks.iter().map(|task| row(task, &desired)).collect::<Vec<_>>()
     };
-    rows.retain(|row| flags.wants(row));
-    rows.sort();
-    show(flags, cluster.namespace, rows)?;
-    Ok(Outcome::Well)
+    show(flags, Some(cluster.namespace), rows)
 }
 
 /// The groups that refer to an instance.
@@ -162,7 +169,9 @@ fn last_run(run: LastRun) -> Option<&'static str> {
     }
 }
 
-fn show(flags: &TasksFlags, namespace: String, rows: Vec<Row>) -> Result<(), CommandError> {
+fn show(flags: &TasksFlags, namespace: Option<String>, mut rows: Vec<Row>) -> Result<Outcome, CommandError> {
+    rows.retain(|row| flags.wants(row));
+    rows.sort();
     let report = Report { instance: flags.instance.clone(), namespace, tasks: rows };
     if let Some(document) = structured(flags.output.output, &report)? {
         print(document);
@@ -180,5 +189,5 @@ fn show(flags: &TasksFlags, namespace: String, rows: Vec<Row>) -> Result<(), Com
         });
         print(table(["NAME", "ID", "STATE", "LAST RUN", "TYPE", "GROUP"], cells));
     }
-    Ok(())
+    Ok(Outcome::Well)
 }

@@ -4,7 +4,7 @@ use fdi_simulator::{AccessKey, Filter, LastRun, Operation, User};
 use serde_json::{Value, json};
 
 use super::{command, finish, printed, run};
-use crate::harness::{PROJECT, TestEnv};
+use crate::harness::{INSTANCE, PROJECT, TestEnv};
 
 /// Everything that the service was asked so far, but lists and sign-ins.
 fn other_calls(env: &TestEnv) -> Vec<String> {
@@ -55,6 +55,19 @@ async fn a_password_and_the_variables_of_the_official_sdk_sign_in_too() {
     own_key.env("HUAWEICLOUD_SDK_AK", "AK").env("HUAWEICLOUD_SDK_SK", "SK");
     let listed = finish(own_key).await;
     assert_eq!((listed.code, listed.stdout.lines().count()), (0, 2), "{listed:#?}");
+    assert_eq!(other_calls(&env), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_no_cluster_knows_is_listed_with_the_key_of_the_environment() {
+    let (env, ids) = TestEnv::bare(2).await;
+    env.sim.set_key("AK", serde_json::from_value(json!({"secret": "SK"})).unwrap());
+    let mut unconnected = tokio::process::Command::new(env!("CARGO_BIN_EXE_fdi-operator"));
+    unconnected.args(["tasks", INSTANCE, "--endpoint", &env.sim.url(), "--allow-insecure-endpoints"]);
+    unconnected.env_remove("KUBECONFIG").env("HOME", "/nowhere").env("HUAWEICLOUD_SDK_PROJECT_ID", PROJECT);
+    unconnected.env("HUAWEICLOUD_SDK_AK", "AK").env("HUAWEICLOUD_SDK_SK", "SK");
+    let listed = finish(unconnected).await;
+    assert!(listed.code == 0 && ids.iter().all(|id| listed.stdout.contains(&**id)), "{listed:#?}");
     assert_eq!(other_calls(&env), [""; 0]);
 }
 
