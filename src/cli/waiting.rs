@@ -63,6 +63,18 @@ impl Goal {
         }
     }
 
+    /// Why it is not reached.
+    fn why(&self, target: &Target) -> String {
+        let readiness = target.readiness();
+        match self {
+            Self::Handled(_) if readiness.observed => {
+                "the operator has not acted on the request: check that it runs, and that it watches this namespace"
+                    .to_owned()
+            }
+            _ => format!("{}: {}", readiness.word(), readiness.message),
+        }
+    }
+
     fn reached(&self, target: &Target) -> String {
         match self {
             Self::Ready { .. } => "is Ready".to_owned(),
@@ -94,7 +106,7 @@ pub async fn wait(
             match goal.progress(&target) {
                 Progress::Reached => say(&format!("{} {}", target.full_name(), goal.reached(&target))),
                 Progress::Stalled => {
-                    fail(&format!("{} is stalled, a user has to act: {}", target.full_name(), why(&target)));
+                    fail(&format!("{} is stalled, a user has to act: {}", target.full_name(), goal.why(&target)));
                     outcome = Outcome::NotWell;
                 }
                 Progress::NotYet => left.push(target),
@@ -107,7 +119,7 @@ pub async fn wait(
         }
         if Instant::now() >= deadline {
             for target in &pending {
-                fail(&format!("{} is not done after {within:?}: {}", target.full_name(), why(target)));
+                fail(&format!("{} is not done after {within:?}: {}", target.full_name(), goal.why(target)));
             }
             outcome = Outcome::NotWell;
             break;
@@ -123,11 +135,6 @@ pub async fn wait(
     }
     bar.finish_and_clear();
     Ok(outcome)
-}
-
-fn why(target: &Target) -> String {
-    let readiness = target.readiness();
-    format!("{}: {}", readiness.word(), readiness.message)
 }
 
 /// Reads the object again. An API server that does not answer may do so later.

@@ -102,7 +102,7 @@ async fn an_edit_of_what_is_suspended_says_that_nothing_happens_yet() {
 #[tokio::test(flavor = "multi_thread")]
 async fn start_waits_for_its_tasks_and_reconcile_for_the_operator() {
     let (env, ids) = TestEnv::new(2).await;
-    let _operator = Operator::start(&env).await;
+    let operator = Operator::start(&env).await;
     env.group("orders", "Stopped", &ids).await;
     env.wait_ready("orders").await;
     let started = printed(&env, &["start", "orders", "--wait", "--timeout=30s"]).await;
@@ -116,8 +116,12 @@ async fn start_waits_for_its_tasks_and_reconcile_for_the_operator() {
     let handled = printed(&env, &["reconcile", "--instance", "--all", "--wait", "--timeout=30s"]).await;
     assert!(handled.ends_with("roma is reconciled: Ready\n"), "{handled}");
     printed(&env, &["suspend", "orders", "--wait", "--timeout=30s"]).await;
-    let generation = env.groups().get("orders").await.unwrap();
-    assert_eq!(generation.status.unwrap().observed_generation, generation.metadata.generation.unwrap());
+    let group = env.groups().get("orders").await.unwrap();
+    assert_eq!(group.status.unwrap().observed_generation, group.metadata.generation.unwrap());
+    // Without an operator nobody acts on a request, and the status of before says nothing about it.
+    operator.end().await;
+    let ignored = run(&env, &["reconcile", "orders", "--wait", "--timeout=200ms"]).await;
+    assert!(ignored.code == 2 && ignored.stderr.contains("has not acted on the request"), "{ignored:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
