@@ -10,6 +10,7 @@ use crate::crd::{
 };
 use crate::fdi::{Action, RunState, TaskId};
 use crate::reconcile::status::deletion::FinalizerRelease;
+use crate::reconcile::timings::Timings;
 
 fn texts(texts: &[&str]) -> Vec<Arc<str>> {
     texts.iter().map(|&text| text.into()).collect()
@@ -34,7 +35,8 @@ fn named(sim: &mut Simulation, n: usize, name: &str) {
 
 /// Tasks 1 to n with the names orders-1 to orders-n.
 fn orders(n: usize) -> Simulation {
-    let mut sim = Simulation::new(n);
+    // Lists come at known times.
+    let mut sim = Simulation::with(n, Timings { jitter: || 1.0, ..Timings::default() });
     (1..=n).for_each(|n| named(&mut sim, n, &format!("orders-{n}")));
     sim
 }
@@ -58,7 +60,7 @@ fn a_group_starts_what_its_selector_matches_with_the_lists_that_there_are_anyway
     assert_eq!((status.ready_tasks.as_deref(), status.selection.as_ref().unwrap().matched), (Some("24/24"), 24));
     assert_eq!((sim.service.calls.len(), started(&sim).len()), (3, 24));
     assert!(!started(&sim).contains(&id(3)));
-    let mut by_id = Simulation::new(25);
+    let mut by_id = Simulation::with(25, Timings { jitter: || 1.0, ..Timings::default() });
     by_id.group("a", DesiredState::Running, (1..=25).filter(|n| *n != 3));
     by_id.run_for(seconds(30));
     assert_eq!((sim.service.lists, sim.writes), (by_id.service.lists, by_id.writes), "as with IDs");
