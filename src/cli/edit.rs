@@ -11,6 +11,7 @@ use super::error::{self, CommandError, Outcome, report};
 use super::manager;
 use super::output::{note, print};
 use super::patch::{Edited, set};
+use super::program::typed;
 use super::target::{Kind, Target, TargetFlags};
 use super::waiting::{Goal, WaitFlags, wait};
 use crate::crd::FdiInstance;
@@ -135,7 +136,7 @@ async fn hindrance(edit: Edit, target: &Target, cluster: &Cluster) -> Option<Str
         return None;
     }
     if spec["suspend"] == true {
-        return Some("it is suspended, so nothing is started or stopped until 'fdi-operator resume'".to_owned());
+        return Some(format!("it is suspended, so nothing is started or stopped until '{} resume'", typed()));
     }
     let name = spec["instanceRef"]["name"].as_str()?;
     let namespace = target.object.metadata.namespace.as_deref()?;
@@ -144,8 +145,9 @@ async fn hindrance(edit: Edit, target: &Target, cluster: &Cluster) -> Option<Str
     let instance = instances.get_opt(name).await.ok()??;
     instance.spec.suspend.then(|| {
         format!(
-            "its FdiInstance \"{name}\" is suspended, so nothing is started or stopped until 'fdi-operator resume \
-             --instance {name}'"
+            "its FdiInstance \"{name}\" is suspended, so nothing is started or stopped until '{} resume --instance \
+             {name}'",
+            typed()
         )
     })
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use kube::core::Status;
 
+use super::program::typed;
 use crate::k8s::error::{describe, describe_status};
 
 /// How a command that did its work ends.
@@ -36,11 +37,11 @@ pub enum CommandError {
     Unreachable { what: String, cause: String },
     #[error("cannot {what}: the API server does not know who you are ({cause}); sign in to the cluster again")]
     Unauthenticated { what: String, cause: String },
-    #[error("cannot {what}: {cause}; ask for a Role with this verb ('fdi-operator check' shows what you may do)")]
+    #[error("cannot {what}: {cause}; ask for a Role with this verb ('{program} check' shows what you may do)", program = typed())]
     Forbidden { what: String, cause: String },
     #[error(
-        "cannot {what}: the cluster does not know the kind; install the CRDs with 'fdi-operator crds | kubectl apply \
-         --server-side -f -'"
+        "cannot {what}: the cluster does not know the kind; install the CRDs with '{program} crds | kubectl apply \
+         --server-side -f -'", program = typed()
     )]
     NoSuchKind { what: String },
     #[error("cannot {what}: {cause}")]

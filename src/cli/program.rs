@@ -16,6 +16,12 @@ pub enum Program {
     Completer,
 }
 
+/// How the user started this program, for messages that name a command: whoever has the plugin
+/// need not have a program `fdi-operator`.
+pub fn typed() -> &'static str {
+    Program::of_process().typed()
+}
+
 impl Program {
     /// Of this process.
     pub fn of_process() -> Self {
@@ -36,9 +42,17 @@ impl Program {
             Self::Operator => command,
             Self::Plugin | Self::Completer => command
                 .name("kubectl-fdi")
-                .bin_name("kubectl fdi")
+                .bin_name(self.typed())
                 .about("Shows and steers FDI tasks of Huawei Cloud ROMA Connect that fdi-operator manages")
                 .mut_subcommand("run", |run| run.hide(true)),
+        }
+    }
+
+    /// As users type it.
+    pub fn typed(self) -> &'static str {
+        match self {
+            Self::Operator => "fdi-operator",
+            Self::Plugin | Self::Completer => "kubectl fdi",
         }
     }
 

@@ -7,6 +7,7 @@ use kube::api::{ListParams, PostParams};
 
 use super::finding::Finding;
 use crate::cli::cluster::Cluster;
+use crate::cli::program::typed;
 use crate::crd::{self, FdiTaskGroup};
 use crate::fdi::text::listed;
 use crate::k8s::crd_check::{Comparison, compare};
@@ -15,7 +16,10 @@ use crate::k8s::error::describe;
 /// Most differences that a message names.
 const NAMED_MAX: usize = 5;
 
-const INSTALL: &str = "install the matching one with 'fdi-operator crds | kubectl apply --server-side -f -'";
+/// What to do about a CRD.
+fn install() -> String {
+    format!("install the matching one with '{} crds | kubectl apply --server-side -f -'", typed())
+}
 
 pub async fn check(cluster: &Cluster) -> Vec<Finding> {
     let version = match cluster.client.apiserver_version().await {
@@ -39,15 +43,15 @@ async fn custom_resource(cluster: &Cluster, ours: &CustomResourceDefinition) -> 
     let check = format!("CRD {name}");
     let crds: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
     match crds.get_opt(&name).await {
-        Ok(None) => Finding::failed(check, format!("it is not installed: {INSTALL}")),
+        Ok(None) => Finding::failed(check, format!("it is not installed: {}", install())),
         Ok(Some(served)) => match compare(ours, &served) {
             Comparison::Matches | Comparison::NotFound => Finding::ok(check),
             Comparison::Differs(paths) => Finding::limited(
                 check,
-                format!("it differs from the one of this version, in {}: {INSTALL}", listed(&paths, NAMED_MAX)),
+                format!("it differs from the one of this version, in {}: {}", listed(&paths, NAMED_MAX), install()),
             ),
             Comparison::VersionNotServed => {
-                Finding::failed(check, format!("it does not serve the version of this program: {INSTALL}"))
+                Finding::failed(check, format!("it does not serve the version of this program: {}", install()))
             }
         },
         Err(kube::Error::Api(status)) if status.code == 403 => served(cluster, check).await,
@@ -60,7 +64,7 @@ async fn served(cluster: &Cluster, check: String) -> Finding {
     let groups: Api<FdiTaskGroup> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     match groups.list(&ListParams::default().limit(1)).await {
         Err(kube::Error::Api(status)) if status.code == 404 => {
-            Finding::failed(check, format!("the API server does not know the kind: {INSTALL}"))
+            Finding::failed(check, format!("the API server does not know the kind: {}", install()))
         }
         _ => Finding::limited(check, "you may not read CRDs, so it is not compared with the one of this version"),
     }

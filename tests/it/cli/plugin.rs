@@ -42,6 +42,10 @@ async fn kubectl_runs_the_plugin_and_passes_arguments_and_exit_code_on() {
     assert!(help.stdout.contains("Usage: kubectl fdi <COMMAND>") && !help.stdout.contains("  run "), "{help:#?}");
     let wrong = kubectl(&env, folder.path(), &["fdi", "status", "--nonsense"]).await;
     assert!(wrong.code == 1 && wrong.stderr.contains("'--nonsense'"), "{wrong:#?}");
+    let suspended = kubectl(&env, folder.path(), &["fdi", "suspend", "orders", "-n", &env.namespace]).await;
+    assert_eq!(suspended.code, 0, "{suspended:#?}");
+    let stopped = kubectl(&env, folder.path(), &["fdi", "stop", "orders", "-n", &env.namespace]).await;
+    assert!(stopped.stderr.contains("until 'kubectl fdi resume'"), "{stopped:#?}");
     let tasks = kubectl(&env, folder.path(), &["fdi", "tasks", "roma", "-o=name", "-n", &env.namespace]).await;
     assert_eq!(tasks.stdout, format!("{}\n", ids[0]));
 }
