@@ -101,6 +101,19 @@ impl ClusterFlags {
 }
 
 impl SelectionFlags {
+    /// Whether they leave objects out.
+    pub fn narrows(&self) -> bool {
+        self.selector.is_some() || self.field_selector.is_some()
+    }
+
+    pub fn params(&self) -> ListParams {
+        ListParams {
+            label_selector: self.selector.clone(),
+            field_selector: self.field_selector.clone(),
+            ..ListParams::default()
+        }
+    }
+
     /// All objects that they choose in `cluster`.
     pub async fn list<K>(&self, cluster: &Cluster) -> Result<Vec<K>, CommandError>
     where
@@ -112,13 +125,8 @@ impl SelectionFlags {
         } else {
             Api::namespaced(cluster.client.clone(), &cluster.namespace)
         };
-        let params = ListParams {
-            label_selector: self.selector.clone(),
-            field_selector: self.field_selector.clone(),
-            ..ListParams::default()
-        };
         let scope = if self.all_namespaces { "all namespaces".to_owned() } else { in_namespace(&cluster.namespace) };
-        list_all(&api, params).await.map_err(|error| {
+        list_all(&api, self.params()).await.map_err(|error| {
             let what = format!("list {} in {scope}", K::plural(&()));
             CommandError::request(&what, error)
         })

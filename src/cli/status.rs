@@ -63,7 +63,7 @@ async fn groups(flags: &StatusFlags, cluster: &Cluster) -> Result<Vec<FdiTaskGro
 impl StatusFlags {
     /// Instances are shown only with a group that was chosen.
     fn is_narrowed(&self) -> bool {
-        self.group.is_some() || self.selection.selector.is_some() || self.selection.field_selector.is_some()
+        self.group.is_some() || self.selection.narrows()
     }
 
     /// Nothing is no sign that all is well: the namespace may be the wrong one.

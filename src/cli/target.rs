@@ -1,7 +1,7 @@
 //! The objects that a command is for: by name, or by labels and fields, of either kind.
 
 use clap::Args;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt as _};
 
 use super::cluster::{Cluster, SelectionFlags, in_namespace};
@@ -102,8 +102,7 @@ impl TargetFlags {
         if self.all || self.names.is_empty() {
             return self.selected(cluster, kind).await;
         }
-        if self.selection.all_namespaces || self.selection.selector.is_some() || self.selection.field_selector.is_some()
-        {
+        if self.selection.all_namespaces || self.selection.narrows() {
             let message = "give either names or --all, --selector, --field-selector, --all-namespaces, not both";
             return Err(CommandError::Usage(message.to_owned()));
         }
@@ -129,13 +128,8 @@ impl TargetFlags {
         } else {
             Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource)
         };
-        let params = ListParams {
-            label_selector: self.selection.selector.clone(),
-            field_selector: self.selection.field_selector.clone(),
-            ..ListParams::default()
-        };
         let what = format!("list {}", resource.plural);
-        let found = api.list(&params).await.map_err(|error| CommandError::request(&what, error))?;
+        let found = api.list(&self.selection.params()).await.map_err(|error| CommandError::request(&what, error))?;
         let targets: Vec<Target> = found.items.into_iter().map(|object| Target { kind, object }).collect();
         if targets.is_empty() {
             let message = format!("no {} is selected: check --namespace and the selectors", resource.kind);

@@ -153,7 +153,7 @@ impl Stored for FdiInstance {
     const KIND: WatchKind = WatchKind::FdiInstance;
 
     fn apply(self, store: &Store, _listed: bool) -> Change {
-        let key = InstanceKey { namespace: self.namespace().unwrap_or_default(), name: self.name_any() };
+        let key = InstanceKey::of(&self.metadata);
         let mut objects = store.objects.write();
         let old = objects.remove_instance(&key);
         let gone = old.as_ref().and_then(|old| replaced(&old.metadata, &self.metadata));

@@ -52,7 +52,7 @@ pub async fn from_cluster(
     let instances: Vec<FdiInstance> = scope.list(cluster).await?;
     let mut instances = instances.into_iter().map(|instance| (InstanceKey::of(&instance.metadata), instance)).collect();
     let mut chosen = None;
-    if selection.selector.is_some() || selection.field_selector.is_some() {
+    if selection.narrows() {
         let groups: Vec<FdiTaskGroup> = selection.list(cluster).await?;
         chosen = Some(groups.iter().map(manifests::key).collect::<BTreeSet<InstanceKey>>());
     }

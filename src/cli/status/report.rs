@@ -7,7 +7,8 @@ use kube::ResourceExt as _;
 use serde::Serialize;
 
 use crate::cli::readiness::Readiness;
-use crate::crd::{FdiInstance, FdiTaskGroup, InstanceTasks, TaskCounts};
+use crate::crd::{FdiInstance, FdiTaskGroup, InstanceTasks, TaskCounts, reasons};
+use crate::fdi::RunState;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -147,7 +148,7 @@ fn instance_report(instance: &FdiInstance) -> InstanceReport {
 fn missing((namespace, name): (String, String)) -> InstanceReport {
     let readiness = Readiness {
         ready: false,
-        reason: "InstanceNotFound".to_owned(),
+        reason: reasons::INSTANCE_NOT_FOUND.to_owned(),
         message: "groups refer to this FdiInstance, but the namespace has none of this name: create it".to_owned(),
         stalled: false,
         observed: false,
@@ -163,7 +164,7 @@ fn group_report(group: &FdiTaskGroup) -> GroupReport {
         name: group.name_any(),
         readiness: Readiness::of(&group.metadata, status.observed_generation, &status.conditions),
         suspended: group.spec.suspend,
-        desired_state: format!("{:?}", group.spec.desired_state),
+        desired_state: RunState::from(group.spec.desired_state).to_string(),
         ready_tasks: status.ready_tasks,
         omitted: omitted(&counts, &tasks),
         tasks,

@@ -29,12 +29,11 @@ impl Evaluation<'_> {
     pub fn evaluate(&self, known: Option<&Selection>) -> Selection {
         let before = known.filter(|known| known.generation == self.group.generation);
         let (matched, too_large) = self.matched();
-        let ambiguous: BTreeSet<&str> = self.task_names().filter(|name| self.names.tasks(name).len() > 1).collect();
         let mut members = matched;
         for member in before.into_iter().flat_map(|before| &before.members) {
             let stays = match &member.chosen_by {
                 // Which of the tasks is meant nobody knows.
-                ChosenBy::Name(name) => !ambiguous.contains(&**name),
+                ChosenBy::Name(name) => self.names.tasks(name).len() < 2,
                 ChosenBy::Selector => too_large.is_none(),
             };
             // A second list in a row that does not show it.
@@ -138,10 +137,6 @@ impl Evaluation<'_> {
         // What was reported before a restart needs no grace again.
         let reported = before.is_none() && reported_empty(&self.group.status.conditions);
         known.unwrap_or(if reported { Timestamp::MIN } else { self.now })
-    }
-
-    fn task_names(&self) -> impl Iterator<Item = &str> {
-        self.group.spec.task_names.iter().map(|name| &**name)
     }
 
     /// This is another list than the one that was compared before.

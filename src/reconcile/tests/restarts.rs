@@ -8,7 +8,7 @@ use crate::crd::{ConditionStatus, DesiredState, event_reasons, reasons};
 use crate::fdi::{Cause, Class, RunState};
 use crate::time::backoff::add;
 
-fn slow(sim: &mut Simulation, tasks: usize, settles_after: Duration) {
+pub fn slow(sim: &mut Simulation, tasks: usize, settles_after: Duration) {
     for n in 1..=tasks {
         let settles_after = Some(settles_after);
         sim.service.behaviors.insert(id(n), TaskBehavior { settles_after, refuses: None, poison: None });
@@ -20,7 +20,7 @@ fn stop(sim: &mut Simulation) {
 }
 
 /// Runs for so long; the group must not be Ready at any moment.
-fn never_ready_for(sim: &mut Simulation, name: &str, span: Duration) {
+pub fn never_ready_for(sim: &mut Simulation, name: &str, span: Duration) {
     for _ in 0..span.as_secs() {
         sim.run_for(seconds(1));
         assert_ne!(sim.conditions(name).0, ConditionStatus::True, "at {}: {:?}", sim.now, sim.service.tasks);

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::service::{Fault, TaskBehavior, id, seconds, unavailable};
+use super::restarts::{never_ready_for, slow};
+use super::service::{Fault, id, seconds, unavailable};
 use super::simulation::Simulation;
 use crate::crd::{
     ConditionStatus, DeletionPolicy, DesiredState, FdiTaskGroupSpec, MaxTasks, TaskSelector, event_reasons,
@@ -252,10 +253,7 @@ fn a_first_list_after_a_restart_that_shows_less_makes_nothing_ready() {
 #[test]
 fn attempts_and_opposing_calls_of_selected_tasks_survive_a_restart() {
     let mut sim = orders(3);
-    for n in 1..=3 {
-        let settles_after = Some(seconds(45));
-        sim.service.behaviors.insert(id(n), TaskBehavior { settles_after, refuses: None, poison: None });
-    }
+    slow(&mut sim, 3, seconds(45));
     selecting(&mut sim, "a", DesiredState::Running, &["orders-*"]);
     sim.run_for(seconds(2));
     sim.edit("a", |spec| spec.desired_state = DesiredState::Stopped);
@@ -264,10 +262,7 @@ fn attempts_and_opposing_calls_of_selected_tasks_survive_a_restart() {
     sim.restart();
     // Lists fail at first, so it is not known for a while which tasks these are.
     (0..3).for_each(|_| sim.service.list_faults.push_back(unavailable()));
-    for _ in 0..41 {
-        sim.run_for(seconds(1));
-        assert_ne!(sim.conditions("a").0, ConditionStatus::True, "at {}: {:?}", sim.now, sim.service.tasks);
-    }
+    never_ready_for(&mut sim, "a", seconds(41));
     sim.run_for(seconds(400));
     assert_eq!(sim.reason("a"), reasons::TASKS_IN_DESIRED_STATE);
     assert!(sim.service.tasks.values().all(|state| *state == RunState::Stopped));
@@ -276,20 +271,14 @@ fn attempts_and_opposing_calls_of_selected_tasks_survive_a_restart() {
 #[test]
 fn an_edit_that_flips_a_selection_while_nothing_was_listed_waits_for_the_opposing_call() {
     let mut sim = orders(2);
-    for n in 1..=2 {
-        let settles_after = Some(seconds(60));
-        sim.service.behaviors.insert(id(n), TaskBehavior { settles_after, refuses: None, poison: None });
-    }
+    slow(&mut sim, 2, seconds(60));
     selecting(&mut sim, "a", DesiredState::Running, &["orders-*"]);
     sim.run_for(seconds(2));
     sim.restart();
     (0..2).for_each(|_| sim.service.list_faults.push_back(unavailable()));
     sim.run_for(seconds(1));
     sim.edit("a", |spec| spec.desired_state = DesiredState::Stopped);
-    for _ in 0..55 {
-        sim.run_for(seconds(1));
-        assert_ne!(sim.conditions("a").0, ConditionStatus::True, "at {}: {:?}", sim.now, sim.service.tasks);
-    }
+    never_ready_for(&mut sim, "a", seconds(55));
     sim.run_for(seconds(400));
     assert_eq!(sim.reason("a"), reasons::TASKS_IN_DESIRED_STATE);
     assert!(sim.service.tasks.values().all(|state| *state == RunState::Stopped));
