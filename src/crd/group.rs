@@ -137,6 +137,12 @@ impl FdiTaskGroupSpec {
         Ok(self)
     }
 
+    /// All texts that choose tasks, or exclude them.
+    pub fn texts(&self) -> impl Iterator<Item = &Arc<str>> {
+        let selector = self.selector.iter().flat_map(TaskSelector::texts);
+        self.task_ids.iter().chain(&self.task_names).chain(selector)
+    }
+
     /// It chooses tasks by more than their names and types.
     pub fn needs_attributes(&self) -> bool {
         self.selector.as_ref().is_some_and(TaskSelector::needs_attributes)

@@ -18,11 +18,11 @@ const TASK_BYTES: usize = 64;
 
 /// Roughly what the group takes in memory.
 pub fn group_bytes(group: &FdiTaskGroup) -> usize {
-    let ids: usize = group.spec.task_ids.iter().map(|id| id.len() + TASK_BYTES).sum();
+    let chosen: usize = group.spec.texts().map(|text| text.len() + TASK_BYTES).sum();
     let failures = group.status.iter().flat_map(|status| &status.failures);
     let failures: usize = failures.map(|failure| failure.message.len() + failure.task_name.len() + TASK_BYTES).sum();
     let finalizers: usize = group.metadata.finalizers.iter().flatten().map(String::len).sum();
-    GROUP_BYTES + ids + failures + finalizers
+    GROUP_BYTES + chosen + failures + finalizers
 }
 
 /// Roughly what the instance takes in memory.
@@ -104,6 +104,22 @@ mod tests {
         let mut quotas = Quotas::default();
         assert!(quotas.acquire(KIND, "a", "one", HALF) && quotas.acquire(KIND, "a", "two", HALF));
         quotas
+    }
+
+    #[test]
+    fn a_group_counts_with_all_texts_that_choose_its_tasks() {
+        let spec = serde_json::json!({"instanceRef": {"name": "roma"}, "desiredState": "Running", "taskIds": ["abcd"]});
+        let bytes = |more: serde_json::Value| {
+            let mut spec = spec.clone();
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            group_bytes(&FdiTaskGroup::new("a", serde_json::from_value(spec).unwrap()))
+        };
+        let alone = bytes(serde_json::json!({}));
+        let one_more = alone + "abcd".len() + TASK_BYTES;
+        assert_eq!(bytes(serde_json::json!({"taskNames": ["efgh"]})), one_more);
+        assert_eq!(bytes(serde_json::json!({"selector": {"tags": ["efgh"]}})), one_more);
+        let excluding = serde_json::json!({"selector": {"names": ["e"], "exclude": {"taskIds": ["fgh"]}}});
+        assert_eq!(bytes(excluding), one_more + TASK_BYTES);
     }
 
     #[test]

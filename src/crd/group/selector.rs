@@ -98,6 +98,12 @@ impl From<TaskType> for fdi::TaskType {
 }
 
 impl TaskSelector {
+    pub(super) fn texts(&self) -> impl Iterator<Item = &Arc<str>> {
+        let chosen = [&self.names, &self.tags, &self.source_apps, &self.target_apps];
+        let excluded = self.exclude.iter().flat_map(|exclude| [&exclude.names, &exclude.task_ids, &exclude.tags]);
+        chosen.into_iter().chain(excluded).flatten()
+    }
+
     pub(super) fn needs_attributes(&self) -> bool {
         let exclude = self.exclude.as_ref();
         !self.tags.is_empty()
