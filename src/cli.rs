@@ -17,6 +17,7 @@ mod manager;
 mod output;
 mod ownership;
 mod patch;
+mod place;
 mod plan;
 mod program;
 mod readiness;

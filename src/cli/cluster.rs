@@ -11,6 +11,7 @@ use kube::{Api, Client, Config};
 use serde::de::DeserializeOwned;
 
 use super::error::CommandError;
+use crate::crd::FdiTaskGroup;
 use crate::k8s::clients::KubeClients;
 
 /// Objects in one response of the API server.
@@ -141,6 +142,13 @@ impl Cluster {
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
         SelectionFlags::default().list(self).await
+    }
+
+    /// The groups that refer to an instance.
+    pub async fn groups_of(&self, instance: &str) -> Result<Vec<FdiTaskGroup>, CommandError> {
+        let mut groups: Vec<FdiTaskGroup> = self.list().await?;
+        groups.retain(|group| group.spec.instance_ref.name == instance);
+        Ok(groups)
     }
 
     /// The object of this name.

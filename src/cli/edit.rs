@@ -37,15 +37,15 @@ pub struct SuspendFlags {
     edit: EditFlags,
 }
 
-/// The arguments of start and stop.
+/// The arguments of start and stop, and of every command that edits.
 #[derive(Debug, Args)]
 pub struct EditFlags {
     #[command(flatten)]
-    targets: TargetFlags,
+    pub targets: TargetFlags,
     #[command(flatten)]
-    wait: WaitFlags,
+    pub wait: WaitFlags,
     #[command(flatten)]
-    cluster: ClusterFlags,
+    pub cluster: ClusterFlags,
 }
 
 impl Edit {

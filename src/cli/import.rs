@@ -17,7 +17,8 @@ use super::cluster::ClusterFlags;
 use super::error::{self, CommandError, Outcome};
 use super::live::{self, Listed, LiveFlags};
 use super::ownership;
-use crate::crd::FdiTaskGroup;
+use super::place::PlaceFlags;
+use crate::fdi::text::counted;
 use crate::fdi::{Attributes, Task};
 
 /// The arguments of `fdi-operator import`. Their comments are the help texts, so they are plain
@@ -25,8 +26,13 @@ use crate::fdi::{Attributes, Task};
 #[allow(clippy::doc_markdown)]
 #[derive(Debug, Args)]
 pub struct ImportFlags {
-    /// The FdiInstance whose tasks are imported.
+    /// Name of the FdiInstance whose tasks are imported; with --region or --endpoint the ID of the
+    /// instance.
     instance: String,
+
+    /// The FdiInstance that the groups refer to, if its name is not INSTANCE.
+    #[arg(long, value_name = "NAME")]
+    instance_ref: Option<String>,
 
     /// What tasks of one group have in common beside their state: the first word of their names, up
     /// to "-", "_" or "."; their tag; the application that they read from; their type; or nothing
@@ -48,9 +54,10 @@ pub struct ImportFlags {
 
     #[command(flatten)]
     cluster: ClusterFlags,
-
     #[command(flatten)]
     fdi: LiveFlags,
+    #[command(flatten)]
+    place: PlaceFlags,
 }
 
 /// Exit code 1 if nothing could be written.
@@ -67,10 +74,14 @@ async fn import(flags: &ImportFlags) -> Result<String, CommandError> {
         let usage = "a selector cannot choose by state: use --as names or --as ids, or another --by";
         return Err(CommandError::Usage(usage.to_owned()));
     }
+    if flags.instance_ref.is_none() && flags.place.instance(&flags.instance).is_some() {
+        let usage = "--instance-ref: name the FdiInstance that the groups are to refer to";
+        return Err(CommandError::Usage(usage.to_owned()));
+    }
     let (tasks, owned) = tasks(flags).await?;
     let groups = choose(&tasks, flags.by, flags.choice);
     let count: usize = groups.iter().map(|group| group.tasks.len()).sum();
-    let documents = documents(&flags.instance, &groups);
+    let documents = documents(flags.instance_ref.as_ref().unwrap_or(&flags.instance), &groups);
     if let Some(folder) = &flags.directory {
         write_files(folder, &documents)
             .map_err(|error| CommandError::Usage(format!("{}: {error}", folder.display())))?;
@@ -80,9 +91,10 @@ async fn import(flags: &ImportFlags) -> Result<String, CommandError> {
     }
     let left = match owned {
         0 => String::new(),
+        1 => "; 1 belongs to a group already (--all imports it too)".to_owned(),
         owned => format!("; {owned} belong to groups already (--all imports them too)"),
     };
-    Ok(format!("{count} tasks in {} groups{left}", groups.len()))
+    Ok(format!("{} in {}{left}", counted(count, "task"), counted(groups.len(), "group")))
 }
 
 fn write_files(folder: &Path, documents: &[(String, String)]) -> io::Result<()> {
@@ -96,13 +108,15 @@ fn write_files(folder: &Path, documents: &[(String, String)]) -> io::Result<()> 
 
 /// The tasks to import, and how many are left out because a group owns them.
 async fn tasks(flags: &ImportFlags) -> Result<(Vec<Task>, usize), CommandError> {
+    if let Some(instance) = flags.place.instance(&flags.instance) {
+        return Ok((live::list_without_cluster(&flags.fdi, &instance, Attributes::Keep).await?, 0));
+    }
     let cluster = flags.cluster.connect().await?;
     let Listed { instance, tasks, .. } = live::list(&cluster, &flags.fdi, &flags.instance, Attributes::Keep).await?;
     if flags.all {
         return Ok((tasks, 0));
     }
-    let mut groups: Vec<FdiTaskGroup> = cluster.list().await?;
-    groups.retain(|group| group.spec.instance_ref.name == flags.instance);
+    let groups = cluster.groups_of(&flags.instance).await?;
     let (desired, _) = ownership::resolve(instance, groups, tasks.clone(), Timestamp::now());
     let all = tasks.len();
     let free: Vec<Task> = tasks.into_iter().filter(|task| desired.owner(&task.id).is_none()).collect();

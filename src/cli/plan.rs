@@ -5,11 +5,10 @@ mod inputs;
 mod manifests;
 mod report;
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 
 use self::inputs::{Input, task};
@@ -17,6 +16,7 @@ use self::report::{InstanceReport, Report};
 use super::cluster::{ClusterFlags, SelectionFlags};
 use super::error::{self, CommandError, Outcome};
 use super::live::LiveFlags;
+use super::output::{Format, OutputFlags, print, structured};
 use super::ownership;
 use crate::crd::{FdiInstance, FdiInstanceSpec, FdiTaskGroup};
 use crate::fdi::Task;
@@ -46,9 +46,8 @@ pub struct PlanFlags {
     #[arg(long)]
     live: bool,
 
-    /// How to print the plan.
-    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    output: Output,
+    #[command(flatten)]
+    output: OutputFlags,
 
     #[command(flatten)]
     cluster: ClusterFlags,
@@ -60,20 +59,18 @@ pub struct PlanFlags {
     fdi: LiveFlags,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-}
-
 /// Prints the calls in the order in which they would be sent, and what is not called for and why.
 /// Exit code 0: no call, 2: calls, 1: no plan.
 pub fn run(flags: &PlanFlags) -> ExitCode {
     error::run(async {
         let report = Report(inputs(flags).await?.into_iter().map(planned).collect());
-        let text = if flags.output == Output::Json { report.json() } else { report.text() };
-        // A closed pipe is no failure: whoever reads has seen enough.
-        let _ = writeln!(io::stdout(), "{text}");
+        if let Some(document) = structured(flags.output.output, &report)? {
+            print(document);
+        } else if flags.output.output == Format::Name {
+            report.called().for_each(print);
+        } else {
+            print(report.text());
+        }
         Ok(if report.calls() > 0 { Outcome::NotWell } else { Outcome::Well })
     })
 }

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::cluster::ClusterFlags;
+use super::edit::EditFlags;
 use super::error::{self, CommandError, Outcome};
 use super::output::print;
 use super::patch::annotate;
-use super::target::{Kind, TargetFlags};
-use super::waiting::{Goal, WaitFlags};
+use super::target::Kind;
+use super::waiting::Goal;
 use crate::crd::REQUESTED_AT;
 
 /// The arguments of `fdi-operator reconcile`. Their comments are the help texts, so they are plain
@@ -23,11 +23,7 @@ pub struct ReconcileFlags {
     instance: bool,
 
     #[command(flatten)]
-    targets: TargetFlags,
-    #[command(flatten)]
-    wait: WaitFlags,
-    #[command(flatten)]
-    cluster: ClusterFlags,
+    edit: EditFlags,
 }
 
 /// Exit code 2 if the operator did not act on it in the time of `--wait`.
@@ -36,12 +32,12 @@ pub fn run(flags: &ReconcileFlags) -> ExitCode {
 }
 
 async fn reconcile(flags: &ReconcileFlags) -> Result<Outcome, CommandError> {
-    let cluster = flags.cluster.connect().await?;
-    let mut targets = flags.targets.resolve(&cluster, Kind::of(flags.instance)).await?;
+    let cluster = flags.edit.cluster.connect().await?;
+    let mut targets = flags.edit.targets.resolve(&cluster, Kind::of(flags.instance)).await?;
     let requested_at = Timestamp::now().to_string();
     for target in &mut targets {
         annotate(&cluster.client, target, REQUESTED_AT, &requested_at).await?;
         print(format_args!("{} is to be reconciled", target.full_name()));
     }
-    flags.wait.run(&cluster.client, targets, &Goal::Handled(requested_at)).await
+    flags.edit.wait.run(&cluster.client, targets, &Goal::Handled(requested_at)).await
 }

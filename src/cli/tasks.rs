@@ -1,7 +1,6 @@
 //! `fdi-operator tasks`: every task of an instance, and which group owns it.
 
 mod from_status;
-mod place;
 
 use std::process::ExitCode;
 
@@ -10,14 +9,14 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
-use self::place::PlaceFlags;
-use super::cluster::{Cluster, ClusterFlags};
+use super::cluster::ClusterFlags;
 use super::completion;
 use super::error::{self, CommandError, Outcome};
 use super::live::{self, LiveFlags};
 use super::output::{Format, OutputFlags, note, print, structured, table};
 use super::ownership::resolve;
-use crate::crd::{FdiInstance, FdiTaskGroup};
+use super::place::PlaceFlags;
+use crate::crd::FdiInstance;
 use crate::fdi::{Attributes, LastRun, RunHealth, RunState, Task};
 use crate::reconcile::desired::Desired;
 
@@ -118,21 +117,14 @@ async fn list(flags: &TasksFlags) -> Result<Outcome, CommandError> {
     let cluster = flags.cluster.connect().await?;
     let rows = if flags.from_status {
         let instance: FdiInstance = cluster.get(&flags.instance).await?;
-        groups_of(&cluster, &instance.name_any()).await?.iter().flat_map(from_status::rows).collect()
+        cluster.groups_of(&instance.name_any()).await?.iter().flat_map(from_status::rows).collect()
     } else {
         let listed = live::list(&cluster, &flags.live, &flags.instance, Attributes::Keep).await?;
-        let groups = groups_of(&cluster, &flags.instance).await?;
+        let groups = cluster.groups_of(&flags.instance).await?;
         let (desired, _) = resolve(listed.instance, groups, listed.tasks.clone(), Timestamp::now());
         listed.tasks.iter().map(|task| row(task, &desired)).collect::<Vec<_>>()
     };
     show(flags, Some(cluster.namespace), rows)
-}
-
-/// The groups that refer to an instance.
-async fn groups_of(cluster: &Cluster, instance: &str) -> Result<Vec<FdiTaskGroup>, CommandError> {
-    let mut groups: Vec<FdiTaskGroup> = cluster.list().await?;
-    groups.retain(|group| group.spec.instance_ref.name == instance);
-    Ok(groups)
 }
 
 impl TasksFlags {

@@ -1,6 +1,7 @@
 //! Prepares texts from outside for a status or a log: one line, bounded, without secrets.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -61,6 +62,12 @@ pub fn listed<T: AsRef<str>>(items: impl IntoIterator<Item = T>, max: usize) -> 
         0 => names,
         more => format!("{names} and {more} more"),
     }
+}
+
+/// A number and what is counted: "1 task", "2 tasks".
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let ending = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {noun}{ending}")
 }
 
 /// The secrets of one sign-in, which a server may echo and no message may contain.

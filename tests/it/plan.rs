@@ -7,10 +7,19 @@ const GROUP: &str = "apiVersion: fdi.romaconnect.dev/v1alpha1\nkind: FdiTaskGrou
 
 /// Exit code, standard output and standard error.
 fn plan(manifests: &str, observed: Option<&str>) -> (i32, String, String) {
+    plan_with(manifests, observed, &[])
+}
+
+fn plan_with(manifests: &str, observed: Option<&str>, flags: &[&str]) -> (i32, String, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("observed.txt");
     let mut command = Command::new(env!("CARGO_BIN_EXE_fdi-operator"));
-    command.args(["plan", "--file", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["plan", "--file", "-"])
+        .args(flags)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     if let Some(observed) = observed {
         std::fs::write(&path, observed).unwrap();
         command.arg("--observed").arg(&path);
@@ -63,6 +72,18 @@ fn each_call_names_its_groups_and_why_it_is_sent() {
          no call: group \"a\": not among the observed tasks: t3\n\
          no call: group \"c\": it is suspended: t6\n"
     );
+}
+
+#[test]
+fn each_format_shows_the_same_plan() {
+    let manifests = group("{name: a}", "Running", "t1, t2");
+    let (code, names, _) = plan_with(&manifests, None, &["-o=name"]);
+    assert_eq!((code, names.as_str()), (2, "t1\nt2\n"));
+    let (_, json, _) = plan_with(&manifests, None, &["-o=json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json[0]["instance"], &json[0]["calls"][0]["tasks"][1]["taskId"]), (&"orders".into(), &"t2".into()));
+    let (_, yaml, _) = plan_with(&manifests, None, &["-o=yaml"]);
+    assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&yaml).unwrap(), json);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::choice::{ChosenBy, NewGroup};
-use crate::fdi::text::single_line;
+use crate::fdi::text::{counted, single_line};
 
 /// Longest comment.
 const COMMENT_MAX: usize = 200;
@@ -37,7 +37,7 @@ fn document(instance: &str, group: &NewGroup<'_>) -> String {
             for value in values {
                 let _ = writeln!(text, "    - {}", quoted(value));
             }
-            let _ = writeln!(text, "  # {} tasks when this was written:", group.tasks.len());
+            let _ = writeln!(text, "  # {} when this was written:", counted(group.tasks.len(), "task"));
             for task in &group.tasks {
                 let _ = writeln!(text, "  #{}", comment(&task.name).trim_start_matches("  #"));
             }

@@ -1,11 +1,11 @@
-//! The plan of each instance as text for people and as JSON for programs.
+//! The plan of each instance as text for people and as a document for programs.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::crd::InstanceKey;
-use crate::fdi::text::listed;
+use crate::fdi::text::{counted, listed};
 use crate::fdi::{Batch, RunState, TaskId};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::reconcile::instance_state::InstanceState;
@@ -64,9 +64,10 @@ impl Report {
         self.0.iter().map(|report| report.calls.len()).sum()
     }
 
-    pub fn json(&self) -> String {
-        // There are only strings and numbers in it, so this cannot fail.
-        serde_json::to_string_pretty(self).unwrap_or_default()
+    /// The IDs of the tasks that would be called, in order.
+    pub fn called(&self) -> impl Iterator<Item = &str> {
+        let calls = self.0.iter().flat_map(|report| &report.calls);
+        calls.flat_map(|call| &call.tasks).map(|task| task.task_id.as_str())
     }
 
     /// Each instance has a heading where there are several.
@@ -128,8 +129,7 @@ impl InstanceReport {
             lines.push(format!("call {}: {} {}", n + 1, call.action, ids.join(" ")));
             lines.extend(call.reasons());
         }
-        let count = self.calls.len();
-        lines.push(format!("{count} {}", if count == 1 { "call" } else { "calls" }));
+        lines.push(counted(self.calls.len(), "call"));
         if let Some(problem) = &self.problem {
             lines.push(format!("no call: {problem}"));
         }
@@ -193,10 +193,10 @@ fn not_called(group: &DesiredGroup, state: &InstanceState, calls: &[Batch]) -> V
         }
     }
     if let Some(matched) = group.selection.as_ref().and_then(|selection| selection.too_large) {
-        add("its selector matches more tasks than maxTasks", vec![format!("{matched} tasks")]);
+        add("its selector matches more tasks than maxTasks", vec![counted(matched, "task")]);
     }
     if group.overridden > 0 {
-        add("other groups own what its selector matches", vec![format!("{} tasks", group.overridden)]);
+        add("other groups own what its selector matches", vec![counted(group.overridden, "task")]);
     }
     let mut conflicts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for conflict in &group.conflicts {

@@ -6,6 +6,7 @@ use super::report::{GroupReport, InstanceReport, Report, Standing, TaskReport};
 use crate::cli::age::{age, since};
 use crate::cli::readiness::Readiness;
 use crate::cli::tone::Tone;
+use crate::fdi::text::counted;
 
 /// One line for each object and task; a message under what is not Ready.
 pub fn lines(report: &Report, now: Timestamp) -> Vec<String> {
@@ -81,7 +82,7 @@ fn task_line(task: &TaskReport, now: Timestamp) -> String {
     let mut facts: Vec<String> = Vec::new();
     facts.extend(task.action.as_ref().map(|action| format!("to {action}")));
     facts.extend(task.reason.clone());
-    facts.extend(task.attempts.map(|count| format!("{count} {}", if count == 1 { "attempt" } else { "attempts" })));
+    facts.extend(task.attempts.map(|count| counted(count, "attempt")));
     facts.extend(task.since.map(|moment| format!("for {}", since(moment, now))));
     facts.extend(task.next_attempt_time.map(|moment| format!("next in {}", age(moment.duration_since(now)))));
     if task.standing == Standing::Failed {

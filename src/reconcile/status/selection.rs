@@ -7,7 +7,7 @@ use super::report::StatusEvent;
 use super::row::{Progress, Row};
 use crate::crd::{ConditionStatus, SelectionStatus, event_actions, event_reasons, reasons};
 use crate::fdi::TaskId;
-use crate::fdi::text::listed;
+use crate::fdi::text::{counted, listed};
 use crate::k8s::events::EventType;
 use crate::reconcile::selection::Selection;
 use crate::time::backoff::add;
@@ -112,15 +112,11 @@ fn describe(facts: &Facts<'_, '_>, selection: &Selection, known: bool) -> String
     let parts: Vec<String> = parts
         .into_iter()
         .filter(|(ids, _)| !ids.is_empty())
-        .map(|(ids, what)| format!("{} {what}: {}", tasks(ids.len()), names(ids)))
+        .map(|(ids, what)| format!("{} {what}: {}", counted(ids.len(), "task"), names(ids)))
         .collect();
     if known && change.added.len() < all {
-        format!("{}; {} in all", parts.join("; "), tasks(all))
+        format!("{}; {} in all", parts.join("; "), counted(all, "task"))
     } else {
-        format!("{} chosen: {}", tasks(all), names(&change.added))
+        format!("{} chosen: {}", counted(all, "task"), names(&change.added))
     }
-}
-
-fn tasks(n: usize) -> String {
-    if n == 1 { "1 task".to_owned() } else { format!("{n} tasks") }
 }

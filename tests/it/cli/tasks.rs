@@ -59,15 +59,23 @@ async fn a_password_and_the_variables_of_the_official_sdk_sign_in_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_no_cluster_knows_is_listed_with_the_key_of_the_environment() {
+async fn an_instance_that_no_cluster_knows_is_listed_and_imported_with_the_key_of_the_environment() {
     let (env, ids) = TestEnv::bare(2).await;
     env.sim.set_key("AK", serde_json::from_value(json!({"secret": "SK"})).unwrap());
-    let mut unconnected = tokio::process::Command::new(env!("CARGO_BIN_EXE_fdi-operator"));
-    unconnected.args(["tasks", INSTANCE, "--endpoint", &env.sim.url(), "--allow-insecure-endpoints"]);
-    unconnected.env_remove("KUBECONFIG").env("HOME", "/nowhere").env("HUAWEICLOUD_SDK_PROJECT_ID", PROJECT);
-    unconnected.env("HUAWEICLOUD_SDK_AK", "AK").env("HUAWEICLOUD_SDK_SK", "SK");
-    let listed = finish(unconnected).await;
+    let unconnected = async |args: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_fdi-operator"));
+        command.args(args).args(["--endpoint", &env.sim.url(), "--allow-insecure-endpoints"]);
+        command.env_remove("KUBECONFIG").env("HOME", "/nowhere").env("HUAWEICLOUD_SDK_PROJECT_ID", PROJECT);
+        command.env("HUAWEICLOUD_SDK_AK", "AK").env("HUAWEICLOUD_SDK_SK", "SK");
+        finish(command).await
+    };
+    let listed = unconnected(&["tasks", INSTANCE]).await;
     assert!(listed.code == 0 && ids.iter().all(|id| listed.stdout.contains(&**id)), "{listed:#?}");
+    let refused = unconnected(&["import", INSTANCE]).await;
+    assert!(refused.code == 1 && refused.stderr.contains("--instance-ref"), "{refused:#?}");
+    let imported = unconnected(&["import", INSTANCE, "--as=ids", "--instance-ref=roma"]).await;
+    assert!(imported.code == 0 && imported.stdout.contains("name: roma\n"), "{imported:#?}");
+    assert!(ids.iter().all(|id| imported.stdout.contains(&**id)), "{imported:#?}");
     assert_eq!(other_calls(&env), [""; 0]);
 }
 
