@@ -13,6 +13,7 @@ mod scale {
     pub mod memory;
     pub mod objects;
     pub mod rate;
+    pub mod selectors;
     pub mod slow_writes;
     pub mod start;
     pub mod table;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use scale::start::Goals;
 use scale::table::{Row, Table, Unit};
-use scale::{latency, live, memory, rate, start};
+use scale::{latency, live, memory, rate, selectors, start};
 use tokio::runtime::Builder;
 
 /// That of the operator, so that memory compares.
@@ -73,6 +74,7 @@ struct Cli {
 enum Part {
     Live,
     Rate,
+    Selectors,
     /// 100, 1,000, 10,000 and with `--large` 30,000 groups.
     Start,
 }
@@ -109,6 +111,9 @@ async fn measure(cli: &Cli) -> Table {
     if wanted(Part::Rate) {
         table.add("1,000 tasks of one instance, 10 requests a second, 50 ms each", rate::at_the_limit().await);
     }
+    if wanted(Part::Selectors) {
+        table.add("200 groups of one instance, by selector", selectors::beside_ids().await);
+    }
     if wanted(Part::Start) {
         starts(cli, &mut table).await;
     }
@@ -139,7 +144,7 @@ async fn starts(cli: &Cli, table: &mut Table) {
     sizes.retain(|(_, groups, ..)| cli.sizes.is_empty() || cli.sizes.contains(groups));
     let mut samples = Vec::new();
     for (title, groups, instances, goals) in sizes {
-        let mut started = start::first_start(groups, instances).await;
+        let mut started = start::first_start(start::objects(groups, instances)).await;
         let (idle_rows, idle) = started.idle(cli.idle, goals).await;
         let edited = match groups {
             1000 => Some(latency::edits(&started.env, &started.objects, cli.edits).await),

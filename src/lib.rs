@@ -45,7 +45,7 @@ pub mod testing {
     pub use crate::controller::run as control;
     pub use crate::fdi::FdiConfig;
     pub use crate::k8s::clients::KubeClients;
-    pub use crate::reconcile::pure_steps::PureSteps;
+    pub use crate::reconcile::pure_steps::{Chosen, PureSteps};
     pub use crate::reconcile::timings::Timings;
     pub use crate::runtime::process::{Listeners, Runtime, run};
     pub use crate::time::backoff::Backoff;

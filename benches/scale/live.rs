@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use super::floors;
 use super::objects::{Objects, Service, all_ready, status_writes};
+use super::start;
 use super::table::{Row, Unit};
-use crate::support::{Environment, start};
+use crate::support::{self, Environment};
 
 const IN_FLIGHT: i32 = 10;
 
@@ -36,13 +37,13 @@ pub async fn three_hundred() -> Vec<Row> {
 }
 
 fn objects(groups: usize, tasks: usize) -> Objects {
-    Objects { groups, tasks, instances: 1, service: Service::AllStopped, limits: Some((100, IN_FLIGHT)), poll: 60 }
+    Objects { tasks, service: Service::AllStopped, limits: Some((100, IN_FLIGHT)), ..start::objects(groups, 1) }
 }
 
 async fn applied_live(objects: &Objects, goals: Goals) -> Vec<Row> {
     let env = Environment::new().await;
     objects.create_instances(&env).await;
-    let mut operator = start(&env.plane.kubeconfig_path(), "127.0.0.1:0");
+    let mut operator = support::start(&env.plane.kubeconfig_path(), "127.0.0.1:0");
     // It is at work once it has listed the instance.
     let listed = env.sim.wait_for(Duration::from_secs(60), |view| {
         view.log().iter().any(|entry| entry.operation == Operation::List).then_some(())
@@ -78,7 +79,7 @@ async fn present_at_the_start(objects: &Objects, goals: Goals) -> Vec<Row> {
     let ready = tokio::spawn(all_ready(env.client.clone(), objects.groups));
     settle().await;
     let began = Instant::now();
-    let mut operator = start(&env.plane.kubeconfig_path(), "127.0.0.1:0");
+    let mut operator = support::start(&env.plane.kubeconfig_path(), "127.0.0.1:0");
     let took = ready.await.unwrap() - began;
     settle().await;
     operator.kill().await.unwrap();

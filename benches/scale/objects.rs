@@ -27,12 +27,20 @@ impl Environment {
     }
 }
 
+/// How each group chooses its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    ById,
+    BySelector,
+}
+
 /// Groups that are to be Running, spread evenly over instances.
 #[derive(Debug, Clone, Copy)]
 pub struct Objects {
     pub groups: usize,
     pub instances: usize,
     pub tasks: usize,
+    pub chosen: Chosen,
     pub service: Service,
     /// Requests per second and calls in flight; the defaults if `None`.
     pub limits: Option<(i32, i32)>,
@@ -77,7 +85,8 @@ impl Objects {
             let service = env.sim.instance(PROJECT, &instance_id(instance));
             for group in (0..self.groups).filter(|group| self.instance_of(*group) == instance) {
                 let running = self.service == Service::OneGroupStopped && group >= self.instances;
-                service.create(&NewTasks { ids: self.ids(group), running, ..NewTasks::default() });
+                let names = (0..self.tasks).map(|task| format!("{group}-{task}")).collect();
+                service.create(&NewTasks { ids: self.ids(group), names, running, ..NewTasks::default() });
             }
             let mut spec = json!({
                 "endpoint": env.sim.url(), "projectId": PROJECT, "instanceId": instance_id(instance),
@@ -96,7 +105,11 @@ impl Objects {
             let instance = self.instance_of(group);
             let api: Api<FdiTaskGroup> = Api::namespaced(env.client.clone(), &Self::namespace_of(instance));
             let instance = json!({"name": format!("i{instance}")});
-            let spec = json!({"instanceRef": instance, "desiredState": "Running", "taskIds": self.ids(group)});
+            let mut spec = json!({"instanceRef": instance, "desiredState": "Running"});
+            match self.chosen {
+                Chosen::ById => spec["taskIds"] = json!(self.ids(group)),
+                Chosen::BySelector => spec["selector"] = json!({"names": [format!("{group}-*")]}),
+            }
             let new = object("FdiTaskGroup", &format!("g{group}"), &spec);
             async move { api.create(&PostParams::default(), &new).await.unwrap() }
         });

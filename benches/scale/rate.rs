@@ -3,22 +3,23 @@
 use fdi_simulator::{Effect, Operation, Trigger};
 
 use super::objects::{Objects, Service, all_ready, is_first_page};
+use super::start;
 use super::table::{Row, Unit};
-use crate::support::{Environment, start};
+use crate::support::{self, Environment};
 
 const RATE: i32 = 10;
 const LATENCY_MS: u64 = 50;
 
 pub async fn at_the_limit() -> Vec<Row> {
     let limits = Some((RATE, 2));
-    let objects = Objects { groups: 100, instances: 1, tasks: 10, service: Service::AllStopped, limits, poll: 60 };
+    let objects = Objects { service: Service::AllStopped, limits, ..start::objects(100, 1) };
     let env = Environment::new().await;
     for operation in [Operation::List, Operation::Batch] {
         env.sim.fault(Trigger::on(operation), Effect::Delay { before_ms: LATENCY_MS, after_ms: 0 });
     }
     objects.create_instances(&env).await;
     objects.create_groups(&env).await;
-    let mut operator = start(&env.plane.kubeconfig_path(), "127.0.0.1:0");
+    let mut operator = support::start(&env.plane.kubeconfig_path(), "127.0.0.1:0");
     all_ready(env.client.clone(), objects.groups).await;
     operator.kill().await.unwrap();
     let (arrived, lists) = env.sim.with_log(|log| {

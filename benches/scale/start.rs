@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::floors::{self, Retained};
 use super::memory::{Sample, mebibytes};
-use super::objects::{Objects, Service, all_ready, groups, is_first_page, requests};
+use super::objects::{Chosen, Objects, Service, all_ready, groups, is_first_page, requests};
 use super::table::{Row, Unit};
 use crate::support::{Environment, cpu_seconds, start};
 
@@ -31,20 +31,24 @@ pub struct Started {
     pub env: Environment,
     pub objects: Objects,
     pub operator: Child,
+    pub ready: f64,
+    pub peak: f64,
     first_call: f64,
     last_call: f64,
-    ready: f64,
-    peak: f64,
+}
+
+/// Groups of ten tasks.
+pub fn objects(groups: usize, instances: usize) -> Objects {
+    let (chosen, service) = (Chosen::ById, Service::OneGroupStopped);
+    Objects { groups, instances, tasks: 10, chosen, service, limits: None, poll: 60 }
 }
 
 /// Starts the operator and returns when all groups are Ready.
-pub async fn first_start(groups: usize, instances: usize) -> Started {
-    let service = Service::OneGroupStopped;
-    let objects = Objects { groups, instances, tasks: 10, service, limits: None, poll: 60 };
+pub async fn first_start(objects: Objects) -> Started {
     let env = Environment::new().await;
     objects.create_instances(&env).await;
     objects.create_groups(&env).await;
-    let ready = tokio::spawn(all_ready(env.client.clone(), groups));
+    let ready = tokio::spawn(all_ready(env.client.clone(), objects.groups));
     let began = Instant::now();
     let began_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as f64;
     let operator = start(&env.plane.kubeconfig_path(), "127.0.0.1:0");
@@ -56,7 +60,7 @@ pub async fn first_start(groups: usize, instances: usize) -> Started {
     });
     let (first_call, last_call) = (calls.first().copied().unwrap(), calls.last().copied().unwrap());
     let peak = mebibytes(&operator.id().unwrap().to_string(), "VmHWM");
-    Started { env, objects, operator, first_call, last_call, ready, peak }
+    Started { env, objects, operator, ready, peak, first_call, last_call }
 }
 
 impl Started {

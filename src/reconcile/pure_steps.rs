@@ -10,19 +10,27 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::crd::{
     DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, InstanceRef,
+    TaskSelector,
 };
-use crate::fdi::{Attributes, LastRun, RunState, Task, TaskId};
+use crate::fdi::{LastRun, RunState, Task, TaskId};
 use crate::reconcile::desired::{Desired, GroupStatus, Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::outcome::Outcomes;
 use crate::reconcile::plan::plan;
 use crate::reconcile::schedule::schedule;
-use crate::reconcile::selection::Selections;
 use crate::reconcile::status::status;
 use crate::reconcile::timings::Timings;
 use crate::reconcile::unchanged;
 use crate::time::backoff::add;
+
+/// How each group chooses its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chosen {
+    ById,
+    ByName,
+    BySelector,
+}
 
 /// One instance between two reconciles.
 #[derive(Debug)]
@@ -36,18 +44,18 @@ pub struct PureSteps {
 
 impl PureSteps {
     /// So many groups with so many tasks each.
-    pub fn settled(groups: usize, tasks: usize) -> Self {
+    pub fn settled(groups: usize, tasks: usize, chosen: Chosen) -> Self {
         let now = Timestamp::UNIX_EPOCH;
         let spec = FdiInstanceSpec { poll_interval_seconds: 60, ..FdiInstanceSpec::default() };
         let mut instance = FdiInstance::new("roma", spec);
         instance.metadata.generation = Some(1);
         let snapshot = Snapshot {
             instance: Some((Arc::new(instance), FdiInstanceStatus::default())),
-            groups: (0..groups).map(|number| group(number, tasks, now)).collect(),
+            groups: (0..groups).map(|number| group(number, tasks, chosen)).collect(),
         };
         let mut state = InstanceState::new(Arc::new(Timings::default()));
         let desired = state.resolve(snapshot.clone(), now);
-        let tasks = desired.owned().map(|(_, id)| running(id.clone())).collect();
+        let tasks = (0..groups).flat_map(|group| (0..tasks).filter_map(move |task| running(group, task))).collect();
         let mut steps = Self { snapshot, desired, state, tasks, now };
         steps.reconcile_after_list();
         steps.store_statuses();
@@ -70,12 +78,12 @@ impl PureSteps {
         if let Some(((_, stored), status)) = self.snapshot.instance.as_mut().zip(instance) {
             *stored = status;
         }
-        self.desired = resolve(self.snapshot.clone(), &Selections::default());
+        self.resolve();
     }
 
     /// Step 1.
     pub fn resolve(&mut self) {
-        self.desired = resolve(self.snapshot.clone(), &Selections::default());
+        self.desired = resolve(self.snapshot.clone(), &self.state.selections);
     }
 
     /// Step 3.
@@ -90,14 +98,14 @@ impl PureSteps {
 
     /// A poll that finds everything as it was.
     pub fn poll(&mut self) {
-        let list = TaskList::new(add(self.now, Duration::from_secs(60)), Attributes::Omit, self.tasks.clone());
+        let list = self.list();
         self.reconcile(Some(list));
     }
 
     /// All pure steps after a list, as if something had changed.
     pub fn reconcile_after_list(&mut self) {
         self.state.idle = None;
-        let list = TaskList::new(add(self.now, Duration::from_secs(60)), Attributes::Omit, self.tasks.clone());
+        let list = self.list();
         self.reconcile(Some(list));
     }
 
@@ -105,6 +113,10 @@ impl PureSteps {
     pub fn reconcile_without_list(&mut self) {
         self.state.idle = None;
         self.reconcile(None);
+    }
+
+    fn list(&self) -> TaskList {
+        TaskList::new(add(self.now, Duration::from_secs(60)), self.desired.attributes(), self.tasks.clone())
     }
 
     fn reconcile(&mut self, list: Option<TaskList>) {
@@ -133,30 +145,41 @@ impl PureSteps {
     }
 }
 
-fn group(number: usize, tasks: usize, created: Timestamp) -> StoredGroup {
+fn group(number: usize, tasks: usize, chosen: Chosen) -> StoredGroup {
     let name = format!("group-{number:06}");
-    let spec = FdiTaskGroupSpec {
-        instance_ref: InstanceRef { name: "roma".to_owned() },
-        desired_state: DesiredState::Running,
-        task_ids: (0..tasks).map(|task| format!("{number:016x}{task:016x}").into()).collect(),
-        ..FdiTaskGroupSpec::default()
-    };
+    let instance_ref = InstanceRef { name: "roma".to_owned() };
+    let mut spec = FdiTaskGroupSpec { instance_ref, desired_state: DesiredState::Running, ..Default::default() };
+    match chosen {
+        Chosen::ById => spec.task_ids = (0..tasks).map(|task| task_id(number, task).into()).collect(),
+        Chosen::ByName => spec.task_names = (0..tasks).map(|task| task_name(number, task).into()).collect(),
+        Chosen::BySelector => {
+            spec.selector = Some(TaskSelector { names: vec![format!("{number}-*").into()], ..Default::default() });
+        }
+    }
     let mut object = FdiTaskGroup::new(&name, spec);
     object.metadata.uid = Some(format!("00000000-0000-0000-0000-{number:012}"));
     object.metadata.generation = Some(1);
-    object.metadata.creation_timestamp = Some(Time(created));
+    object.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     let object = Arc::new(object);
     let status = GroupStatus::Stored(Arc::clone(&object));
     StoredGroup { object, status, unreported_since: None, predates: false }
 }
 
-fn running(id: TaskId) -> Task {
-    Task {
-        name: "a task".into(),
-        id,
+fn task_id(group: usize, task: usize) -> String {
+    format!("{group:016x}{task:016x}")
+}
+
+fn task_name(group: usize, task: usize) -> String {
+    format!("{group}-{task}")
+}
+
+fn running(group: usize, task: usize) -> Option<Task> {
+    Some(Task {
+        name: task_name(group, task).into(),
+        id: TaskId::new(task_id(group, task)).ok()?,
         state: Some(RunState::Running),
         last_run: LastRun::Success,
         type_: None,
         attributes: None,
-    }
+    })
 }
