@@ -1,5 +1,5 @@
-//! The demo: a short story on a real kube-apiserver, with the real output of kubectl. It checks
-//! each step.
+//! The demo: a short story on a real kube-apiserver, with the real output of kubectl and of
+//! the command line. It checks each step.
 //!
 //! On a terminal it stays up afterwards and shows how to continue by hand; otherwise it exits, with
 //! a failure if a step failed.
@@ -46,6 +46,8 @@ async fn main() -> ExitCode {
     demo.correct_drift().await;
     demo.report_a_failure().await;
     demo.stop_everything().await;
+    demo.import_the_rest().await;
+    demo.choose_by_name().await;
     demo.stay_idle().await;
 
     if std::io::stdout().is_terminal() && std::env::var_os("CI").is_none() {
@@ -114,8 +116,38 @@ impl Demo {
         self.check_calls(before, 3);
     }
 
+    async fn import_the_rest(&self) {
+        title("5. Tasks that no group owns yet");
+        let names = ["billing-daily", "billing-weekly"].map(str::to_owned).to_vec();
+        let task_tag = Some("billing".to_owned());
+        self.service.create(&NewTasks { count: 2, names, task_tag, running: true, ..NewTasks::default() });
+        let before = self.service.batch_calls().len();
+        self.fdi_operator(&["tasks", "orders-roma", "--unmanaged"], 0).await;
+        let manifests = self.fdi_operator(&["import", "orders-roma", "--by=tag", "--as=selector"], 0).await;
+        self.show(&["apply", "-f", "-"], &manifests).await;
+        self.show(&["wait", "--for=condition=Ready", "fditaskgroups", "--all", "--timeout=60s"], "").await;
+        self.check_calls(before, 0);
+    }
+
+    async fn choose_by_name(&self) {
+        title("6. A group of one's own, by name, and what a wrong name looks like");
+        self.service.create(&NewTasks { names: vec!["month-end".to_owned()], ..NewTasks::default() });
+        let before = self.service.batch_calls().len();
+        let group = "apiVersion: fdi.romaconnect.dev/v1alpha1\nkind: FdiTaskGroup\nmetadata: {name: closing}\nspec:\n  \
+                     instanceRef: {name: orders-roma}\n  desiredState: Running\n  taskNames: [month-edn]\n";
+        println!("{group}");
+        self.show(&["apply", "-f", "-"], group).await;
+        self.show(&["wait", "--for=jsonpath={.status.pending}", "fditaskgroup/closing", "--timeout=60s"], "").await;
+        let status = self.fdi_operator(&["status", "closing"], 2).await;
+        check(status.contains("month-edn"), "the status says which name no task has");
+        let correct = "spec:\n  taskNames: [month-end]\n";
+        self.show(&["patch", "fditaskgroup", "closing", "--type=merge", "-p", correct], "").await;
+        self.fdi_operator(&["wait", "closing", "--timeout=60s"], 0).await;
+        self.check_calls(before, 1);
+    }
+
     async fn stay_idle(&self) {
-        title("5. Nothing to do");
+        title("7. Nothing to do");
         let (calls, lists) = (self.service.batch_calls().len(), self.service.list_calls().len());
         let versions = "-o=jsonpath={range .items[*]}{.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}";
         let get = ["get", "fdiinstances,fditaskgroups", versions];
@@ -126,15 +158,19 @@ impl Demo {
         check(after == before, "it wrote nothing: the resource versions are the same");
         check(self.service.batch_calls().len() == calls, "it started and stopped no task");
         let lists = self.service.list_calls().len() - lists;
-        check((2..=4).contains(&lists), &format!("it sent {lists} list requests in 25 s"));
+        check((2..=4).contains(&lists), &format!("it sent {} in 25 s", counted(lists, "list")));
     }
 
     async fn stay_up(&mut self, url: &str) {
         title("Continue by hand");
         let kubeconfig = self.plane.kubeconfig_path();
         let kubectl = self.plane.kubectl().path().parent().map(Path::to_path_buf).unwrap_or_default();
-        println!("  export KUBECONFIG={} PATH=$PATH:{}", kubeconfig.display(), kubectl.display());
+        let folders =
+            [kubectl.as_path(), binary().parent().unwrap()].map(|folder| folder.display().to_string()).join(":");
+        println!("  export KUBECONFIG={} PATH=$PATH:{folders}", kubeconfig.display());
+        println!("  export FDI_OPERATOR_ALLOW_INSECURE_ENDPOINTS=true");
         println!("  kubectl get fditaskgroups -w");
+        println!("  fdi-operator tasks orders-roma");
         println!("  kubectl edit fditaskgroup nightly-orders");
         println!(
             "  curl -s {url}/_sim/calls        # every request that the service saw; more in tests/simulator/README.md"
@@ -142,6 +178,24 @@ impl Demo {
         println!("  tail -f {}", self.log.display());
         println!("\nCtrl-C ends everything.");
         let _ = tokio::signal::ctrl_c().await;
+    }
+
+    /// Runs the command line and shows its output.
+    async fn fdi_operator(&self, args: &[&str], code: i32) -> String {
+        println!("\n$ fdi-operator {}", args.join(" "));
+        let output = Command::new(binary())
+            .args(args)
+            .env("KUBECONFIG", self.plane.kubeconfig_path())
+            .env("FDI_OPERATOR_ALLOW_INSECURE_ENDPOINTS", "true")
+            .output()
+            .await
+            .unwrap_or_else(|error| fail(&format!("{}: {error}", binary().display())));
+        let [printed, noted] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        print!("{printed}{noted}");
+        if output.status.code() != Some(code) {
+            fail(&format!("fdi-operator {}: {}", args.join(" "), output.status));
+        }
+        printed
     }
 
     /// Runs kubectl and shows its output.
@@ -179,16 +233,20 @@ impl Demo {
         let calls = self.service.batch_calls().split_off(before);
         for call in &calls {
             let action = call.action.map_or("", |action| if action.running() { "start" } else { "stop" });
-            println!("  call log: {action} {} tasks → {}", call.ids.len(), call.status.unwrap_or_default());
+            println!("  call log: {action} {} → {}", counted(call.ids.len(), "task"), call.status.unwrap_or_default());
         }
-        check(calls.len() == expected, &format!("{} call(s) were enough", calls.len()));
+        check(calls.len() == expected, &format!("{}, and no more", counted(calls.len(), "call")));
     }
 }
 
 /// The real binary, beside this one in the target folder.
-fn start_operator(plane: &ControlPlane, log: &Path) -> Child {
+fn binary() -> PathBuf {
     let here = std::env::current_exe().unwrap();
-    let binary = here.parent().and_then(Path::parent).unwrap().join("fdi-operator");
+    here.parent().and_then(Path::parent).unwrap().join("fdi-operator")
+}
+
+fn start_operator(plane: &ControlPlane, log: &Path) -> Child {
+    let binary = binary();
     Command::new(&binary)
         .args(["run", "--leader-election=false", "--allow-insecure-endpoints", "--listen-address=127.0.0.1:0"])
         .env("KUBECONFIG", plane.kubeconfig_path())
@@ -198,6 +256,10 @@ fn start_operator(plane: &ControlPlane, log: &Path) -> Child {
         .kill_on_drop(true)
         .spawn()
         .unwrap_or_else(|error| fail(&format!("{}: {error}", binary.display())))
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn title(text: &str) {
