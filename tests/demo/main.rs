@@ -277,7 +277,8 @@ fn check(holds: bool, what: &str) {
     println!("  ✓ {what}");
 }
 
+/// Unwinds, so that the operator and the control plane end too.
 fn fail(why: &str) -> ! {
     eprintln!("demo failed: {why}");
-    std::process::exit(1)
+    std::panic::resume_unwind(Box::new(()))
 }
