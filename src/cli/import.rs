@@ -4,20 +4,24 @@
 mod choice;
 mod manifests;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use jiff::Timestamp;
+use kube::ResourceExt;
 
 use self::choice::{By, Choice, choose};
 use self::manifests::{documents, kustomization};
 use super::cluster::ClusterFlags;
+use super::completion;
 use super::error::{self, CommandError, Outcome};
 use super::live::{self, Listed, LiveFlags};
 use super::ownership;
 use super::place::PlaceFlags;
+use crate::crd::FdiTaskGroup;
 use crate::fdi::text::counted;
 use crate::fdi::{Attributes, Task};
 
@@ -28,6 +32,7 @@ use crate::fdi::{Attributes, Task};
 pub struct ImportFlags {
     /// Name of the FdiInstance whose tasks are imported; with --region or --endpoint the ID of the
     /// instance.
+    #[arg(value_name = "INSTANCE", add = completion::instances())]
     instance: String,
 
     /// The FdiInstance that the groups refer to, if its name is not INSTANCE.
@@ -44,11 +49,14 @@ pub struct ImportFlags {
     #[arg(long = "as", value_name = "CHOICE", default_value = "names")]
     choice: Choice,
 
-    /// Import the tasks too that a group owns already.
+    /// Import the tasks too that a group owns already, in place of the groups of the instance.
+    ///
+    /// A group that is written may have the name of one of those, and of no other group.
     #[arg(long)]
     all: bool,
 
     /// Write a file for each group and a kustomization.yaml into this folder, instead of printing.
+    /// Files that exist are replaced only with --all.
     #[arg(short, long, value_name = "FOLDER")]
     directory: Option<PathBuf>,
 
@@ -78,13 +86,14 @@ async fn import(flags: &ImportFlags) -> Result<String, CommandError> {
         let usage = "--instance-ref: name the FdiInstance that the groups are to refer to";
         return Err(CommandError::Usage(usage.to_owned()));
     }
-    let (tasks, owned) = tasks(flags).await?;
-    let groups = choose(&tasks, flags.by, flags.choice);
+    let Inventory { tasks, owned, taken } = inventory(flags).await?;
+    let groups = choose(&tasks, flags.by, flags.choice, taken);
     let count: usize = groups.iter().map(|group| group.tasks.len()).sum();
     let documents = documents(flags.instance_ref.as_ref().unwrap_or(&flags.instance), &groups);
-    if let Some(folder) = &flags.directory {
-        write_files(folder, &documents)
-            .map_err(|error| CommandError::Usage(format!("{}: {error}", folder.display())))?;
+    if groups.is_empty() {
+        // A folder that has groups keeps them.
+    } else if let Some(folder) = &flags.directory {
+        write_files(folder, documents, flags.all)?;
     } else {
         let texts: Vec<&str> = documents.iter().map(|(_, text)| text.as_str()).collect();
         let _ = write!(io::stdout(), "{}", texts.join("---\n"));
@@ -97,29 +106,52 @@ async fn import(flags: &ImportFlags) -> Result<String, CommandError> {
     Ok(format!("{} in {}{left}", counted(count, "task"), counted(groups.len(), "group")))
 }
 
-fn write_files(folder: &Path, documents: &[(String, String)]) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    for (name, text) in documents {
-        std::fs::write(folder.join(name), text)?;
+/// What is in the folder stays, unless everything is imported anew: a kustomization.yaml that names
+/// new files only would make Flux and Argo CD delete the groups of the others.
+fn write_files(folder: &Path, mut files: Vec<(String, String)>, replace: bool) -> Result<(), CommandError> {
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    files.push(("kustomization.yaml".to_owned(), kustomization(&names)));
+    let existing = files.iter().map(|(name, _)| folder.join(name)).find(|path| path.exists());
+    if let Some(path) = existing.filter(|_| !replace) {
+        let usage = format!("{} exists: give another folder, or import all tasks anew with --all", path.display());
+        return Err(CommandError::Usage(usage));
     }
-    let names: Vec<&str> = documents.iter().map(|(name, _)| name.as_str()).collect();
-    std::fs::write(folder.join("kustomization.yaml"), kustomization(&names))
+    let write = || {
+        std::fs::create_dir_all(folder)?;
+        files.iter().try_for_each(|(name, text)| std::fs::write(folder.join(name), text))
+    };
+    write().map_err(|error| CommandError::Usage(format!("{}: {error}", folder.display())))
 }
 
-/// The tasks to import, and how many are left out because a group owns them.
-async fn tasks(flags: &ImportFlags) -> Result<(Vec<Task>, usize), CommandError> {
+/// What is to be imported.
+#[derive(Debug, Default)]
+struct Inventory {
+    tasks: Vec<Task>,
+    /// How many more tasks there are, which a group owns already.
+    owned: usize,
+    /// Names of groups that must not be overwritten.
+    taken: BTreeSet<String>,
+}
+
+async fn inventory(flags: &ImportFlags) -> Result<Inventory, CommandError> {
     if let Some(instance) = flags.place.instance(&flags.instance) {
-        return Ok((live::list_without_cluster(&flags.fdi, &instance, Attributes::Keep).await?, 0));
+        let tasks = live::list_without_cluster(&flags.fdi, &instance, Attributes::Keep).await?;
+        return Ok(Inventory { tasks, ..Inventory::default() });
     }
     let cluster = flags.cluster.connect().await?;
-    let Listed { instance, tasks, .. } = live::list(&cluster, &flags.fdi, &flags.instance, Attributes::Keep).await?;
+    let Listed { instance, mut tasks, .. } =
+        live::list(&cluster, &flags.fdi, &flags.instance, Attributes::Keep).await?;
+    let groups: Vec<FdiTaskGroup> = cluster.list().await?;
+    let (own, others): (Vec<_>, Vec<_>) =
+        groups.into_iter().partition(|group| group.spec.instance_ref.name == flags.instance);
+    let names = |groups: &[FdiTaskGroup]| groups.iter().map(ResourceExt::name_any).collect::<Vec<_>>();
+    let mut taken = BTreeSet::from_iter(names(&others));
     if flags.all {
-        return Ok((tasks, 0));
+        return Ok(Inventory { tasks, owned: 0, taken });
     }
-    let groups = cluster.groups_of(&flags.instance).await?;
-    let (desired, _) = ownership::resolve(instance, groups, tasks.clone(), Timestamp::now());
+    taken.extend(names(&own));
+    let (desired, _) = ownership::resolve(instance, own, tasks.clone(), Timestamp::now());
     let all = tasks.len();
-    let free: Vec<Task> = tasks.into_iter().filter(|task| desired.owner(&task.id).is_none()).collect();
-    let owned = all - free.len();
-    Ok((free, owned))
+    tasks.retain(|task| desired.owner(&task.id).is_none());
+    Ok(Inventory { owned: all - tasks.len(), tasks, taken })
 }

@@ -3,6 +3,7 @@
 
 mod check;
 mod edits;
+mod import;
 mod plugin;
 mod session;
 mod status;

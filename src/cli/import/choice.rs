@@ -50,9 +50,10 @@ pub enum ChosenBy {
     Selector(&'static str, Vec<String>),
 }
 
-/// The groups for these tasks: the same for the same tasks, whatever their order. Tasks of an
-/// unknown state are left out, for no group could leave them as they are.
-pub fn choose(tasks: &[Task], by: By, choice: Choice) -> Vec<NewGroup<'_>> {
+/// The groups for these tasks: the same for the same tasks, whatever their order. No group gets a
+/// name that is `taken`. Tasks of an unknown state are left out, for no group could leave them as
+/// they are.
+pub fn choose(tasks: &[Task], by: By, choice: Choice, mut taken: BTreeSet<String>) -> Vec<NewGroup<'_>> {
     let mut sorted: BTreeMap<String, BTreeMap<RunState, Vec<&Task>>> = BTreeMap::new();
     for task in tasks {
         if let Some(state) = task.state {
@@ -60,7 +61,6 @@ pub fn choose(tasks: &[Task], by: By, choice: Choice) -> Vec<NewGroup<'_>> {
         }
     }
     let ambiguous = ambiguous_names(tasks);
-    let mut names = BTreeSet::new();
     let mut groups = Vec::new();
     for (property, states) in sorted {
         let most = states.values().map(Vec::len).max().unwrap_or_default();
@@ -71,7 +71,7 @@ pub fn choose(tasks: &[Task], by: By, choice: Choice) -> Vec<NewGroup<'_>> {
             let is_most = tasks.len() == most;
             if let Some((field, values)) = selector.take_if(|_| is_most && tasks.len() <= LISTED_MAX) {
                 let chosen_by = ChosenBy::Selector(field, values);
-                groups.push(NewGroup { name: unique(&name, &mut names), state, chosen_by, tasks });
+                groups.push(NewGroup { name: unique(&name, &mut taken), state, chosen_by, tasks });
                 continue;
             }
             let by_name =
@@ -80,7 +80,7 @@ pub fn choose(tasks: &[Task], by: By, choice: Choice) -> Vec<NewGroup<'_>> {
             for (chosen_by, tasks) in [(true, with_name), (false, others)] {
                 for part in tasks.chunks(LISTED_MAX) {
                     let chosen_by = if chosen_by { ChosenBy::Names } else { ChosenBy::Ids };
-                    groups.push(NewGroup { name: unique(&name, &mut names), state, chosen_by, tasks: part.to_vec() });
+                    groups.push(NewGroup { name: unique(&name, &mut taken), state, chosen_by, tasks: part.to_vec() });
                 }
             }
         }

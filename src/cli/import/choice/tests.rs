@@ -36,7 +36,7 @@ proptest! {
     fn each_task_is_in_one_group_of_its_state_and_the_order_of_the_list_makes_no_difference(
         tasks in tasks(), by in by(), choice in choice()
     ) {
-        let groups = choose(&tasks, by, choice);
+        let groups = choose(&tasks, by, choice, BTreeSet::new());
         let ids: Vec<_> = groups.iter().flat_map(|group| &group.tasks).map(|task| &task.id).collect();
         let unique: BTreeSet<_> = ids.iter().collect();
         prop_assert!(unique.len() == ids.len() && ids.len() == tasks.len());
@@ -47,7 +47,7 @@ proptest! {
             prop_assert!(crate::crd::is_dns_name(&group.name) && group.name.len() <= 63, "{}", group.name);
         }
         let reversed: Vec<Task> = tasks.iter().rev().cloned().collect();
-        let again = choose(&reversed, by, choice);
+        let again = choose(&reversed, by, choice, BTreeSet::new());
         let shape = |groups: &[NewGroup<'_>]| -> Vec<_> {
             groups.iter().map(|group| (group.name.clone(), group.tasks.iter().map(|task| task.id.clone()).collect::<Vec<_>>())).collect()
         };
