@@ -16,6 +16,7 @@ mod error_codes;
 mod http;
 mod http_clients;
 mod json;
+mod list_page;
 mod monitor_log;
 mod observer;
 mod proxy;

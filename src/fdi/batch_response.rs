@@ -41,7 +41,11 @@ pub fn parse_response(
 
 /// Whether the counts, where present, match the lists. If they differ, entries are missing, and
 /// nobody knows which.
-fn adds_up(result: &BatchResult, success: &[BatchEntry], failure: &[BatchEntry]) -> Result<bool, Malformed> {
+fn adds_up(
+    result: &BatchResult<'_>,
+    success: &[BatchEntry<'_>],
+    failure: &[BatchEntry<'_>],
+) -> Result<bool, Malformed> {
     let success_count = result.success_count.count()?.unwrap_or(success.len());
     let failure_count = result.failure_count.count()?.unwrap_or(failure.len());
     Ok(success_count == success.len() && failure_count == failure.len())
@@ -49,12 +53,12 @@ fn adds_up(result: &BatchResult, success: &[BatchEntry], failure: &[BatchEntry])
 
 /// Whether every entry is for a task of the batch. Otherwise this is the response to another
 /// request.
-fn names_only(batch: &Batch, success: &[BatchEntry], failure: &[BatchEntry]) -> bool {
+fn names_only(batch: &Batch, success: &[BatchEntry<'_>], failure: &[BatchEntry<'_>]) -> bool {
     success.iter().chain(failure).all(|entry| batch.ids().iter().any(|id| entry.is_for(id.as_str())))
 }
 
 /// The one mention of `id` decides. No mention, or more than one, says nothing.
-fn outcome(id: &str, success: &[BatchEntry], failure: &[BatchEntry], redactor: &Redactor) -> Outcome {
+fn outcome(id: &str, success: &[BatchEntry<'_>], failure: &[BatchEntry<'_>], redactor: &Redactor) -> Outcome {
     let accepted = success.iter().filter(|entry| entry.is_for(id)).count();
     let mut refused = failure.iter().filter(|entry| entry.is_for(id));
     match (accepted, refused.next(), refused.next()) {
@@ -64,8 +68,8 @@ fn outcome(id: &str, success: &[BatchEntry], failure: &[BatchEntry], redactor: &
     }
 }
 
-fn refusal(entry: &BatchEntry, redactor: &Redactor) -> Refusal {
-    let text = |scalar: &Scalar, max| single_line(&redactor.redact(&scalar.text().unwrap_or_default()), max);
+fn refusal(entry: &BatchEntry<'_>, redactor: &Redactor) -> Refusal {
+    let text = |scalar: &Scalar<'_>, max| single_line(&redactor.redact(&scalar.text().unwrap_or_default()), max);
     let code = text(&entry.error_code, CODE_MAX);
     let words = text(&entry.error_msg, REFUSAL_MAX);
     let permanent = error_codes::is_permanent(&code);
@@ -76,7 +80,7 @@ fn refusal(entry: &BatchEntry, redactor: &Redactor) -> Refusal {
     Refusal { code: if code.is_empty() { "NoCode".to_owned() } else { code }, message, permanent }
 }
 
-impl BatchEntry {
+impl BatchEntry<'_> {
     fn is_for(&self, id: &str) -> bool {
         self.task_id.text().is_some_and(|text| text == id)
     }

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use crate::fdi::classify::{RequestContext, classify, malformed_response};
 use crate::fdi::error::CallError;
 use crate::fdi::error_codes::{Meaning, meaning};
-use crate::fdi::json::{Malformed, Scalar, each_field};
+use crate::fdi::json::{Malformed, Scalar};
+use crate::fdi::list_page::ListPage;
 use crate::fdi::text::{Redactor, single_line};
 use crate::fdi::transport::HttpResponse;
-use crate::fdi::wire::ListPage;
 
 /// Requested runs. A log has one entry for each.
 const RUNS_MAX: usize = 100;
@@ -51,32 +51,31 @@ pub fn parse_cause(context: &RequestContext<'_>, response: &HttpResponse) -> Res
 }
 
 #[derive(Debug, Default)]
-struct Log {
+struct Log<'a> {
     total: Option<usize>,
-    runs: Vec<Run>,
+    runs: Vec<Run<'a>>,
 }
 
 /// One run (`TaskMonitorLog`), as far as it is used.
 #[derive(Debug, Default)]
-struct Run {
-    execute_status: Scalar,
-    start_time: Scalar,
-    end_time: Scalar,
-    status: Scalar,
-    remarks: Scalar,
+struct Run<'a> {
+    execute_status: Scalar<'a>,
+    start_time: Scalar<'a>,
+    end_time: Scalar<'a>,
+    status: Scalar<'a>,
+    remarks: Scalar<'a>,
 }
 
-impl Log {
-    fn decode(body: &[u8]) -> Result<Self, Malformed> {
-        let page = ListPage::decode(body, RUNS_MAX)?;
-        let runs = page.entities.unwrap_or_default();
-        let runs = runs.into_iter().filter_map(|run| Run::decode(run).ok()).collect();
+impl<'a> Log<'a> {
+    fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
+        let page = ListPage::decode(body, RUNS_MAX, Run::add)?;
+        let runs = page.entities.unwrap_or_default().into_iter().flatten().collect();
         Ok(Self { total: page.total.count().ok().flatten(), runs })
     }
 
     /// An incomplete page that begins with the oldest run lacks the latest.
-    fn latest_failure(&self) -> Option<&Run> {
-        let started = |run: Option<&Run>| run.and_then(Run::started);
+    fn latest_failure(&self) -> Option<&Run<'a>> {
+        let started = |run: Option<&Run<'_>>| run.and_then(Run::started);
         let ascending = started(self.runs.first()) < started(self.runs.last());
         let incomplete = self.total.is_some_and(|total| total > self.runs.len());
         let failed = self.runs.iter().filter(|run| run.has_failed());
@@ -84,18 +83,17 @@ impl Log {
     }
 }
 
-impl Run {
-    fn decode(json: &RawValue) -> Result<Self, Malformed> {
-        let mut run = Self::default();
-        each_field(json.get().as_bytes(), |field, value| match field {
-            "execute_status" | "executeStatus" => run.execute_status.add(value),
-            "start_time" | "startTime" => run.start_time.add(value),
-            "end_time" | "endTime" => run.end_time.add(value),
-            "status" => run.status.add(value),
-            "remarks" => run.remarks.add(value),
+impl<'a> Run<'a> {
+    /// Takes in one field.
+    fn add(&mut self, field: &str, value: &'a RawValue) {
+        match field {
+            "execute_status" | "executeStatus" => self.execute_status.add(value),
+            "start_time" | "startTime" => self.start_time.add(value),
+            "end_time" | "endTime" => self.end_time.add(value),
+            "status" => self.status.add(value),
+            "remarks" => self.remarks.add(value),
             _ => {}
-        })?;
-        Ok(run)
+        }
     }
 
     fn has_failed(&self) -> bool {

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use crate::fdi::classify::{RequestContext, classify, malformed_response};
 use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::json::Scalar;
+use crate::fdi::list_page::ListPage;
 use crate::fdi::task::{Attributes, Task, TaskAttributes, TaskId};
 use crate::fdi::text::single_line;
 use crate::fdi::transport::HttpResponse;
-use crate::fdi::wire::{ErrorBody, ListEntry, ListPage};
+use crate::fdi::wire::{ErrorBody, ListEntry};
 
 /// Requested entries for each page. The API documents disagree whether 999 or 1000 is the maximum.
 pub const PAGE_LIMIT: usize = 999;
@@ -65,7 +66,7 @@ pub fn parse_page(
     if response.status != 200 {
         return Err(classify(context, response));
     }
-    let Ok(page) = ListPage::decode(&response.body, LIST_MAX + 1) else {
+    let Ok(page) = ListPage::decode(&response.body, LIST_MAX + 1, ListEntry::add) else {
         return Err(malformed_response(context, response, "its body is not the JSON of a task list"));
     };
     let Ok(total) = page.total.count() else {
@@ -82,7 +83,7 @@ pub fn parse_page(
     let mut skipped = 0;
     let mut shared = Shared::default();
     for entry in entries {
-        let entry = ListEntry::decode(entry).unwrap_or_default();
+        let entry = entry.unwrap_or_default();
         let ids: Vec<TaskId> =
             entry.task_ids.iter().filter_map(Scalar::text).filter_map(|id| TaskId::new(id).ok()).collect();
         skipped += usize::from(ids.is_empty());
