@@ -34,7 +34,7 @@ pub fn run(flags: &HistoryFlags) -> ExitCode {
 async fn history(flags: &HistoryFlags) -> Result<Outcome, CommandError> {
     let cluster = flags.cluster.connect().await?;
     let group: FdiTaskGroup = cluster.get(&flags.group).await?;
-    let history = group.status.map(|status| status.history).unwrap_or_default();
+    let history = group.status.map(|status| status.history.clone()).unwrap_or_default();
     if let Some(document) = structured(flags.output.output, &history)? {
         print(document);
     } else if history.is_empty() {

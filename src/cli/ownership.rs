@@ -31,6 +31,6 @@ pub fn resolve(
 }
 
 fn stored(group: FdiTaskGroup) -> StoredGroup {
-    let status = group.status.clone().unwrap_or_default().into();
+    let status = group.status.clone().unwrap_or_default();
     StoredGroup { object: Arc::new(group), status, unreported_since: None, predates: false }
 }

@@ -28,7 +28,7 @@ pub use status::{
     kind = "FdiTaskGroup",
     doc = "Keeps a group of FDI tasks of one ROMA Connect instance running or stopped.",
     namespaced,
-    status = "FdiTaskGroupStatus",
+    status = "Arc<FdiTaskGroupStatus>",
     shortname = "ftg",
     category = "romaconnect",
     derive = "PartialEq",
@@ -87,7 +87,7 @@ pub struct FdiTaskGroupSpec {
     /// select it the oldest owns it: it is then counted in `status.selection.overridden`, which is
     /// no conflict. So "all of them stopped, except those" is two groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selector: Option<TaskSelector>,
+    pub selector: Option<Box<TaskSelector>>,
     /// `true`: observe the tasks and report, but start and stop none. The group still owns its
     /// tasks, so no other group can control them. Default: `false`.
     #[serde(default)]
@@ -129,7 +129,7 @@ impl FdiTaskGroupSpec {
         if self.task_ids.is_empty() && !self.chooses_from_list() {
             return Err("spec must set at least one of taskIds, taskNames and selector".to_owned());
         }
-        if self.selector.as_ref().is_some_and(TaskSelector::is_empty) {
+        if self.selector.as_ref().is_some_and(|selector| selector.is_empty()) {
             return Err(
                 "spec.selector must set at least one of names, tags, types, sourceApps and targetApps".to_owned()
             );
@@ -139,13 +139,13 @@ impl FdiTaskGroupSpec {
 
     /// All texts that choose tasks, or exclude them.
     pub fn texts(&self) -> impl Iterator<Item = &Arc<str>> {
-        let selector = self.selector.iter().flat_map(TaskSelector::texts);
+        let selector = self.selector.iter().flat_map(|selector| selector.texts());
         self.task_ids.iter().chain(&self.task_names).chain(selector)
     }
 
     /// It chooses tasks by more than their names and types.
     pub fn needs_attributes(&self) -> bool {
-        self.selector.as_ref().is_some_and(TaskSelector::needs_attributes)
+        self.selector.as_ref().is_some_and(|selector| selector.needs_attributes())
     }
 
     /// Which tasks it has depends on the list of the instance, not on the spec alone.

@@ -113,6 +113,11 @@ impl<K: Stored> Reflector<K> {
 
     fn apply(&self, mut object: K, listed: bool) {
         strip_metadata(object.meta_mut());
+        if let Some((uid, status)) = object.group_status()
+            && let Some(interned) = self.writer.interned(uid, status)
+        {
+            *status = interned;
+        }
         let reference = object.object_ref(&());
         let change = object.apply(&self.store, listed);
         self.report(&change);

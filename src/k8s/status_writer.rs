@@ -24,7 +24,7 @@ use tracing::Instrument as _;
 
 use self::queue::{Outcome, Queue};
 use self::update::{Kind, Object, Status, Update, version};
-use crate::crd::{FdiInstance, FdiTaskGroup};
+use crate::crd::{FdiInstance, FdiTaskGroup, FdiTaskGroupStatus};
 use crate::k8s::clients::FIELD_MANAGER;
 use crate::k8s::error::describe;
 use crate::k8s::events::{EventRecorder, EventType};
@@ -81,6 +81,11 @@ impl StatusWriter {
     pub fn overlay(&self, metadata: &ObjectMeta) -> Option<Status> {
         let uid = metadata.uid.as_deref().unwrap_or_default();
         self.queue.lock().overlay(uid, version(metadata.resource_version.as_deref()))
+    }
+
+    /// The status as we have sent it, if it is that one: equal ones are kept once.
+    pub fn interned(&self, uid: &str, status: &FdiTaskGroupStatus) -> Option<Arc<FdiTaskGroupStatus>> {
+        self.queue.lock().interned(uid, status)
     }
 
     /// Since when no status of the object could be written.
@@ -188,12 +193,12 @@ impl StatusSender {
         let namespace = &update.object.namespace;
         let (fdiinstance, fditaskgroups) = update.object.log_names();
         for event in &update.events {
-            let (reason, message) = (event.reason, &event.note);
+            let (reason, message) = (event.reason, &event.message);
             match event.kind {
                 EventType::Warning => tracing::warn!(namespace, fdiinstance, fditaskgroups, reason, "{message}"),
                 EventType::Normal => tracing::info!(namespace, fdiinstance, fditaskgroups, reason, "{message}"),
             }
-            self.events.emit(event.clone());
+            self.events.emit(update.object.event(event));
         }
     }
 

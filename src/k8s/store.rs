@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, SetOnce};
 
-use crate::crd::{FdiInstance, FdiTaskGroup, InstanceKey, REQUESTED_AT};
+use crate::crd::{FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, InstanceKey, REQUESTED_AT};
 use crate::k8s::quota::{Quotas, group_bytes, instance_bytes};
 use crate::metrics::WatchKind;
 
@@ -141,6 +141,8 @@ pub trait Stored:
     /// For metrics.
     const KIND: WatchKind;
 
+    /// The uid and the status of a group.
+    fn group_status(&mut self) -> Option<(&str, &mut Arc<FdiTaskGroupStatus>)>;
     /// Stores the object, which came from a list or a watch.
     fn apply(self, store: &Store, listed: bool) -> Change;
     /// Deletes the object of that namespace and name.
@@ -151,6 +153,10 @@ pub trait Stored:
 
 impl Stored for FdiInstance {
     const KIND: WatchKind = WatchKind::FdiInstance;
+
+    fn group_status(&mut self) -> Option<(&str, &mut Arc<FdiTaskGroupStatus>)> {
+        None
+    }
 
     fn apply(self, store: &Store, _listed: bool) -> Change {
         let key = InstanceKey::of(&self.metadata);
@@ -181,6 +187,10 @@ impl Stored for FdiInstance {
 
 impl Stored for FdiTaskGroup {
     const KIND: WatchKind = WatchKind::FdiTaskGroup;
+
+    fn group_status(&mut self) -> Option<(&str, &mut Arc<FdiTaskGroupStatus>)> {
+        Some((self.metadata.uid.as_deref()?, self.status.as_mut()?))
+    }
 
     fn apply(mut self, store: &Store, listed: bool) -> Change {
         let namespace = self.namespace().unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::k8s::status_writer::StatusWriter;
 use crate::k8s::status_writer::update::Status;
 use crate::k8s::store::{self, Store};
 use crate::metrics::InstanceMetrics;
-use crate::reconcile::desired::{GroupStatus, Snapshot, StoredGroup};
+use crate::reconcile::desired::{Snapshot, StoredGroup};
 use crate::reconcile::duplicates::Duplicates;
 use crate::reconcile::timings::Timings;
 use crate::time::clock::Clock;
@@ -45,8 +45,7 @@ impl Context {
         });
         let group = |store::StoredGroup { object, listed }| {
             let overlay = self.writer.overlay(&object.metadata).and_then(Status::into_group);
-            let stored = || GroupStatus::Stored(Arc::clone(&object));
-            let status = overlay.map_or_else(stored, GroupStatus::from);
+            let status = overlay.or_else(|| object.status.clone()).unwrap_or_default();
             let unreported_since = self.writer.failing_since(object.metadata.uid.as_deref().unwrap_or_default());
             StoredGroup { object, status, unreported_since, predates: listed }
         };

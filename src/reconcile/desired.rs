@@ -1,7 +1,6 @@
 //! Step 1, pure: what the groups of one instance want, and which group owns which task.
 
 mod group;
-mod group_status;
 mod ownership;
 
 use std::collections::HashMap;
@@ -11,7 +10,6 @@ use kube::core::ObjectMeta;
 
 use self::group::requested_at;
 pub use self::group::{DesiredGroup, FinalizerAction, StoredGroup};
-pub use self::group_status::GroupStatus;
 use crate::crd::{FdiInstance, FdiInstanceStatus};
 use crate::fdi::{Attributes, Batch, TaskId};
 use crate::reconcile::selection::{ChoosingGroup, Selections};

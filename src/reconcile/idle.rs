@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::crd::{FdiInstance, FdiTaskGroup};
-use crate::reconcile::desired::{Desired, DesiredGroup, GroupStatus};
+use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::time::backoff::add;
 
 /// All steps are gone through this often at least. Nothing depends on it: time changes a status
@@ -33,8 +33,7 @@ impl Idle {
     /// Whether the objects are the same still, and time has changed nothing.
     pub fn holds(&self, desired: &Desired, now: Timestamp) -> bool {
         let same_group = |(known, group): (&Arc<FdiTaskGroup>, &DesiredGroup)| {
-            let reported = matches!(group.status, GroupStatus::Stored(_)) && group.unreported_since.is_none();
-            Arc::ptr_eq(known, &group.object) && reported
+            Arc::ptr_eq(known, &group.object) && group.is_reported()
         };
         now < self.next_check.unwrap_or(Timestamp::MAX)
             && now < add(self.at, ALL_STEPS)

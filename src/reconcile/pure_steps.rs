@@ -13,7 +13,7 @@ use crate::crd::{
     TaskSelector,
 };
 use crate::fdi::{LastRun, RunState, Task, TaskId};
-use crate::reconcile::desired::{Desired, GroupStatus, Snapshot, StoredGroup, resolve};
+use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::outcome::Outcomes;
@@ -71,9 +71,8 @@ impl PureSteps {
         // Both are sorted by name.
         for (group, status) in self.snapshot.groups.iter_mut().zip(written) {
             let mut object = FdiTaskGroup::clone(&group.object);
-            object.status = Some(status);
-            group.object = Arc::new(object);
-            group.status = GroupStatus::Stored(Arc::clone(&group.object));
+            object.status = Some(Arc::clone(&status));
+            (group.object, group.status) = (Arc::new(object), status);
         }
         if let Some(((_, stored), status)) = self.snapshot.instance.as_mut().zip(instance) {
             *stored = status;
@@ -161,8 +160,7 @@ fn group(number: usize, tasks: usize, chosen: Chosen) -> StoredGroup {
     object.metadata.generation = Some(1);
     object.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
     let object = Arc::new(object);
-    let status = GroupStatus::Stored(Arc::clone(&object));
-    StoredGroup { object, status, unreported_since: None, predates: false }
+    StoredGroup { object, status: Arc::default(), unreported_since: None, predates: false }
 }
 
 fn task_id(group: usize, task: usize) -> String {

@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
-use kube::Resource;
 use tracing::Span;
 
 use crate::crd::{FINALIZER, FdiInstance, event_actions, event_reasons};
-use crate::k8s::events::{Event, EventType};
-use crate::k8s::status_writer::update::{Finalizers, Kind, Object, Status, Update};
+use crate::k8s::events::EventType;
+use crate::k8s::status_writer::update::{Finalizers, Kind, Object, Status, StatusEvent, Update};
 use crate::reconcile::context::Context;
 use crate::reconcile::desired::{Desired, FinalizerAction};
 use crate::reconcile::status::Statuses;
 use crate::reconcile::status::deletion::FinalizerRelease;
-use crate::reconcile::status::report::{GroupReport, InstanceReport, StatusEvent};
+use crate::reconcile::status::report::{GroupReport, InstanceReport};
 
 /// Returns whether the API server has all of it already.
 pub fn write(ctx: &Context, desired: &Desired, statuses: &Statuses<'_>) -> bool {
@@ -25,7 +24,7 @@ pub fn write(ctx: &Context, desired: &Desired, statuses: &Statuses<'_>) -> bool 
     for report in statuses.groups() {
         for event in &report.actions {
             tracing::info!(fditaskgroups = report.group.name, reason = event.reason, "{}", event.message);
-            ctx.events.emit(as_event(&*report.group.object, event));
+            ctx.events.emit(Object::of(Kind::Group, &*report.group.object).event(event));
         }
     }
     stored
@@ -39,7 +38,7 @@ fn instance_update(ctx: &Context, object: &FdiInstance, report: &InstanceReport)
         object: Object::of(Kind::Instance, object),
         status: Some(Status::Instance(Box::new(report.status.clone()))),
         is_stored,
-        events: report.events.iter().map(|event| as_event(object, event)).collect(),
+        events: report.events.clone(),
         finalizers: None,
         progress_only: report.progress_only,
         urgent: false,
@@ -56,21 +55,18 @@ fn group_update(ctx: &Context, report: &GroupReport<'_>) -> Option<Update> {
     if finalizers.is_none() && ctx.writer.has(&report.group.uid, is_stored) {
         return None;
     }
-    let mut events: Vec<Event> = report.events.iter().map(|event| as_event(object, event)).collect();
-    if let Some(FinalizerRelease::Abandoned(message)) = &report.release {
-        events = vec![as_event(
-            object,
-            &StatusEvent {
-                kind: EventType::Warning,
-                reason: event_reasons::DELETION_GIVEN_UP,
-                action: event_actions::DELETE,
-                message: message.clone(),
-            },
-        )];
-    }
+    let events = match &report.release {
+        Some(FinalizerRelease::Abandoned(message)) => vec![StatusEvent {
+            kind: EventType::Warning,
+            reason: event_reasons::DELETION_GIVEN_UP,
+            action: event_actions::DELETE,
+            message: message.clone(),
+        }],
+        _ => report.events.clone(),
+    };
     Some(Update {
         object: Object::of(Kind::Group, object),
-        status: report.release.is_none().then(|| Status::Group(Box::new(report.status.clone()))),
+        status: report.release.is_none().then(|| Status::Group(Arc::clone(&report.status))),
         is_stored,
         events,
         finalizers,
@@ -92,14 +88,4 @@ fn finalizers(report: &GroupReport<'_>) -> Option<Finalizers> {
     }
     let abandoned = matches!(report.release, Some(FinalizerRelease::Abandoned(_)));
     Some(Finalizers { before, after, abandoned })
-}
-
-fn as_event<K: Resource<DynamicType = ()>>(object: &K, event: &StatusEvent) -> Event {
-    Event {
-        regarding: object.object_ref(&()),
-        kind: event.kind,
-        reason: event.reason,
-        action: event.action,
-        note: event.message.clone(),
-    }
 }

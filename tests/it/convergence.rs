@@ -137,7 +137,7 @@ async fn failure_entries_of_a_200_mark_exactly_those_tasks() {
     let _operator = Operator::start(&env).await;
     env.group("orders", "Running", &ids).await;
     let group = env.wait_reason("orders", reasons::TASKS_FAILED).await;
-    let mut failed: Vec<String> = group.status.unwrap().failures.into_iter().map(|f| f.task_id).collect();
+    let mut failed: Vec<String> = group.status.unwrap().failures.iter().map(|f| f.task_id.clone()).collect();
     let mut expected = ids[..3].to_vec();
     failed.sort();
     expected.sort();
@@ -181,7 +181,7 @@ async fn after_a_restart_the_old_status_stands_until_the_first_list() {
         .wait_for(TIMEOUT, |view| (view.log().iter().filter(|e| e.status == Some(502)).count() >= 2).then_some(()))
         .await
         .unwrap();
-    assert_eq!(env.status("orders").await, before.status.clone().unwrap());
+    assert_eq!(env.status("orders").await, *before.status.clone().unwrap());
     env.wait_reason("orders", reasons::OBSERVATION_STALE).await;
     env.sim.clear_fault(fault);
     env.wait_ready("orders").await;

@@ -151,7 +151,7 @@ async fn one_task_that_makes_the_service_fail_is_named_and_the_others_are_starte
     let group = env.wait_reason("orders", reasons::TASKS_FAILED).await;
     let cost = cost(&env, "orders", &env.service.calls());
     eprintln!("one task of 27 makes the service answer 500: {cost:?}");
-    let failures = group.status.unwrap().failures;
+    let failures = group.status.unwrap().failures.clone();
     assert_eq!(failures.iter().map(|failure| &failure.task_id).collect::<Vec<_>>(), [&ids[13]]);
     assert_eq!(env.service.running().len(), 26);
     assert!(cost.calls <= 25 && cost.writes <= 15, "{cost:?}");
@@ -167,7 +167,7 @@ async fn a_batch_that_is_refused_with_a_foreign_code_is_split() {
         let _operator = Operator::start(&env).await;
         env.group("orders", "Running", &ids).await;
         let group = env.wait_reason("orders", reasons::TASKS_FAILED).await;
-        let failures = group.status.unwrap().failures;
+        let failures = group.status.unwrap().failures.clone();
         let [failure] = &failures[..] else { panic!("{code}: {failures:?}") };
         assert_eq!((failure.task_id.as_str(), failure.code.as_str()), (ids[4].as_str(), code));
         assert!(!failure.message.contains("endpoint"), "{}", failure.message);

@@ -172,7 +172,7 @@ impl TestEnv {
     }
 
     pub async fn status(&self, name: &str) -> FdiTaskGroupStatus {
-        self.groups().get(name).await.unwrap().status.unwrap_or_default()
+        self.groups().get(name).await.unwrap().status.map(Arc::unwrap_or_clone).unwrap_or_default()
     }
 
     /// Waits until the `FdiInstance`'s Ready condition has this reason.

@@ -49,7 +49,7 @@ async fn three_of_25_tasks_that_fail_their_runs_are_seen_within_a_poll_and_gone_
     }
     let group = env.wait("orders", "3 failing", |group| failing(group) == Some(3)).await;
     assert!(is_ready(&group), "the tasks are on, as they should be");
-    let named: Vec<_> = group.status.unwrap().failed_runs.into_iter().map(|run| run.task_id).collect();
+    let named: Vec<_> = group.status.unwrap().failed_runs.iter().map(|run| run.task_id.clone()).collect();
     assert!(named.len() == 3 && [&ids[3], &ids[7], &ids[20]].into_iter().all(|id| named.contains(id)), "{named:?}");
     let get = kubectl(&["get", "ftg", "orders", "-n", &env.namespace], "").await.stdout;
     let (header, row) = get.split_once('\n').unwrap();
@@ -94,7 +94,7 @@ async fn the_metric_counts_failing_tasks_and_since_when_they_fail_survives_a_res
     let _process = Process::start(&env, &["--leader-election=false"]);
     env.service.fail_runs(&ids[2], SOURCE_FAULT, None).unwrap();
     let group = env.wait("orders", "2 failing", |group| failing(group) == Some(2)).await;
-    let runs = group.status.unwrap().failed_runs;
+    let runs = group.status.unwrap().failed_runs.clone();
     let first = runs.iter().find(|run| run.task_id == ids[1]).unwrap();
     assert_eq!(first.since, since, "as before");
 }

@@ -1,6 +1,7 @@
 //! Reads the groups of a plan from YAML, as the API server would store them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -91,7 +92,7 @@ pub fn overlay(
             Some(stored) if stored.spec != group.spec => {
                 stored.spec = group.spec.clone();
                 // An edit clears what is remembered of failed attempts.
-                stored.status.iter_mut().for_each(|status| status.failures.clear());
+                stored.status.iter_mut().for_each(|status| Arc::make_mut(status).failures.clear());
             }
             Some(_) => {}
             None => groups.push(group.clone()),
@@ -141,9 +142,8 @@ pub fn complete(groups: &mut [FdiTaskGroup]) {
         metadata.uid.get_or_insert_with(|| metadata.name.clone().unwrap_or_default());
         metadata.creation_timestamp.get_or_insert(Time(next));
         // As if nothing had just been edited: a partial batch is not held back.
-        let mut status = group.status.take().unwrap_or_default();
+        let status = Arc::make_mut(group.status.get_or_insert_default());
         status.observed_generation = metadata.generation.unwrap_or_default();
-        group.status = Some(status);
     }
 }
 

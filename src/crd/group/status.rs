@@ -9,7 +9,7 @@ use crate::crd::desired_state::DesiredState;
 use crate::crd::lenient::lenient;
 
 /// What the operator observed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", remote = "Self", default)]
 pub struct FdiTaskGroupStatus {
     /// The `metadata.generation` that this status was computed from; -1 before the first reconcile.

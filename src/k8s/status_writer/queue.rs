@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::k8s::status_writer::update::{Status, Update};
+use crate::crd::FdiTaskGroupStatus;
+use crate::k8s::status_writer::update::{Finalizers, Status, Update};
 use crate::time::backoff::{Backoff, add};
 
 /// How long a status that reports only progress is held back for the verdict that may follow: a
@@ -68,7 +69,8 @@ struct Entry {
 #[derive(Debug)]
 struct Written {
     version: u64,
-    update: Arc<Update>,
+    status: Option<Status>,
+    finalizers: Option<Finalizers>,
 }
 
 #[derive(Debug)]
@@ -87,17 +89,25 @@ impl Entry {
     /// Whether the API server has all that is in `update`, or will have it once the write in flight
     /// is done.
     fn will_have(&self, update: &Update) -> bool {
-        let in_flight = self.in_flight.as_deref();
+        let in_flight = self.in_flight.as_deref().map(|update| (&update.status, &update.finalizers));
         let written = self.written.as_ref().filter(|written| update.object.version < written.version);
-        let ours = [in_flight, written.map(|written| &*written.update)];
-        let status = ours.iter().flatten().find_map(|ours| ours.status.as_ref());
+        let ours = [in_flight, written.map(|written| (&written.status, &written.finalizers))];
+        let status = ours.iter().flatten().find_map(|(status, _)| status.as_ref());
         let has_status = match (&update.status, status) {
             (None, _) => true,
             (Some(wanted), Some(status)) => wanted == status,
             (Some(_), None) => update.is_stored,
         };
         has_status
-            && (update.finalizers.is_none() || ours.iter().flatten().any(|ours| ours.finalizers == update.finalizers))
+            && (update.finalizers.is_none()
+                || ours.iter().flatten().any(|(_, finalizers)| **finalizers == update.finalizers))
+    }
+
+    /// The status in flight, and the one last written.
+    fn sent(&self) -> impl Iterator<Item = &Status> {
+        let in_flight = self.in_flight.as_ref().and_then(|update| update.status.as_ref());
+        let written = self.written.as_ref().and_then(|written| written.status.as_ref());
+        in_flight.into_iter().chain(written)
     }
 
     fn is_idle(&self) -> bool {
@@ -157,7 +167,8 @@ impl Queue {
         let Some(update) = entry.in_flight.take() else { return true };
         let expected = match outcome {
             Outcome::Written(version) => {
-                entry.written = Some(Written { version, update: Arc::clone(&update) });
+                let (status, finalizers) = (update.status.clone(), update.finalizers.clone());
+                entry.written = Some(Written { version, status, finalizers });
                 entry.clear_failures();
                 true
             }
@@ -191,12 +202,19 @@ impl Queue {
     pub fn overlay(&mut self, uid: &str, version: u64) -> Option<Status> {
         let entry = self.entries.get_mut(uid)?;
         entry.written = entry.written.take().filter(|written| version < written.version);
-        let in_flight = entry.in_flight.as_ref().and_then(|update| update.status.clone());
-        let status = in_flight.or(entry.written.as_ref().and_then(|written| written.update.status.clone()));
+        let status = entry.sent().next().cloned();
         if entry.is_idle() {
             self.entries.remove(uid);
         }
         status
+    }
+
+    /// The status as we have sent it, if it is that one: equal ones are kept once.
+    pub fn interned(&self, uid: &str, status: &FdiTaskGroupStatus) -> Option<Arc<FdiTaskGroupStatus>> {
+        self.entries.get(uid)?.sent().find_map(|sent| match sent {
+            Status::Group(sent) if **sent == *status => Some(Arc::clone(sent)),
+            _ => None,
+        })
     }
 
     /// Since when no status of the object could be written.

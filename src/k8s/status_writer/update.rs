@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use serde::Serialize;
 use tracing::Span;
 
-use crate::crd::{FdiInstanceStatus, FdiTaskGroupStatus};
-use crate::k8s::events::Event;
+use crate::crd::{FdiInstance, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupStatus};
+use crate::k8s::events::{Event, EventType};
 use crate::metrics::InstanceMetrics;
 
 /// The kind that an object is of.
@@ -34,7 +35,8 @@ pub struct Object {
 #[serde(untagged)]
 pub enum Status {
     Instance(Box<FdiInstanceStatus>),
-    Group(Box<FdiTaskGroupStatus>),
+    /// Shared with the store, once that shows it.
+    Group(Arc<FdiTaskGroupStatus>),
 }
 
 impl Status {
@@ -45,12 +47,21 @@ impl Status {
         }
     }
 
-    pub fn into_group(self) -> Option<FdiTaskGroupStatus> {
+    pub fn into_group(self) -> Option<Arc<FdiTaskGroupStatus>> {
         match self {
-            Self::Group(status) => Some(*status),
+            Self::Group(status) => Some(status),
             Self::Instance(_) => None,
         }
     }
+}
+
+/// A transition of the object that an update is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusEvent {
+    pub kind: EventType,
+    pub reason: &'static str,
+    pub action: &'static str,
+    pub message: String,
 }
 
 /// A change of the finalizers, applied before the status is written.
@@ -73,7 +84,7 @@ pub struct Update {
     /// The store showed this status when the update was computed.
     pub is_stored: bool,
     /// Published once this is written.
-    pub events: Vec<Event>,
+    pub events: Vec<StatusEvent>,
     pub finalizers: Option<Finalizers>,
     /// Reports progress only: a verdict may follow soon.
     pub progress_only: bool,
@@ -95,9 +106,25 @@ impl Object {
             version: version(metadata.resource_version.as_deref()),
         }
     }
-}
 
-impl Object {
+    /// The event about it.
+    pub fn event(&self, event: &StatusEvent) -> Event {
+        let (kind, version) = match self.kind {
+            Kind::Instance => (FdiInstance::kind(&()), FdiInstance::api_version(&())),
+            Kind::Group => (FdiTaskGroup::kind(&()), FdiTaskGroup::api_version(&())),
+        };
+        let regarding = ObjectReference {
+            api_version: Some(version.into_owned()),
+            kind: Some(kind.into_owned()),
+            namespace: Some(self.namespace.clone()),
+            name: Some(self.name.clone()),
+            uid: Some(self.uid.to_string()),
+            ..ObjectReference::default()
+        };
+        let StatusEvent { kind, reason, action, message } = event.clone();
+        Event { regarding, kind, reason, action, note: message }
+    }
+
     /// The fields of a log line that name the object: `fdiinstance` and `fditaskgroups`.
     pub fn log_names(&self) -> (Option<&str>, Option<&str>) {
         match self.kind {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
 
-use super::group_status::GroupStatus;
-use crate::crd::{DeletionPolicy, FINALIZER, FdiTaskGroup, REQUESTED_AT};
+use crate::crd::{DeletionPolicy, FINALIZER, FdiTaskGroup, FdiTaskGroupStatus, REQUESTED_AT};
 use crate::fdi::text::truncate;
 use crate::fdi::{Attributes, RunState, TaskId};
 use crate::reconcile::selection::{self, ChoosingGroup, Selection, Selections, UnresolvedName};
@@ -15,7 +14,7 @@ use crate::reconcile::selection::{self, ChoosingGroup, Selection, Selections, Un
 #[derive(Debug, Clone)]
 pub struct StoredGroup {
     pub object: Arc<FdiTaskGroup>,
-    pub status: GroupStatus,
+    pub status: Arc<FdiTaskGroupStatus>,
     /// Since when no status of the group could be written.
     pub unreported_since: Option<Timestamp>,
     /// It existed before this process watched it: a predecessor may have sent calls for it.
@@ -53,7 +52,7 @@ pub struct DesiredGroup {
     pub deletion_timestamp: Option<Timestamp>,
     pub requested_at: Option<String>,
     /// The status that the API server has, or will show once it has caught up with our last write.
-    pub status: GroupStatus,
+    pub status: Arc<FdiTaskGroupStatus>,
     /// Since when no status of the group could be written.
     pub unreported_since: Option<Timestamp>,
     /// It existed before this process watched it: a predecessor may have sent calls for it.
@@ -144,6 +143,12 @@ impl DesiredGroup {
     /// without which it could be gone before its calls are answered.
     pub fn holds_calls(&self) -> bool {
         self.suspended || self.finalizer == FinalizerAction::Add || self.decode_error.is_some()
+    }
+
+    /// The store shows the status that was last written, and a next one can be written.
+    pub fn is_reported(&self) -> bool {
+        let shown = self.object.status.as_ref().is_some_and(|stored| Arc::ptr_eq(stored, &self.status));
+        shown && self.unreported_since.is_none()
     }
 
     /// True once a status of this generation is written.

@@ -10,8 +10,7 @@ fn stored(name: &str, created: i64, ids: &[&str]) -> StoredGroup {
     let task_ids = ids.iter().map(|&id| id.into()).collect();
     let mut object = FdiTaskGroup::new(name, FdiTaskGroupSpec { task_ids, ..FdiTaskGroupSpec::default() });
     object.metadata.creation_timestamp = Some(Time(Timestamp::from_second(created).unwrap()));
-    let status = GroupStatus::Stored(Arc::new(object.clone()));
-    StoredGroup { object: Arc::new(object), status, unreported_since: None, predates: false }
+    StoredGroup { object: Arc::new(object), status: Arc::default(), unreported_since: None, predates: false }
 }
 
 fn snapshot() -> Snapshot {

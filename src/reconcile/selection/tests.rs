@@ -71,7 +71,7 @@ fn spec() -> impl Strategy<Value = FdiTaskGroupSpec> {
     (ids, names, prop::option::of(selector())).prop_map(|(ids, names, selector)| FdiTaskGroupSpec {
         task_ids: ids.into_iter().map(|n| id(n).as_str().into()).collect(),
         task_names: names.into_iter().map(Into::into).collect(),
-        selector,
+        selector: selector.map(Box::new),
         ..FdiTaskGroupSpec::default()
     })
 }
@@ -205,7 +205,7 @@ proptest! {
 
 fn by_name(glob: &str, most: i32) -> FdiTaskGroupSpec {
     let selector = TaskSelector { names: texts(&[glob]), max_tasks: MaxTasks(most), ..TaskSelector::default() };
-    FdiTaskGroupSpec { selector: Some(selector), ..FdiTaskGroupSpec::default() }
+    FdiTaskGroupSpec { selector: Some(selector.into()), ..FdiTaskGroupSpec::default() }
 }
 
 fn numbered(tasks: std::ops::Range<usize>) -> Vec<Task> {
@@ -234,7 +234,7 @@ fn all_groups_together_choose_a_bounded_number_of_tasks() {
 #[test]
 fn a_selector_by_tag_waits_for_a_list_with_tags() {
     let selector = TaskSelector { tags: texts(&["nightly"]), ..TaskSelector::default() };
-    let spec = FdiTaskGroupSpec { selector: Some(selector), ..FdiTaskGroupSpec::default() };
+    let spec = FdiTaskGroupSpec { selector: Some(selector.into()), ..FdiTaskGroupSpec::default() };
     let mut selections = Selections::default();
     let desired = resolve(snapshot(&[spec, by_name("x", 10)]), &selections);
     let mut tasks = vec![task(1, "x", "nightly", fdi::TaskType::Scheduled)];

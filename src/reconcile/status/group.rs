@@ -1,13 +1,14 @@
 //! The status of one group: its condition row, counts, failures, and the events that the change
 //! makes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::facts::{Facts, Tally, count};
 use super::ready::{self, NOT_LISTED, blocked, instance_message};
-use super::report::{GroupReport, StatusEvent};
+use super::report::GroupReport;
 use super::row::{Progress, Row};
 use super::{deletion, failures, pending, runs, selection};
 use crate::crd::{
@@ -17,6 +18,7 @@ use crate::crd::{
 use crate::fdi::text::listed;
 use crate::fdi::{Action, TaskId};
 use crate::k8s::events::EventType;
+use crate::k8s::status_writer::update::StatusEvent;
 use crate::reconcile::observation::failure::Severity;
 use crate::reconcile::outcome::Outcomes;
 use crate::time::backoff::add;
@@ -33,7 +35,7 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
     let Some(row) = ready::row(&facts) else {
         let status =
             FdiTaskGroupStatus { last_handled_reconcile_at: handled, ..FdiTaskGroupStatus::clone(&group.status) };
-        let (events, tally) = (Vec::new(), facts.tally);
+        let (status, events, tally) = (Arc::new(status), Vec::new(), facts.tally);
         return GroupReport { group, status, events, actions, progress_only: false, urgent, release, tally };
     };
     let (failures, omitted) = failures::list(&facts);
@@ -55,10 +57,14 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
         history: group.status.history.clone(),
         last_handled_reconcile_at: handled,
     };
-    // A call alone is no reason to write.
-    if status != *group.status {
+    let status = if status == *group.status {
+        Arc::clone(&group.status)
+    } else {
+        // A call alone is no reason to write.
         status.history = facts.state.ledger.history(group);
-    }
+        status.conditions.shrink_to_fit();
+        Arc::new(status)
+    };
     let events =
         transition(&facts, &row).into_iter().chain(selection::event(&facts)).chain(runs::events(&facts)).collect();
     let progress_only = matches!(row.reason, reasons::PROGRESSING | reasons::NOT_OBSERVED);

@@ -4,12 +4,13 @@ use jiff::Timestamp;
 
 use super::facts::count;
 use super::ready::NOT_LISTED;
-use super::report::{InstanceReport, StatusEvent};
+use super::report::InstanceReport;
 use crate::crd::{
     Condition, ConditionStatus, FdiInstanceStatus, InstanceTasks, condition_types, event_actions, event_reasons,
     find_condition, messages, reasons,
 };
 use crate::k8s::events::EventType;
+use crate::k8s::status_writer::update::StatusEvent;
 use crate::reconcile::desired::{Desired, DesiredInstance};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::failure::Severity;

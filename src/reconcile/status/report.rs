@@ -1,25 +1,18 @@
 //! What step 5 hands to step 7.
 
+use std::sync::Arc;
+
 use crate::crd::{FdiInstanceStatus, FdiTaskGroupStatus};
-use crate::k8s::events::EventType;
+use crate::k8s::status_writer::update::StatusEvent;
 use crate::reconcile::desired::DesiredGroup;
 use crate::reconcile::status::deletion::FinalizerRelease;
 use crate::reconcile::status::facts::Tally;
-
-/// An event that is published once the status it belongs to is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusEvent {
-    pub kind: EventType,
-    pub reason: &'static str,
-    pub action: &'static str,
-    pub message: String,
-}
 
 /// What is to be reported about one group.
 #[derive(Debug, Clone)]
 pub struct GroupReport<'a> {
     pub group: &'a DesiredGroup,
-    pub status: FdiTaskGroupStatus,
+    pub status: Arc<FdiTaskGroupStatus>,
     /// What becomes true with this status.
     pub events: Vec<StatusEvent>,
     /// What the operator has done, whatever is written.

@@ -6,7 +6,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::bounded;
 use super::facts::Facts;
 use super::ready::{NOT_LISTED, TASKS_NAMED};
-use super::report::StatusEvent;
 use super::row::Row;
 use crate::crd::{
     Condition, ConditionStatus, FailedRun, condition_types, event_actions, event_reasons, messages, reasons,
@@ -14,6 +13,7 @@ use crate::crd::{
 use crate::fdi::text::listed;
 use crate::fdi::{RunState, TaskId};
 use crate::k8s::events::EventType;
+use crate::k8s::status_writer::update::StatusEvent;
 
 /// Most failed runs in a status.
 const FAILED_RUNS_MAX: usize = 50;

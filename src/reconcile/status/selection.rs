@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 
 use super::facts::{Facts, count};
-use super::report::StatusEvent;
 use super::row::{Progress, Row};
 use crate::crd::{ConditionStatus, SelectionStatus, event_actions, event_reasons, reasons};
 use crate::fdi::TaskId;
 use crate::fdi::text::{counted, listed};
 use crate::k8s::events::EventType;
+use crate::k8s::status_writer::update::StatusEvent;
 use crate::reconcile::selection::Selection;
 use crate::time::backoff::add;
 

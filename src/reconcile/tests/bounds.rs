@@ -1,5 +1,7 @@
 //! A status is bounded, however long the texts are that others write.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
@@ -56,7 +58,7 @@ fn worst() -> Simulation {
     };
     let mut annotated = FdiTaskGroupStatus { history: (0..10).rev().map(entry).collect(), ..Default::default() };
     annotated.last_handled_reconcile_at = Some(quotes(256));
-    group.status = Some(annotated);
+    group.status = Some(Arc::new(annotated));
     sim.request("a", &quotes(5000));
     sim.run_for(seconds(8));
     for n in 400..1000 {

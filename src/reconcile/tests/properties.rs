@@ -172,7 +172,7 @@ fn choose(sim: &mut Simulation, happening: Happening) {
     match happening {
         H::Select { name: n, letter } if exists(sim, n) => sim.edit(&name(n), |spec| {
             let names = vec![format!("*{}*", LETTERS[usize::from(letter)]).into()];
-            spec.selector = Some(TaskSelector { names, max_tasks: MaxTasks(20), ..TaskSelector::default() });
+            spec.selector = Some(TaskSelector { names, max_tasks: MaxTasks(20), ..TaskSelector::default() }.into());
             (spec.task_ids, spec.task_names) = (Vec::new(), Vec::new());
         }),
         H::Name { name: n, from, n: count } if exists(sim, n) => sim.edit(&name(n), |spec| {

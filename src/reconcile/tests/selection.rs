@@ -19,7 +19,7 @@ fn texts(texts: &[&str]) -> Vec<Arc<str>> {
 
 fn selecting(sim: &mut Simulation, name: &str, state: DesiredState, globs: &[&str]) {
     let selector = TaskSelector { names: texts(globs), ..TaskSelector::default() };
-    sim.group(name, state, []).spec.selector = Some(selector);
+    sim.group(name, state, []).spec.selector = Some(selector.into());
 }
 
 fn naming(sim: &mut Simulation, name: &str, state: DesiredState, names: &[&str]) {
@@ -322,7 +322,7 @@ fn a_group_by_tag_asks_for_a_list_with_tags_at_once() {
     sim.run_for(seconds(30));
     sim.service.tags.insert(id(3), "nightly".to_owned());
     sim.group("a", DesiredState::Running, []).spec.selector =
-        Some(TaskSelector { tags: texts(&["nightly"]), ..TaskSelector::default() });
+        Some(TaskSelector { tags: texts(&["nightly"]), ..TaskSelector::default() }.into());
     sim.run_for(seconds(5));
     assert_eq!((sim.reason("a"), started(&sim)), (reasons::TASKS_IN_DESIRED_STATE.to_owned(), vec![id(1), id(3)]));
 }

@@ -19,7 +19,7 @@ use crate::crd::{
     FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, condition_types, find_condition,
 };
 use crate::fdi::{Action, Attributes, Fingerprint, RunState, SignIn, TaskId};
-use crate::reconcile::desired::{Desired, FinalizerAction, GroupStatus, Snapshot, StoredGroup};
+use crate::reconcile::desired::{Desired, FinalizerAction, Snapshot, StoredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::failure::InstanceError;
 use crate::reconcile::observation::{Observation, Observed, TaskList};
@@ -121,7 +121,7 @@ impl Simulation {
         group.metadata.uid = Some(format!("uid-{}", self.next_uid));
         group.metadata.generation = Some(1);
         group.metadata.creation_timestamp = Some(Time(self.now));
-        group.status = Some(FdiTaskGroupStatus::default());
+        group.status = Some(Arc::default());
         self.next = self.now;
         self.groups.push(group);
         self.groups.last_mut().unwrap()
@@ -166,7 +166,7 @@ impl Simulation {
     pub fn snapshot(&self) -> Snapshot {
         let group = |group: &FdiTaskGroup| {
             let object = kept(&self.stored_groups.borrow(), group);
-            let status = GroupStatus::Stored(Arc::clone(&object));
+            let status = object.status.clone().unwrap_or_default();
             StoredGroup { object, status, unreported_since: self.unreported_since, predates: self.restarted }
         };
         let groups: Vec<StoredGroup> = self.groups.iter().map(group).collect();
@@ -310,7 +310,7 @@ impl Simulation {
 
     pub fn status(&self, name: &str) -> FdiTaskGroupStatus {
         let group = self.groups.iter().find(|g| g.metadata.name.as_deref() == Some(name)).unwrap();
-        group.status.clone().unwrap()
+        group.status.as_deref().unwrap().clone()
     }
 
     /// Status and reason of Ready, and the condition beside it.
@@ -377,7 +377,7 @@ fn check(observation: &Observation, reports: &[GroupReport<'_>]) -> Vec<Stored> 
 
 struct Stored {
     uid: String,
-    status: FdiTaskGroupStatus,
+    status: Arc<FdiTaskGroupStatus>,
     events: Vec<(String, String)>,
     release: Option<FinalizerRelease>,
 }

@@ -21,7 +21,7 @@ fn at(milliseconds: u64) -> Timestamp {
 
 /// A status that carries a number, which grows with every status of an object.
 fn status(number: i64) -> Status {
-    Status::Group(Box::new(FdiTaskGroupStatus { observed_generation: number, ..Default::default() }))
+    Status::Group(Arc::new(FdiTaskGroupStatus { observed_generation: number, ..Default::default() }))
 }
 
 fn number(status: &Status) -> i64 {
@@ -157,6 +157,24 @@ fn our_last_writes_do_not_outrank_an_api_server_that_went_back_in_time() {
     queue.complete(&"a".into(), Outcome::Written(101), at(0));
     queue.forget_versions();
     assert_eq!(queue.overlay("a", 50), None);
+}
+
+#[test]
+fn a_status_that_comes_back_as_it_was_sent_is_kept_once() {
+    let group = |status: &Status| match status {
+        Status::Group(status) => Arc::clone(status),
+        Status::Instance(_) => unreachable!("a group"),
+    };
+    let mut queue = Queue::default();
+    queue.publish(update("a", 1, 0, 1), at(0));
+    let sent = group(queue.next(at(0)).unwrap().status.as_ref().unwrap());
+    let shown = FdiTaskGroupStatus::clone(&sent);
+    assert!(Arc::ptr_eq(&queue.interned("a", &shown).unwrap(), &sent), "the watch may be first");
+    queue.complete(&"a".into(), Outcome::Written(2), at(1));
+    assert!(Arc::ptr_eq(&queue.interned("a", &shown).unwrap(), &sent));
+    assert!(Arc::ptr_eq(&group(&queue.overlay("a", 1).unwrap()), &sent));
+    assert_eq!(queue.interned("a", &group(&status(2))), None, "somebody else wrote another one");
+    assert_eq!(queue.interned("b", &shown), None);
 }
 
 #[derive(Debug, Clone)]

@@ -35,7 +35,7 @@ fn selecting(glob: &str) -> Simulation {
     with(applied(), |sim| {
         sim.edit("b", |spec| {
             spec.task_ids.clear();
-            spec.selector = Some(TaskSelector { names: vec![glob.into()], ..TaskSelector::default() });
+            spec.selector = Some(TaskSelector { names: vec![glob.into()], ..TaskSelector::default() }.into());
         });
     })
 }
