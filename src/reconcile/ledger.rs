@@ -39,7 +39,7 @@ pub struct Ledger {
     tasks: Tasks,
     missing: BTreeMap<TaskId, Missing>,
     failed_runs: FailedRuns,
-    groups: BTreeMap<String, GroupRecord>,
+    groups: BTreeMap<String, Box<GroupRecord>>,
     calls_sent: u64,
     bisections: u64,
     rejected_bisections: u32,
@@ -152,18 +152,20 @@ impl Ledger {
                 self.missing.remove(id);
             }
         }
-        let record = self.groups.entry(group.uid.clone()).or_insert_with(|| GroupRecord {
-            generation: group.generation,
-            requested_at: group.requested_at.clone(),
-            run_state: group.run_state,
-            inherited: group.predates || self.resumed,
-            ran: reported_runs(&group.status),
-            recent: Vec::new(),
-            last_edit: now,
-            first_pending_edit: edited.then_some(now),
-            conflict_since: None,
-            deletion_seen: None,
-            inheritance: None,
+        let record = self.groups.entry(group.uid.clone()).or_insert_with(|| {
+            Box::new(GroupRecord {
+                generation: group.generation,
+                requested_at: group.requested_at.clone(),
+                run_state: group.run_state,
+                inherited: group.predates || self.resumed,
+                ran: reported_runs(&group.status),
+                recent: Vec::new(),
+                last_edit: now,
+                first_pending_edit: edited.then_some(now),
+                conflict_since: None,
+                deletion_seen: None,
+                inheritance: None,
+            })
         });
         record.inheritance = inheritance.filter(|_| group.awaits_selection()).map(Box::new);
         if group.deletion_timestamp.is_some() {
@@ -222,6 +224,7 @@ impl Ledger {
             self.tasks.update(id, |record| record.observe(sighting, pace));
         }
         self.groups.values_mut().for_each(|group| group.inherited = false);
+        self.tasks.compact();
     }
 
     /// Whether a call is due for some task, or one is unsettled.
@@ -238,7 +241,7 @@ impl Ledger {
     pub fn is_settled(&self) -> bool {
         let told =
             |group: &GroupRecord| group.recent.is_empty() && group.first_pending_edit.is_none() && !group.inherited;
-        self.missing.is_empty() && !self.tasks.has_others() && self.groups.values().all(told)
+        self.missing.is_empty() && !self.tasks.has_others() && self.groups.values().all(|group| told(group))
     }
 
     /// Whether the accepted call for this task corrected what somebody else had changed. True once.

@@ -12,6 +12,8 @@ use crate::reconcile::ledger::task::TaskRecord;
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Tasks {
     settled: BTreeMap<TaskId, RunState>,
+    /// How many were settled when the tree was last made as small as it can be.
+    compacted: usize,
     others: BTreeMap<TaskId, Box<TaskRecord>>,
 }
 
@@ -49,6 +51,16 @@ impl Tasks {
             self.settled.insert(id.clone(), state);
         }
         result
+    }
+
+    /// Makes the tree as small as it can be, if many tasks have settled since it was: a tree that
+    /// grew one by one is half empty.
+    pub fn compact(&mut self) {
+        if self.settled.len() > self.compacted + self.compacted / 8 {
+            self.settled = std::mem::take(&mut self.settled).into_iter().collect();
+            self.compacted = self.settled.len();
+        }
+        self.compacted = self.compacted.min(self.settled.len());
     }
 
     /// Forgets tasks.
