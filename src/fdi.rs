@@ -21,6 +21,7 @@ mod monitor_log;
 mod observer;
 mod proxy;
 mod rate_limit;
+mod read_turns;
 mod request;
 mod resolver;
 mod task;

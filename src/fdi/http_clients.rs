@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::fdi::error::CallError;
 use crate::fdi::proxy::Proxies;
+use crate::fdi::read_turns::ReadTurns;
 use crate::fdi::resolver::GuardedResolver;
 use crate::fdi::trust::{SystemRoots, Trust};
 
@@ -26,6 +27,10 @@ const KEEP: Duration = Duration::from_hours(2);
 /// Gateways close idle connections after about a minute. The client closes them first: a call on a
 /// connection that is being closed is a call whose outcome nobody knows.
 const IDLE_MAX: Duration = Duration::from_secs(20);
+
+/// Idle connections to one host. After a long list each has a buffer of up to 400 KiB, and all
+/// instances of a region have the same host.
+const IDLE_CONNECTIONS_MAX: usize = 16;
 
 /// How clients are built.
 #[derive(Debug, Clone)]
@@ -40,6 +45,7 @@ pub struct ClientSettings {
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     pub client: Client,
+    pub turns: ReadTurns,
     certificate_requests: Arc<CertificateRequests>,
 }
 
@@ -55,6 +61,7 @@ pub struct Clients {
     settings: ClientSettings,
     resolver: Arc<GuardedResolver>,
     system: Arc<SystemRoots>,
+    turns: ReadTurns,
     /// By bundle, with the time of the last use.
     kept: Mutex<HashMap<Bundle, (HttpClient, Instant)>>,
 }
@@ -65,7 +72,8 @@ type Bundle = Option<[u8; 32]>;
 impl Clients {
     pub fn new(settings: ClientSettings, resolver: GuardedResolver) -> Self {
         let system = Arc::new(SystemRoots::native());
-        Self { settings, resolver: Arc::new(resolver), system, kept: Mutex::default() }
+        let turns = ReadTurns::default();
+        Self { settings, resolver: Arc::new(resolver), system, turns, kept: Mutex::default() }
     }
 
     /// The client for `ca_bundle`.
@@ -108,10 +116,11 @@ impl Clients {
             .connect_timeout(self.settings.connect_timeout)
             .timeout(self.settings.request_timeout)
             .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .user_agent(&self.settings.user_agent)
             .build()
             .map_err(unusable)?;
-        Ok(HttpClient { client, certificate_requests })
+        Ok(HttpClient { client, turns: self.turns.clone(), certificate_requests })
     }
 }
 

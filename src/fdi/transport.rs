@@ -54,8 +54,9 @@ pub async fn exchange(client: &HttpClient, request: reqwest::Request) -> Result<
     }
     let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
     let mut body = Vec::with_capacity(expected.min(max));
+    let mut turn = client.turns.turn();
     loop {
-        match response.chunk().await {
+        match turn.read(expected.max(body.len()), response.chunk()).await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),
             Ok(Some(_)) if success => return Err(too_large()),
             // The status of an error says enough, even if its body ends early or never.
