@@ -69,6 +69,7 @@ struct Instance {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Step {
+    ReadList,
     Resolve,
     Plan,
     Status,
@@ -80,6 +81,7 @@ enum Step {
 impl Step {
     fn name(self) -> &'static str {
         match self {
+            Self::ReadList => "reading the pages of a list",
             Self::Resolve => "`resolve`",
             Self::Plan => "`plan`",
             Self::Status => "`status`",
@@ -91,6 +93,7 @@ impl Step {
 
     fn run(self, steps: &mut PureSteps) {
         match self {
+            Self::ReadList => steps.read_list(),
             Self::Resolve => steps.resolve(),
             Self::Plan => steps.plan(),
             Self::Status => steps.status(),

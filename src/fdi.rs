@@ -24,6 +24,7 @@ mod rate_limit;
 mod read_turns;
 mod request;
 mod resolver;
+mod sample_list;
 mod task;
 mod task_list;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use endpoint::{InvalidPattern, Location, is_dns_label};
 pub use error::{CallError, Cause, Class};
 pub use observer::{Operation, RequestObserver};
 pub use rate_limit::RequestLimiter;
+pub use sample_list::SampleList;
 #[cfg(test)]
 pub use task::TaskAttributes;
 pub use task::{Action, Attributes, LastRun, RunHealth, RunState, Task, TaskId, TaskType};

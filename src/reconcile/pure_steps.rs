@@ -12,7 +12,7 @@ use crate::crd::{
     DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, InstanceRef,
     TaskSelector,
 };
-use crate::fdi::{LastRun, RunState, Task, TaskId};
+use crate::fdi::{LastRun, RunState, SampleList, Task, TaskId};
 use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
@@ -39,6 +39,7 @@ pub struct PureSteps {
     desired: Desired,
     state: InstanceState,
     tasks: Vec<Task>,
+    list: SampleList,
     now: Timestamp,
 }
 
@@ -55,8 +56,10 @@ impl PureSteps {
         };
         let mut state = InstanceState::new(Arc::new(Timings::default()));
         let desired = state.resolve(snapshot.clone(), now);
-        let tasks = (0..groups).flat_map(|group| (0..tasks).filter_map(move |task| running(group, task))).collect();
-        let mut steps = Self { snapshot, desired, state, tasks, now };
+        let tasks: Vec<Task> =
+            (0..groups).flat_map(|group| (0..tasks).filter_map(move |task| running(group, task))).collect();
+        let list = SampleList::of(&tasks);
+        let mut steps = Self { snapshot, desired, state, tasks, list, now };
         steps.reconcile_after_list();
         steps.store_statuses();
         steps.reconcile_after_list();
@@ -78,6 +81,11 @@ impl PureSteps {
             *stored = status;
         }
         self.resolve();
+    }
+
+    /// The part of step 2 that is no I/O.
+    pub fn read_list(&mut self) {
+        black_box(self.list.read());
     }
 
     /// Step 1.
@@ -152,7 +160,8 @@ fn group(number: usize, tasks: usize, chosen: Chosen) -> StoredGroup {
         Chosen::ById => spec.task_ids = (0..tasks).map(|task| task_id(number, task).into()).collect(),
         Chosen::ByName => spec.task_names = (0..tasks).map(|task| task_name(number, task).into()).collect(),
         Chosen::BySelector => {
-            spec.selector = Some(TaskSelector { names: vec![format!("{number}-*").into()], ..Default::default() });
+            spec.selector =
+                Some(TaskSelector { names: vec![format!("{number}-*").into()], ..Default::default() }.into());
         }
     }
     let mut object = FdiTaskGroup::new(&name, spec);
