@@ -1,7 +1,7 @@
 //! A crash at every request. A script of edits runs once without a crash, which counts the requests
 //! of the operator; then again for each request, with the operator killed just before it is sent,
-//! or just after it was carried out with the response lost, and a successor started at once. In the
-//! end everything must be as without the crash.
+//! or just after it was carried out with the response lost, and a successor started at once, or
+//! late. In the end everything must be as without the crash.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,12 +15,13 @@ use kube::api::ListParams;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
+use tokio::sync::{Notify, watch};
 
-use crate::harness::{Gate, GatedOperator, KillPoint, TIMEOUT, TOKEN, TestEnv};
+use crate::harness::{Gate, GatedOperator, KillPoint, TIMEOUT, TOKEN, TestEnv, fast_timings};
 
 const TASKS: usize = 30;
 /// So many runs at once.
-const CONCURRENCY: usize = 6;
+const CONCURRENCY: usize = 8;
 /// A run is over when nothing was written for so long: two lists of all tasks fit into it.
 const SILENCE: Duration = Duration::from_millis(1500);
 /// Calls that a crash may cost: those in flight again, and the halves of a batch that is refused
@@ -40,22 +41,39 @@ struct Run {
     actions: BTreeMap<String, Vec<Action>>,
 }
 
+/// When the successor of a killed operator starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Restart {
+    AtOnce,
+    /// After the next edits of the script, which nobody watches; after the last ones, once the
+    /// settle window is over.
+    Late,
+}
+
+/// Where an operator dies, and when its successor starts.
+type Crash = (KillPoint, Restart);
+
 /// Runs the script, and the operator beside it, which is killed once at the most.
-async fn run(kill_at: Option<KillPoint>) -> Run {
+async fn run(crash: Option<Crash>) -> Run {
     let (env, ids) = TestEnv::bare(TASKS).await;
-    let gate = Gate::before(&env, kill_at).await;
+    env.cluster.allow_lease_in(&env.namespace).await;
+    let gate = Gate::before(&env, crash.map(|(point, _)| point)).await;
     env.secret("roma-credentials", &[("token", TOKEN)]).await;
     env.instance("roma", json!({"endpoint": gate.fdi_url(), "pollIntervalSeconds": 30})).await;
+    let restart = crash.map_or(Restart::AtOnce, |(_, restart)| restart);
+    let story =
+        Story { env: &env, gate: &gate, restart, edits_left: watch::Sender::new(true), unwatched: Notify::new() };
     let operating = async {
         let operator = GatedOperator::start(&env, &gate).await;
         gate.killed().await;
         operator.kill().await;
+        story.successor_is_due().await;
         gate.reopen();
         let _successor = GatedOperator::start(&env, &gate).await;
         std::future::pending::<()>().await;
     };
     let scripted = async {
-        script(&env, &ids).await;
+        story.play(&ids).await;
         let silent = tokio::time::timeout(TIMEOUT, gate.silent_for(SILENCE)).await;
         assert!(silent.is_ok(), "no silence: {:#?}", gate.requests().iter().rev().take(20).collect::<Vec<_>>());
     };
@@ -67,12 +85,102 @@ async fn run(kill_at: Option<KillPoint>) -> Run {
     Run { requests, batches: env.sent_batches().len(), end: end_of(&env, &ids).await, actions: actions(&env, &ids) }
 }
 
-/// Four groups, two by IDs, one by a selector and one by names: tasks that settle slowly, one that
-/// the service refuses together with its batch, a group that is stopped when it is deleted; and
-/// edits, among them one that is taken back while its calls may still act, and one that is reverted
-/// at once.
-async fn script(env: &TestEnv, ids: &[String]) {
-    let (steady, window, leaving) = (&ids[..12], &ids[12..20], &ids[25..]);
+/// The script, which may go on while no operator runs.
+struct Story<'a> {
+    env: &'a TestEnv,
+    gate: &'a Gate,
+    restart: Restart,
+    edits_left: watch::Sender<bool>,
+    /// Edits were made while no operator ran.
+    unwatched: Notify,
+}
+
+impl Story<'_> {
+    /// Four groups, two by IDs, one by a selector and one by names: tasks that settle slowly, one
+    /// that the service refuses together with its batch, a group that is stopped when it is deleted;
+    /// and edits, among them one that is taken back while its calls may still act, and one that is
+    /// reverted at once.
+    async fn play(&self, ids: &[String]) {
+        let (env, steady, window, leaving) = (self.env, &ids[..12], &ids[12..20], &ids[25..]);
+        set_manners(env, ids);
+        env.group("steady", "Running", steady).await;
+        let by_selector = json!({"taskIds": null, "selector": {"names": names(env, window)}});
+        env.group_with("window", "Running", &[], by_selector).await;
+        env.group("poisoned", "Running", &ids[20..25]).await;
+        let by_name = json!({"taskIds": null, "taskNames": names(env, leaving), "deletionPolicy": "Stop"});
+        env.group_with("leaving", "Running", &[], by_name).await;
+        let converged = async |steady: &[String]| {
+            wait_truly(env, "steady", true, steady).await;
+            wait_truly(env, "window", true, window).await;
+            wait_truly(env, "leaving", true, leaving).await;
+            env.wait_reason("poisoned", reasons::TASKS_FAILED).await;
+        };
+        self.while_watched(converged(steady)).await;
+
+        env.edit("window", json!({"desiredState": "Stopped"})).await;
+        env.edit("steady", json!({"taskIds": steady[1..]})).await;
+        let stops = |log: &[Entry]| log.iter().any(|call| call.action == Some(Action::Stop) && call.acted_at.is_some());
+        self.while_watched(env.wait_log("a stop", stops)).await;
+        env.edit("window", json!({"desiredState": "Running"})).await;
+        self.edited().await;
+        self.while_watched(converged(&steady[1..])).await;
+
+        env.edit("window", json!({"desiredState": "Stopped"})).await;
+        env.edit("window", json!({"desiredState": "Running"})).await;
+        env.edit("window", json!({"desiredState": "Stopped"})).await;
+        env.delete_group("leaving").await;
+        self.edited().await;
+        let gone = async || {
+            env.wait_gone("leaving").await;
+            assert_settled(env, "leaving", false, leaving);
+        };
+        self.while_watched(gone()).await;
+
+        env.edit("steady", json!({"taskIds": steady})).await;
+        self.edits_left.send_replace(false);
+        self.edited().await;
+        gone().await;
+        wait_truly(env, "steady", true, steady).await;
+        wait_truly(env, "window", false, window).await;
+    }
+
+    /// Waits, unless no operator runs and the script goes on meanwhile.
+    async fn while_watched(&self, waiting: impl Future<Output = ()>) {
+        let unwatched = async {
+            self.gate.killed().await;
+            if self.restart == Restart::AtOnce {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = waiting => {}
+            () = unwatched => {}
+        }
+    }
+
+    /// To be called after edits. If nobody watched them, the successor starts.
+    async fn edited(&self) {
+        if self.gate.is_dead() {
+            self.unwatched.notify_one();
+            self.gate.reopened().await;
+        }
+    }
+
+    async fn successor_is_due(&self) {
+        let after_the_last_edits = async {
+            let _ = self.edits_left.subscribe().wait_for(|left| !left).await;
+            tokio::time::sleep(fast_timings().settle_window).await;
+        };
+        if self.restart == Restart::Late {
+            tokio::select! {
+                () = self.unwatched.notified() => {}
+                () = after_the_last_edits => {}
+            }
+        }
+    }
+}
+
+fn set_manners(env: &TestEnv, ids: &[String]) {
     let poison = Manner::Poison {
         action: Some(Action::Start),
         status: 400,
@@ -81,37 +189,9 @@ async fn script(env: &TestEnv, ids: &[String]) {
         times: None,
     };
     env.service.set_manners(&ids[24], [poison]).unwrap();
-    for slow in [&steady[11], &window[7], &leaving[0]] {
+    for slow in [&ids[11], &ids[19], &ids[25]] {
         env.service.set_manners(slow, [Manner::SettlesAfter { ms: 500 }]).unwrap();
     }
-    env.group("steady", "Running", steady).await;
-    let by_selector = json!({"taskIds": null, "selector": {"names": names(env, window)}});
-    env.group_with("window", "Running", &[], by_selector).await;
-    env.group("poisoned", "Running", &ids[20..25]).await;
-    let by_name = json!({"taskIds": null, "taskNames": names(env, leaving), "deletionPolicy": "Stop"});
-    env.group_with("leaving", "Running", &[], by_name).await;
-    wait_truly(env, "steady", true, steady).await;
-    wait_truly(env, "window", true, window).await;
-    wait_truly(env, "leaving", true, leaving).await;
-    env.wait_reason("poisoned", reasons::TASKS_FAILED).await;
-
-    env.edit("window", json!({"desiredState": "Stopped"})).await;
-    env.edit("steady", json!({"taskIds": steady[1..]})).await;
-    let stops = |log: &[Entry]| log.iter().any(|call| call.action == Some(Action::Stop) && call.acted_at.is_some());
-    env.wait_log("a stop", stops).await;
-    env.edit("window", json!({"desiredState": "Running"})).await;
-    wait_truly(env, "window", true, window).await;
-    wait_truly(env, "steady", true, &steady[1..]).await;
-
-    env.edit("window", json!({"desiredState": "Stopped"})).await;
-    env.edit("window", json!({"desiredState": "Running"})).await;
-    env.edit("window", json!({"desiredState": "Stopped"})).await;
-    env.delete_group("leaving").await;
-    env.wait_gone("leaving").await;
-    assert_settled(env, "leaving", false, leaving);
-    env.edit("steady", json!({"taskIds": steady})).await;
-    wait_truly(env, "steady", true, steady).await;
-    wait_truly(env, "window", false, window).await;
 }
 
 fn names(env: &TestEnv, ids: &[String]) -> Vec<String> {
@@ -194,7 +274,7 @@ fn difference(clean: &Run, crashed: &Run) -> Option<String> {
 }
 
 /// Crashes at each of these points.
-async fn sweep(clean: &Run, points: Vec<KillPoint>) {
+async fn sweep(clean: &Run, points: Vec<Crash>) {
     let began = Instant::now();
     let count = points.len();
     let crashes = futures::stream::iter(points).map(|point| async move {
@@ -204,7 +284,7 @@ async fn sweep(clean: &Run, points: Vec<KillPoint>) {
     let mut crashes = crashes.buffer_unordered(CONCURRENCY);
     let (mut faults, mut extra, mut longest, mut unreached) = (Vec::new(), 0, Duration::ZERO, 0);
     while let Some((point, run, took)) = crashes.next().await {
-        let (KillPoint::Before(number) | KillPoint::After(number)) = point;
+        let (KillPoint::Before(number) | KillPoint::After(number)) = point.0;
         longest = longest.max(took);
         let fault = match run {
             Ok(run) => {
@@ -239,10 +319,11 @@ async fn a_crash_at_any_of_a_dozen_requests_changes_nothing_in_the_end() {
     let seed = std::env::var("CRASH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_126);
     let mut random = StdRng::seed_from_u64(seed);
     let requests = clean.requests.len();
-    // One from each twelfth of the run.
+    // One from each twelfth of the run, every second one with a late restart.
     let points = (0..SAMPLE).map(|part| {
         let number = random.random_range(part * requests / SAMPLE..(part + 1) * requests / SAMPLE) + 1;
-        if random.random() { KillPoint::Before(number) } else { KillPoint::After(number) }
+        let point = if random.random() { KillPoint::Before(number) } else { KillPoint::After(number) };
+        (point, if part % 2 == 0 { Restart::AtOnce } else { Restart::Late })
     });
     println!("CRASH_SEED={seed}");
     sweep(&clean, points.collect()).await;
@@ -254,5 +335,6 @@ async fn a_crash_at_any_request_changes_nothing_in_the_end() {
     let clean = run(None).await;
     println!("{:#?}\n{}", clean.requests, clean.end);
     let points = (1..=clean.requests.len()).flat_map(|number| [KillPoint::Before(number), KillPoint::After(number)]);
-    sweep(&clean, points.collect()).await;
+    let crashes = points.flat_map(|point| [(point, Restart::AtOnce), (point, Restart::Late)]);
+    sweep(&clean, crashes.collect()).await;
 }

@@ -35,6 +35,14 @@ struct Traffic {
     requests: Vec<String>,
     kill_at: Option<KillPoint>,
     last_write: Option<Instant>,
+    /// A successor was started and does not lead yet.
+    taking_over: bool,
+}
+
+impl Traffic {
+    fn quiet(&self) -> Duration {
+        self.last_write.filter(|_| !self.taking_over).map_or(Duration::ZERO, |last| last.elapsed())
+    }
 }
 
 #[derive(Clone)]
@@ -82,14 +90,25 @@ impl Gate {
         format!("http://{}", self.fdi)
     }
 
-    /// Resolves at the kill point.
+    /// Resolves at the kill point, and while the operator is dead.
     pub async fn killed(&self) {
         let mut dead = self.dead.subscribe();
         dead.wait_for(|dead| *dead).await.unwrap();
     }
 
+    pub fn is_dead(&self) -> bool {
+        *self.dead.borrow()
+    }
+
+    /// Resolves while the operator is alive.
+    pub async fn reopened(&self) {
+        let mut dead = self.dead.subscribe();
+        dead.wait_for(|dead| !*dead).await.unwrap();
+    }
+
     /// Lets the successor's requests through.
     pub fn reopen(&self) {
+        self.traffic.lock().unwrap().taking_over = true;
         self.dead.send_replace(false);
     }
 
@@ -98,11 +117,12 @@ impl Gate {
         self.traffic.lock().unwrap().requests.clone()
     }
 
-    /// Resolves once nothing has been written for so long: no call that starts or stops a task, and
-    /// nothing to the API server.
+    /// Resolves once nothing has been written for so long while an operator led: no call that starts
+    /// or stops a task, and nothing to the API server but the Lease.
     pub async fn silent_for(&self, span: Duration) {
         loop {
-            let quiet = self.traffic.lock().unwrap().last_write.map_or(Duration::ZERO, |last| last.elapsed());
+            self.reopened().await;
+            let quiet = self.traffic.lock().unwrap().quiet();
             if quiet >= span {
                 return;
             }
@@ -151,8 +171,10 @@ impl Side {
         }
         let mut traffic = self.traffic.lock().unwrap();
         traffic.requests.push(format!("{method} {path}"));
-        if method != Method::GET {
+        let renewal = path.contains("/leases/") && !traffic.taking_over;
+        if method != Method::GET && !renewal {
             traffic.last_write = Some(Instant::now());
+            traffic.taking_over = false;
         }
         Some(traffic.requests.len())
     }

@@ -1,5 +1,7 @@
 //! The operator inside the test's own process, with short timings.
 
+use std::error::Error;
+use std::future::pending;
 use std::time::Duration;
 
 use clap::Parser;
@@ -56,10 +58,17 @@ impl Operator {
     }
 
     pub async fn with(env: &TestEnv, timings: Timings, flags: &[&str]) -> Self {
-        let config = config(env, timings, flags);
+        let flags = [&["--leader-election=false"], flags].concat();
+        let config = config(&env.namespace, timings, &flags);
         let clients = KubeClients::new(&env.cluster.operator_config().await).unwrap();
         let (end, ended) = oneshot::channel::<()>();
-        Self { end: Some(end), running: tokio::spawn(serve(config, clients, ended)) }
+        let shutdown_signal = async {
+            if ended.await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        let running = tokio::spawn(async move { serve(config, clients, shutdown_signal).await.unwrap() });
+        Self { end: Some(end), running }
     }
 
     /// Shuts it down cleanly.
@@ -82,9 +91,9 @@ impl Drop for Operator {
     }
 }
 
-fn config(env: &TestEnv, timings: Timings, flags: &[&str]) -> Config {
-    let scope = format!("--namespaces={}", env.namespace);
-    let always = ["operator", &scope, "--allow-insecure-endpoints", "--leader-election=false"];
+fn config(namespace: &str, timings: Timings, flags: &[&str]) -> Config {
+    let scope = format!("--namespaces={namespace}");
+    let always = ["operator", &scope, "--allow-insecure-endpoints"];
     let flags = Cli::try_parse_from(always.iter().chain(flags)).unwrap().flags;
     // The simulator answers within milliseconds, or never.
     let fdi = FdiConfig {
@@ -96,37 +105,45 @@ fn config(env: &TestEnv, timings: Timings, flags: &[&str]) -> Config {
     Config { timings, fdi, ..flags.validate().unwrap() }
 }
 
-async fn serve(config: Config, clients: KubeClients, ended: oneshot::Receiver<()>) {
+async fn serve(
+    config: Config,
+    clients: KubeClients,
+    shutdown_signal: impl Future<Output = ()>,
+) -> Result<(), impl Error + Send> {
     let health = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listeners = Listeners { health, metrics: None };
-    let shutdown_signal = async {
-        if ended.await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
     let controller = |runtime: Runtime| async move {
         if let Err(error) = control(runtime).await {
             panic!("the controller failed: {error}");
         }
     };
-    run(config, clients, listeners, shutdown_signal, controller).await.unwrap();
+    run(config, clients, listeners, shutdown_signal, controller).await
 }
 
-/// An operator whose requests all go through a gate. Nothing of it outlives [`Self::kill`], for it
-/// has a runtime of its own.
+/// A Lease that a successor takes over soon.
+const LEASE: [&str; 3] = ["--lease-duration=3s", "--lease-renew-deadline=2500ms", "--lease-retry-period=700ms"];
+
+/// An operator with elections whose requests all go through a gate. Nothing of it outlives
+/// [`Self::kill`], for it has a runtime of its own.
 pub struct GatedOperator {
     runtime: Option<tokio::runtime::Runtime>,
-    _end: oneshot::Sender<()>,
 }
 
 impl GatedOperator {
     pub async fn start(env: &TestEnv, gate: &Gate) -> Self {
-        let config = config(env, fast_timings(), &[]);
-        let kube = gate.operator_config(env).await;
+        let (namespace, kube) = (env.namespace.clone(), gate.operator_config(env).await);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (end, ended) = oneshot::channel::<()>();
-        runtime.spawn(async move { serve(config, KubeClients::new(&kube).unwrap(), ended).await });
-        Self { runtime: Some(runtime), _end: end }
+        runtime.spawn(async move {
+            let lease_namespace = format!("--lease-namespace={namespace}");
+            let flags = [&[lease_namespace.as_str()], &LEASE[..]].concat();
+            // On a busy machine it may lose its Lease. Kubernetes starts it again then.
+            loop {
+                let config = config(&namespace, fast_timings(), &flags);
+                let ended = serve(config, KubeClients::new(&kube).unwrap(), pending()).await;
+                assert!(ended.is_err_and(|error| error.to_string().starts_with("leadership lost")));
+            }
+        });
+        Self { runtime: Some(runtime) }
     }
 
     pub async fn kill(mut self) {
