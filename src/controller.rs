@@ -2,6 +2,7 @@
 //! instance.
 
 pub mod supervisor;
+pub mod turns;
 pub mod worker;
 
 use std::convert::Infallible;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::turns::Turns;
 use super::worker::Worker;
 use crate::crd::InstanceKey;
 use crate::k8s::leader_election::Permit;
@@ -32,6 +33,13 @@ const HEARTBEAT_TIMEOUT: Duration = Duration::from_mins(1);
 #[error("a worker exited unexpectedly: {0}")]
 pub struct WorkerExited(String);
 
+/// What the workers of one namespace share.
+#[derive(Debug, Clone)]
+struct Tenant {
+    reconciles: Arc<Semaphore>,
+    turns: Turns,
+}
+
 /// Starts and ends the workers.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -41,8 +49,8 @@ pub struct Supervisor {
     timings: Arc<Timings>,
     permit: Permit,
     writer: StatusWriter,
-    /// Reconciles at once, by namespace: what one tenant's instances wait for holds up no other's.
-    reconciles: HashMap<String, Arc<Semaphore>>,
+    /// By namespace: what one tenant's instances wait for or compute holds up no other's.
+    tenants: HashMap<String, Tenant>,
     secret_reads: Arc<Semaphore>,
     started: Timestamp,
     workers: HashMap<InstanceKey, Arc<Notify>>,
@@ -55,7 +63,7 @@ impl Supervisor {
             duplicates: Duplicates::new(Arc::clone(&store), runtime.fdi.clone()),
             timings: Arc::new(runtime.config.timings.clone()),
             writer,
-            reconciles: HashMap::new(),
+            tenants: HashMap::new(),
             secret_reads: Arc::new(Semaphore::new(runtime.config.max_api_requests)),
             started: runtime.clock.now(),
             workers: HashMap::new(),
@@ -82,7 +90,7 @@ impl Supervisor {
                     let key = exited.map_err(|error| WorkerExited(error.to_string()))?;
                     self.workers.remove(&key);
                     self.duplicates.forget(&key);
-                    self.reconciles.retain(|_, slots| Arc::strong_count(slots) > 1);
+                    self.tenants.retain(|_, tenant| tenant.turns.is_used());
                     // A change may have come between the worker's last reconcile and its exit.
                     if self.permit.check().is_ok() && self.store.is_referenced(&key) {
                         self.duplicates.sync(&key);
@@ -130,12 +138,16 @@ impl Supervisor {
         self.workers.insert(key.clone(), Arc::clone(&changed));
         let span = tracing::info_span!("worker", namespace = key.namespace, fdiinstance = key.name);
         let runtime = &self.runtime;
-        let slots = || Arc::new(Semaphore::new(runtime.config.max_concurrent_reconciles));
-        let reconciles = Arc::clone(self.reconciles.entry(key.namespace.clone()).or_insert_with(slots));
+        let new_tenant = || Tenant {
+            reconciles: Arc::new(Semaphore::new(runtime.config.max_concurrent_reconciles)),
+            turns: Turns::default(),
+        };
+        let Tenant { reconciles, turns } = self.tenants.entry(key.namespace.clone()).or_insert_with(new_tenant).clone();
         let worker = Worker {
             changed,
             health: runtime.health.clone(),
             reconciles,
+            turns,
             shutdown: CancellationToken::clone(&runtime.stop),
             ctx: Context {
                 store: Arc::clone(&self.store),

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
+use super::turns::Turns;
 use crate::crd::InstanceKey;
 use crate::reconcile::context::Context;
 use crate::reconcile::execute::Cancellation;
@@ -31,6 +32,8 @@ pub struct Worker {
     pub changed: Arc<Notify>,
     /// Reconciles at once, over all instances of the namespace.
     pub reconciles: Arc<Semaphore>,
+    /// Those of them that compute rather than wait.
+    pub turns: Turns,
     pub shutdown: CancellationToken,
 }
 
@@ -64,7 +67,7 @@ impl Worker {
             let cancel = Cancellation { changed: &self.changed, shutdown: &self.shutdown };
             let span = reconcile_span();
             let reconciling = reconcile(ctx, &mut state, &mut session, cancel).instrument(span.clone());
-            let reconciling = AssertUnwindSafe(reconciling);
+            let reconciling = AssertUnwindSafe(self.turns.run(reconciling));
             let reconciled = tokio::select! {
                 biased;
                 // Polled before every step of the reconcile: a process that was suspended in the
