@@ -6,6 +6,7 @@
 
 mod chosen;
 mod digest;
+mod glob;
 mod matcher;
 mod update;
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wildmatch::WildMatch;
-
+use super::glob::Glob;
 use crate::crd::TaskSelector;
 use crate::fdi::{self, Task, TaskId};
 use crate::reconcile::observation::list::TaskList;
@@ -33,13 +32,13 @@ impl<'a> NamesInList<'a> {
 #[derive(Debug)]
 pub struct Matcher<'a> {
     selector: &'a TaskSelector,
-    names: Vec<WildMatch>,
-    excluded_names: Vec<WildMatch>,
+    names: Vec<Glob>,
+    excluded_names: Vec<Glob>,
 }
 
 impl<'a> Matcher<'a> {
     pub fn new(selector: &'a TaskSelector) -> Self {
-        let globs = |patterns: &[Arc<str>]| patterns.iter().map(|pattern| WildMatch::new(pattern)).collect();
+        let globs = |patterns: &[Arc<str>]| patterns.iter().map(|pattern| Glob::new(pattern)).collect();
         let excluded_names = selector.exclude.as_ref().map(|exclude| globs(&exclude.names)).unwrap_or_default();
         Self { selector, names: globs(&selector.names), excluded_names }
     }
