@@ -16,8 +16,11 @@ soak: ## three replicas with random kills for two minutes; one process through a
 	cargo test --locked --test it -- --ignored --nocapture for_two_minutes
 	cargo bench --locked --bench soak
 
+hostile: ## one namespace does all it may for an hour, while the edits of another are timed; HOSTILE="--minutes 5"
+	cargo bench --locked --bench hostile -- $(HOSTILE)
+
 model: ## every order of events of a small instance, MODEL_DEPTH steps deep (default 7), and 5,000 random lives
 	cargo test --locked --lib exhaustive -- --include-ignored --nocapture
 	PROPTEST_CASES=5000 cargo test --locked --lib once_trouble_ends
 
-.PHONY: bench-instructions faults faults-sweep model soak
+.PHONY: bench-instructions faults faults-sweep hostile model soak

@@ -16,7 +16,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, RngCore as _};
 use serde_json::json;
-use support::{Environment, PROJECT, cpu_seconds, is_ready, object, start};
+use support::{Environment, PROJECT, cpu_seconds, is_ready, mebibytes, object, start};
 
 const INSTANCES: usize = 20;
 const GROUPS_EACH: usize = 5;
@@ -50,7 +50,7 @@ struct Churn {
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
-    megabytes: f64,
+    mebibytes: f64,
     files: usize,
     series: usize,
 }
@@ -72,7 +72,7 @@ async fn main() {
     let mut operator = start(&churn.environment.plane.kubeconfig_path(), &listen);
     let pid = operator.id().unwrap();
     println!(
-        "| minute | RSS MB | open files | metric series | actions | calls | CPU s |\n|---|---|---|---|---|---|---|"
+        "| minute | RSS MiB | open files | metric series | actions | calls | CPU s |\n|---|---|---|---|---|---|---|"
     );
     let began = Instant::now();
     let mut samples = Vec::new();
@@ -100,16 +100,10 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn rss_megabytes(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1000.0
-}
-
 async fn sample(pid: u32, listen: &str) -> Sample {
     let metrics = reqwest::get(format!("http://{listen}/metrics")).await.unwrap().text().await.unwrap();
     Sample {
-        megabytes: rss_megabytes(pid),
+        mebibytes: mebibytes(&pid.to_string(), "VmRSS"),
         files: std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
         series: metrics.lines().filter(|line| !line.starts_with('#')).count(),
     }
@@ -133,7 +127,7 @@ fn judge(samples: &[Sample]) {
         assert!(last <= middle * 1.15, "{what} grows");
     };
     println!();
-    stays("RSS in MB", |sample| sample.megabytes);
+    stays("RSS in MiB", |sample| sample.mebibytes);
     stays("open files", |sample| sample.files as f64);
     stays("metric series", |sample| sample.series as f64);
 }
@@ -141,9 +135,9 @@ fn judge(samples: &[Sample]) {
 impl Churn {
     fn row(&self, began: Instant, sample: Sample, pid: u32) {
         let calls = self.environment.sim.with_log(|log| log.iter().filter(|e| e.operation == Operation::Batch).count());
-        let Sample { megabytes, files, series } = sample;
+        let Sample { mebibytes, files, series } = sample;
         let (minute, cpu) = (began.elapsed().as_secs() / 60, cpu_seconds(pid));
-        println!("| {minute} | {megabytes:.1} | {files} | {series} | {} | {calls} | {cpu:.0} |", self.actions);
+        println!("| {minute} | {mebibytes:.1} | {files} | {series} | {} | {calls} | {cpu:.0} |", self.actions);
     }
 
     fn name(&mut self, kind: &str) -> String {

@@ -15,7 +15,8 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::objects::{IN_FLIGHT, Objects, all, groups, instance_id};
-use super::table::{Row, Unit, percentile};
+use super::table::{Row, Unit};
+use crate::edit::percentile;
 use crate::support::{Environment, PROJECT, is_ready};
 
 /// The service, called without a limit.

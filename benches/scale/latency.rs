@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use fdi_operator::crd::{DesiredState, FdiTaskGroup};
-use fdi_simulator::Operation;
-use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
-use tokio::time::Instant;
+use fdi_operator::crd::FdiTaskGroup;
+use kube::api::Api;
 
 use super::floors::{follow, signed_milliseconds, steps};
 use super::objects::{Objects, all_ready, instance_id};
 use super::slow_writes::SlowWrites;
-use super::table::{Row, Unit, percentile};
+use super::table::{Row, Unit};
+use crate::edit::{edit, percentile};
 use crate::support::{Environment, start};
 
 const PAUSE: Duration = Duration::from_millis(250);
@@ -30,27 +28,11 @@ pub async fn edits(env: &Environment, objects: &Objects, count: usize) -> Latenc
     let mut times = Latencies::default();
     for n in 0..count {
         let group = n % objects.groups.min(objects.instances);
-        let name = format!("g{group}");
-        let stopped = matches!(api.get(&name).await.unwrap().spec.desired_state, DesiredState::Stopped);
-        let patch = Patch::Merge(json!({"spec": {"desiredState": if stopped { "Running" } else { "Stopped" }}}));
-        let (since, instance) = (env.sim.last_seq(), instance_id(objects.instance_of(group)));
-        let sent = Instant::now();
-        let answered = async {
-            api.patch(&name, &PatchParams::default(), &patch).await.unwrap();
-            Instant::now()
-        };
-        let arrived = async {
-            let call = env.sim.wait_for(Duration::from_secs(30), |view| {
-                let mut new = view.log().iter().rev().take_while(|entry| entry.seq > since);
-                let ours = |instance_of: &Option<String>| instance_of.as_deref() == Some(&instance);
-                new.any(|entry| entry.operation == Operation::Batch && ours(&entry.instance)).then_some(())
-            });
-            call.await.expect("a call");
-            Instant::now()
-        };
-        let (answered, arrived) = tokio::join!(answered, arrived);
-        times.from_sent.push(signed_milliseconds(sent, arrived));
-        times.from_answer.push(signed_milliseconds(answered, arrived));
+        let instance = instance_id(objects.instance_of(group));
+        let edited = edit(env, &api, &format!("g{group}"), &instance).await;
+        let called = edited.called.expect("a call");
+        times.from_sent.push(signed_milliseconds(edited.sent, called));
+        times.from_answer.push(signed_milliseconds(edited.answered, called));
         tokio::time::sleep(PAUSE).await;
     }
     times

@@ -10,13 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::floors::Retained;
 use super::table::{Row, Unit};
-
-/// `VmRSS` or `VmHWM` (the highest so far) of a process.
-pub fn mebibytes(process: &str, field: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-}
+use crate::support::mebibytes;
 
 /// The process of the floor: lists all objects, keeps them, prints what it needs.
 pub async fn retain(kubeconfig: &Path) {

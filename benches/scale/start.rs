@@ -9,10 +9,10 @@ use tokio::process::Child;
 use tokio::time::Instant;
 
 use super::floors::{self, Retained};
-use super::memory::{Sample, mebibytes};
+use super::memory::Sample;
 use super::objects::{Chosen, Objects, Service, all_ready, groups, is_first_page, requests};
 use super::table::{Row, Unit};
-use crate::support::{Environment, cpu_seconds, start};
+use crate::support::{Environment, cpu_seconds, mebibytes, start};
 
 /// Goals of one size, where it has any.
 #[derive(Debug, Clone, Copy, Default)]

@@ -148,9 +148,3 @@ impl Table {
         text
     }
 }
-
-/// The value below which that share of all values lies. Sorts them.
-pub fn percentile(values: &mut [f64], share: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() as f64 * share).ceil() as usize).clamp(1, values.len()) - 1]
-}
