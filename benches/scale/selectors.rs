@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::memory::mebibytes;
 use super::objects::{Chosen, Objects};
 use super::start;
 use super::table::{Row, Unit};
-use crate::support::cpu_seconds;
+use crate::support::{cpu_seconds, mebibytes};
 
 /// With this poll interval the CPU of idle polls can be measured.
 const POLL: i32 = 10;

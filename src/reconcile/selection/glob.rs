@@ -7,7 +7,8 @@
 /// characters, in which all states that are reached are followed at once, as the bits of words.
 #[derive(Debug)]
 pub struct Glob {
-    /// For each character of the pattern but `*` and `?`, in order: the states that it leads on from.
+    /// For each character of the pattern but `*` and `?`, in order: the states that it leads on
+    /// from.
     characters: Vec<(char, Vec<u64>)>,
     /// The states that any character leads on from: `?`.
     any: Vec<u64>,
