@@ -227,12 +227,17 @@ impl Ledger {
         self.tasks.compact();
     }
 
-    /// Whether a call is due for some task, or one is unsettled.
+    /// Whether a call is due for some task, or one is unsettled. What became of the call for a task
+    /// that is gone no list will show.
     pub fn needs_calls(&self, desired: &Desired, list: Option<&TaskList>, now: Timestamp) -> bool {
         let needs_calls = |group: &DesiredGroup| {
             let assess = self.assessor(group, list, now);
             let unsettled = |id: &TaskId| self.tasks.get(id).is_some_and(|record| record.call.is_some());
-            !group.suspended && group.owned.iter().any(|id| unsettled(id) || assess(id).due.is_some())
+            let needs_call = |id: &TaskId| {
+                let assessment = assess(id);
+                assessment.due.is_some() || (assessment.listed && unsettled(id))
+            };
+            !group.suspended && group.owned.iter().any(needs_call)
         };
         !desired.instance_suspended() && desired.groups().iter().any(needs_calls)
     }

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 
 use super::service::{Fault, TaskBehavior, error, id};
 use super::simulation::Simulation;
-use crate::crd::{ConditionStatus, DeletionPolicy, DesiredState, FdiTaskGroup, MaxTasks, TaskSelector, reasons};
+use crate::crd::{
+    Condition, ConditionStatus, DeletionPolicy, DesiredState, FdiTaskGroup, MaxTasks, TaskSelector, reasons,
+};
 use crate::fdi::{Cause, Class, Outcome, Refusal, RunState};
 
 const TASKS: usize = 24;
@@ -212,6 +214,8 @@ proptest! {
         // and costs three calls, or as many attempts as there are, or the isolation of a task.
         prop_assert!(writes <= 12 * (events + 1), "{} writes after {} events", writes, events);
         prop_assert!(calls <= 20 * (events + 1), "{} calls after {} events", calls, events);
+        let instance = sim.instance.clone().unwrap().status.unwrap();
+        prop_assert!(instance.conditions.iter().all(Condition::is_true), "{:?}", instance.conditions);
         for group in sim.groups.clone() {
             let name = group.metadata.name.clone().unwrap();
             let (ready, reason, _) = sim.conditions(&name);

@@ -43,6 +43,21 @@ fn trouble_with_calls_is_over_once_a_list_shows_that_no_call_is_needed() {
 }
 
 #[test]
+fn a_task_that_was_deleted_while_its_call_settled_does_not_keep_later_trouble_alive() {
+    let mut sim = Simulation::new(2);
+    sim.service.behaviors.insert(id(1), TaskBehavior { settles_after: None, refuses: None, poison: None });
+    sim.group("a", DesiredState::Running, 1..=2);
+    sim.run_for(seconds(10));
+    sim.service.tasks.remove(&id(1));
+    sim.run_for(seconds(600));
+    sim.service.tasks.insert(id(2), RunState::Stopped);
+    sim.service.batch_faults.push_back(lost_call());
+    sim.run_for(seconds(600));
+    assert_eq!(sim.status("a").tasks.unwrap().ready, 1, "the lost call had been done");
+    assert_eq!(synced(&sim), ConditionStatus::True);
+}
+
+#[test]
 fn two_poison_tasks_with_an_unknown_code_do_not_block_the_eight_others_for_ever() {
     let mut sim = Simulation::new(10);
     sim.service.behaviors.insert(id(2), poisonous("FDI.4711"));
