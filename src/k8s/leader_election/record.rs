@@ -59,7 +59,11 @@ impl LeaseRecord {
             // a process that has only just started never saw it.
             if interrupted || self.seen.as_ref().is_none_or(|seen| seen.lease.is_some()) {
                 let holder = self.holder().to_owned();
-                self.seen = Some(Seen { lease: None, holder, expires: now + self.default_duration });
+                let deleted = self.seen.as_ref().and_then(|seen| seen.lease.as_ref());
+                let duration = deleted.map_or(self.default_duration, |lease| self.duration(lease));
+                let known = self.seen.as_ref().map_or(now, |seen| seen.expires);
+                let expires = known.max(now + duration.max(self.default_duration));
+                self.seen = Some(Seen { lease: None, holder, expires });
             }
             return;
         };
@@ -69,11 +73,15 @@ impl LeaseRecord {
         if self.seen.as_ref().and_then(|seen| seen.lease.as_ref()).is_some_and(same) {
             return;
         }
-        let spec = lease.spec.as_ref();
-        let holder = spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
-        let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
-        let duration = seconds.filter(|seconds| *seconds > 0).map_or(self.default_duration, Duration::from_secs);
-        self.seen = Some(Seen { lease: Some(lease), holder, expires: now + duration });
+        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
+        let expires = now + self.duration(&lease);
+        self.seen = Some(Seen { lease: Some(lease), holder, expires });
+    }
+
+    fn duration(&self, lease: &Lease) -> Duration {
+        let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+        let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+        seconds.map_or(self.default_duration, Duration::from_secs)
     }
 
     /// A request failed.
@@ -169,6 +177,12 @@ mod tests {
             ("no duration: ours counts", vec![(0, Some(lease("1", "other", None)))], 14, "wait until 15"),
             ("unusable duration: ours counts", vec![(0, Some(lease("1", "other", Some(-5))))], 14, "wait until 15"),
             ("deleted under its holder", vec![(0, other("1")), (3, None)], 17, "wait until 18"),
+            (
+                "deleted under a holder with a longer duration",
+                vec![(0, Some(lease("1", "other", Some(60)))), (3, None)],
+                62,
+                "wait until 63",
+            ),
             ("deleted, holder silent since", vec![(0, other("1")), (3, None)], 18, "create"),
             ("released and deleted", vec![(0, Some(lease("1", "", Some(1)))), (3, None)], 17, "wait until 18"),
             ("ours was deleted", vec![(0, mine("1")), (3, None)], 3, "create"),
