@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
--include deploy/deploy.mk tests/book/book.mk tests/contract/contract.mk tests/e2e/e2e.mk tests/gitops/gitops.mk tests/monitoring/monitoring.mk benches/benches.mk
+-include deploy/deploy.mk tests/book/book.mk tests/contract/contract.mk tests/e2e/e2e.mk tests/fuzz/fuzz.mk tests/gitops/gitops.mk tests/monitoring/monitoring.mk benches/benches.mk
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

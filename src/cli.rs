@@ -35,6 +35,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::edit::Edit;
+#[cfg(fuzzing)]
+pub use self::plan::fuzz::manifests;
 use self::program::Program;
 
 /// The version and the commit it was built from, which `build.rs` finds.

@@ -13,6 +13,8 @@ mod connect;
 mod endpoint;
 mod error;
 mod error_codes;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 mod http_clients;
 mod json;

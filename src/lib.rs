@@ -37,6 +37,8 @@ mod metrics;
 mod reconcile;
 mod runtime;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 mod time;
 
 /// What the tests and benches in this repository start the operator with. Not an interface.
@@ -49,4 +51,14 @@ pub mod testing {
     pub use crate::reconcile::timings::Timings;
     pub use crate::runtime::process::{Listeners, Runtime, run};
     pub use crate::time::backoff::Backoff;
+}
+
+/// What the fuzzer calls (`tests/fuzz`): each takes any bytes, and panics if the operator does
+/// something wrong with them.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    pub use crate::cli::manifests;
+    pub use crate::fdi::fuzz::response;
+    pub use crate::k8s::leader_election::fuzz::lease;
+    pub use crate::reconcile::selection::fuzz::selector;
 }

@@ -1,6 +1,8 @@
 //! `fdi-operator plan`: what the operator would send, without sending it: for the groups in files,
 //! in the cluster, or in the cluster once the files are applied.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod inputs;
 mod manifests;
 mod report;

@@ -14,6 +14,8 @@
 //! to arrive.
 
 mod elector;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod permit;
 mod record;
 #[cfg(test)]

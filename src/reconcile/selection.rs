@@ -6,6 +6,8 @@
 
 mod chosen;
 mod digest;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod glob;
 mod matcher;
 mod update;

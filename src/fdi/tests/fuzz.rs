@@ -3,18 +3,8 @@
 
 use proptest::prelude::*;
 
-use crate::fdi::api::Outcome;
-use crate::fdi::auth::password;
-use crate::fdi::auth::sign_in::Method;
-use crate::fdi::batch::Batch;
-use crate::fdi::classify::{RequestContext, classify};
-use crate::fdi::error::CallError;
-use crate::fdi::json::mend;
-use crate::fdi::observer::Operation;
-use crate::fdi::task::{Action, Attributes, TaskId};
-use crate::fdi::text::Redactor;
-use crate::fdi::transport::HttpResponse;
-use crate::fdi::{batch_response, task_list};
+use crate::fdi::fuzz;
+use crate::tests::corpus;
 
 /// Names that the decoders look for, and some that they do not.
 const KEYS: [&str; 16] = [
@@ -113,47 +103,16 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn sound(error: &CallError) -> Result<(), TestCaseError> {
-    prop_assert!(error.message.len() <= 512 && !error.message.is_empty(), "{}", error.message);
-    prop_assert!(!error.code.is_empty() && error.code.len() <= 64);
-    prop_assert!(!error.message.chars().any(char::is_control));
-    Ok(())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_body_makes_the_client_panic_or_guess(mut body in body(), status in prop::sample::select(&[200_u16, 200, 200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 599][..])) {
-        mend(&mut body);
-        let mut response = HttpResponse { status, body, ..HttpResponse::default() };
-        response.headers.insert("x-subject-token", "T".parse().unwrap());
-        let redactor = Redactor::new(vec!["s3cr3t-value".into()]);
-        let context = |operation| RequestContext { operation, method: Method::Password, redactor: &redactor, tasks: 3 };
-
-        match task_list::parse_page(&context(Operation::List), &response, Attributes::Keep) {
-            Ok(page) => {
-                prop_assert_eq!(status, 200);
-                task_list::Listing::default().add(page);
-            }
-            Err(error) => sound(&error)?,
-        }
-
-        let ids: Vec<TaskId> = ["a", "b", "c"].iter().map(|&id| TaskId::new(id).unwrap()).collect();
-        let batch = Batch::new(Action::Start, ids.clone()).unwrap();
-        match batch_response::parse_response(&context(Operation::Start), &batch, &response) {
-            Ok(answer) => {
-                prop_assert_eq!(status, 200);
-                prop_assert!(answer.outcomes.iter().map(|(id, _)| id).eq(&ids));
-                for (id, outcome) in &answer.outcomes {
-                    let named = response.body.windows(3).any(|part| part == format!("\"{id}\"").as_bytes());
-                    prop_assert!(named || *outcome == Outcome::Unknown, "{} is not in the answer", id);
-                }
-            }
-            Err(error) => sound(&error)?,
-        }
-
-        sound(&classify(&context(Operation::SignIn), &response))?;
-        prop_assert!(password::token_in(&response).is_some());
+    fn no_body_makes_the_client_panic_or_guess(status in any::<u8>(), body in body()) {
+        fuzz::response(&[&[status], &body[..]].concat());
     }
+}
+
+#[test]
+fn no_change_of_a_kept_response_makes_the_client_panic_or_guess() {
+    corpus::replay("responses", 20_000, fuzz::response);
 }
