@@ -41,7 +41,7 @@ impl World {
         sim.group("a", DesiredState::Running, [1, 2]).spec.deletion_policy = DeletionPolicy::Stop;
         sim.now = add(sim.now, seconds(1));
         let selector = TaskSelector { names: vec![SELECTED.into()], ..TaskSelector::default() };
-        sim.group("b", DesiredState::Running, [2]).spec.selector = Some(selector);
+        sim.group("b", DesiredState::Running, [2]).spec.selector = Some(Box::new(selector));
         Self { lists_current_until: sim.now, sim, drifted: false, renamed: false }
     }
 
