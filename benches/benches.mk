@@ -9,6 +9,9 @@ faults: ## break everything on purpose and write docs/faults.md
 faults-sweep: ## kill the operator before and after each of its requests, in a story of edits
 	cargo test --locked --test it -- --ignored --nocapture crash_sweep::
 
+walks: ## random edits, faults and kills on a real API server: WALKS of them (default 100) from WALKS_SEED on
+	cargo test --locked --test it -- --ignored --nocapture walks::
+
 bench-instructions: ## instructions of the pure steps under valgrind; INSTRUCTIONS="--page docs/performance.md"
 	cargo bench --locked --bench instructions -- $(INSTRUCTIONS)
 
@@ -23,4 +26,4 @@ model: ## every order of events of a small instance, MODEL_DEPTH steps deep (def
 	cargo test --locked --lib exhaustive -- --include-ignored --nocapture
 	PROPTEST_CASES=5000 cargo test --locked --lib once_trouble_ends
 
-.PHONY: bench-instructions faults faults-sweep hostile model soak
+.PHONY: bench-instructions faults faults-sweep hostile model soak walks

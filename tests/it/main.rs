@@ -41,5 +41,6 @@ mod stale_views;
 mod team;
 mod timelines;
 mod validation;
+mod walks;
 mod watches;
 mod wording;

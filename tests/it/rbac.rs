@@ -100,8 +100,9 @@ async fn every_shipped_permission_is_used_and_none_is_missing() {
             let corrected = |log: &[Entry]| {
                 let call = log.iter().filter(|entry| entry.action.is_some()).nth(before);
                 call.and_then(|call| call.answered_at).is_some_and(|at| {
-                    log.iter()
-                        .any(|entry| entry.arrived_at > at && entry.listed.iter().filter(|task| task.1).count() == 2)
+                    log.iter().any(|entry| {
+                        entry.arrived_at > at && entry.listed.iter().filter(|task| task.running).count() == 2
+                    })
                 })
             };
             env.wait_log("the correction", corrected).await;

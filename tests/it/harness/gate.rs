@@ -121,6 +121,10 @@ impl Gate {
         self.traffic.lock().unwrap().requests.clone()
     }
 
+    pub fn request_count(&self) -> usize {
+        self.traffic.lock().unwrap().requests.len()
+    }
+
     /// Resolves once nothing has been written for so long while an operator led and listed: no call
     /// that starts or stops a task, and nothing to the API server but the Lease.
     pub async fn silent_for(&self, span: Duration) {

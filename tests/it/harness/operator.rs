@@ -123,7 +123,7 @@ async fn serve(
 /// A Lease that a successor takes over soon.
 const LEASE: [&str; 3] = ["--lease-duration=3s", "--lease-renew-deadline=2500ms", "--lease-retry-period=700ms"];
 
-/// An operator with elections whose requests all go through a gate. Nothing of it outlives
+/// An operator whose requests all go through a gate. Nothing of it outlives
 /// [`Self::kill`], for it has a runtime of its own.
 pub struct GatedOperator {
     runtime: Option<tokio::runtime::Runtime>,
@@ -131,15 +131,19 @@ pub struct GatedOperator {
 
 impl GatedOperator {
     pub async fn start(env: &TestEnv, gate: &Gate) -> Self {
+        Self::with(env, gate, fast_timings(), &LEASE).await
+    }
+
+    pub async fn with(env: &TestEnv, gate: &Gate, timings: Timings, flags: &[&str]) -> Self {
         let (namespace, kube) = (env.namespace.clone(), gate.operator_config(env).await);
+        let lease_namespace = format!("--lease-namespace={namespace}");
+        let flags = [&[lease_namespace.as_str()], flags].concat();
+        let config = config(&namespace, timings, &flags);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(async move {
-            let lease_namespace = format!("--lease-namespace={namespace}");
-            let flags = [&[lease_namespace.as_str()], &LEASE[..]].concat();
             // On a busy machine it may lose its Lease. Kubernetes starts it again then.
             loop {
-                let config = config(&namespace, fast_timings(), &flags);
-                let ended = serve(config, KubeClients::new(&kube).unwrap(), pending()).await;
+                let ended = serve(config.clone(), KubeClients::new(&kube).unwrap(), pending()).await;
                 assert!(ended.is_err_and(|error| error.to_string().starts_with("leadership lost")));
             }
         });

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fdi_operator::crd::{ConditionStatus, DesiredState, FdiTaskGroup, condition_types};
-use fdi_simulator::{InstanceHandle, Millis};
+use fdi_operator::crd::{ConditionStatus, DesiredState, FdiTaskGroup, FdiTaskGroupSpec, TaskSelector, condition_types};
+use fdi_simulator::{Entry, InstanceHandle, ListedTask};
 use futures::StreamExt as _;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
@@ -34,7 +34,8 @@ impl Revisions {
             let mut events = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
             while let Some(event) = events.next().await {
                 let Ok(Event::Apply(group) | Event::InitApply(group)) = event else { continue };
-                if let Err(error) = check(&group, &service) {
+                let others = specs_of_others(&all.lock().unwrap(), &group);
+                if let Err(error) = check(&group, &others, &service) {
                     errors.lock().unwrap().push(error);
                 }
                 all.lock().unwrap().push(group);
@@ -85,7 +86,14 @@ impl Drop for Revisions {
     }
 }
 
-fn check(group: &FdiTaskGroup, service: &InstanceHandle) -> Result<(), String> {
+/// What other groups chose at some time, if that matters: what somebody else may own is not checked
+/// for a selector.
+fn specs_of_others(seen: &[FdiTaskGroup], group: &FdiTaskGroup) -> Vec<FdiTaskGroupSpec> {
+    let others = seen.iter().filter(|other| group.spec.selector.is_some() && other.name_any() != group.name_any());
+    others.map(|other| other.spec.clone()).collect()
+}
+
+fn check(group: &FdiTaskGroup, others: &[FdiTaskGroupSpec], service: &InstanceHandle) -> Result<(), String> {
     let name = group.name_any();
     let wrong = |what: &str| Err(format!("{name}: {what}: {:?}", group.status));
     let Some(status) = &group.status else { return Ok(()) };
@@ -111,22 +119,41 @@ fn check(group: &FdiTaskGroup, service: &InstanceHandle) -> Result<(), String> {
     }
     let ready = condition(condition_types::READY).is_some_and(|c| c.status == ConditionStatus::True);
     let is_current = Some(status.observed_generation) == group.metadata.generation;
-    if ready && is_current && !backed_by_a_list(group, service) {
+    if ready && is_current && !backed_by_a_list(&group.spec, others, service) {
         return wrong("Ready, but no recent list shows it");
     }
     Ok(())
 }
 
 /// Whether one of the newest answered lists shows every task of the group in the desired state.
-fn backed_by_a_list(group: &FdiTaskGroup, service: &InstanceHandle) -> bool {
-    let wanted = group.spec.desired_state == DesiredState::Running;
+fn backed_by_a_list(spec: &FdiTaskGroupSpec, others: &[FdiTaskGroupSpec], service: &InstanceHandle) -> bool {
+    let wanted = spec.desired_state == DesiredState::Running;
     let mut lists = service.list_calls();
     lists.retain(|list| list.answered_at.is_some() && list.status == Some(200));
     // A list may have several pages, a few milliseconds apart.
-    let recent: Vec<_> = lists.iter().rev().take(IN_FLIGHT * 2).collect();
-    let shown = |id: &str, since: Millis| {
-        let page = recent.iter().find(|l| l.arrived_at <= since && l.listed.iter().any(|(listed, _)| &**listed == id));
-        page.and_then(|list| list.listed.iter().find(|(listed, _)| &**listed == id)).map(|(_, running)| *running)
+    let recent: Vec<&Entry> = lists.iter().rev().take(IN_FLIGHT * 2).collect();
+    let shown = |id: &str, by: &Entry| {
+        let pages = recent.iter().filter(|page| page.arrived_at <= by.arrived_at);
+        pages.flat_map(|page| &*page.listed).find(|task| &*task.id == id).map(|task| task.running)
     };
-    recent.iter().any(|list| group.spec.task_ids.iter().all(|id| shown(id, list.arrived_at) == Some(wanted)))
+    let chosen = |task: &ListedTask| {
+        let elsewhere = || others.iter().any(|other| lists_task(other, task) || selects(other, task));
+        lists_task(spec, task) || (selects(spec, task) && !elsewhere())
+    };
+    recent.iter().any(|list| {
+        spec.task_ids.iter().all(|id| shown(id, list) == Some(wanted))
+            && list.listed.iter().filter(|task| chosen(task)).all(|task| task.running == wanted)
+    })
+}
+
+fn lists_task(spec: &FdiTaskGroupSpec, task: &ListedTask) -> bool {
+    spec.task_ids.contains(&task.id) || spec.task_names.contains(&task.name)
+}
+
+/// Only selectors by the beginning of a name are checked, the others choose nothing here.
+fn selects(spec: &FdiTaskGroupSpec, task: &ListedTask) -> bool {
+    let Some(selector) = &spec.selector else { return false };
+    let by_name = TaskSelector { names: selector.names.clone(), max_tasks: selector.max_tasks, ..Default::default() };
+    let starts = |pattern: &Arc<str>| pattern.strip_suffix('*').is_some_and(|start| task.name.starts_with(start));
+    **selector == by_name && selector.names.iter().any(starts)
 }

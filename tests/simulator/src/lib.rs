@@ -48,7 +48,7 @@ pub use clock::{Clock, Millis};
 pub use fault::{ActiveFault, Effect, Fault, Trigger};
 pub use handle::{Handle, TimedOut, View};
 pub use instance::{InstanceHandle, UnknownTask};
-pub use log::{Counts, Entry, Filter, Identity, Operation, Told};
+pub use log::{Counts, Entry, Filter, Identity, ListedTask, Operation, Told};
 pub use policy::{
     AlreadyThere, ApplyBeforeError, DuplicateIds, ErrorShape, JudgedState, MissingPlan, MonitorFields, MonitorOffset,
     MonitorOrder, Monitoring, NameFilter, NonArrayList, NonObjectItems, Policies, SignIn, SignInErrors, TerminateIdle,

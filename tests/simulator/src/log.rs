@@ -73,6 +73,14 @@ pub struct Told {
     pub error_code: Option<String>,
 }
 
+/// A task as a list answer showed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedTask {
+    pub id: Arc<str>,
+    pub name: Arc<str>,
+    pub running: bool,
+}
+
 /// One request.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
@@ -107,9 +115,9 @@ pub struct Entry {
     pub told: Vec<Told>,
     /// The IDs whose command was accepted, whatever was answered.
     pub applied: Vec<Arc<str>>,
-    /// The tasks that a list answer showed and whether each was shown as running.
+    /// The tasks that a list answer showed.
     #[serde(skip)]
-    pub listed: Vec<(Arc<str>, bool)>,
+    pub listed: Arc<[ListedTask]>,
     /// The faults that struck, by their IDs.
     pub faults: Vec<u64>,
 }

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, Millis};
 use crate::fault::{Effect, Facts};
-use crate::log::{Entry, Told, redacted};
+use crate::log::{Entry, ListedTask, Told, redacted};
 use crate::policy::ErrorShape;
 use crate::route::{FdiCall, Route};
 use crate::signature::sha256_hex;
-use crate::wire::{BatchAnswer, ListAnswer, Refusal};
+use crate::wire::{BatchAnswer, BriefTask, ListAnswer, Refusal};
 use crate::world::World;
 use crate::{batch, corrupt_responses, iam, sign_in};
 
@@ -194,7 +194,7 @@ impl Shared {
                 error_code: None,
                 told: Vec::new(),
                 applied: Vec::new(),
-                listed: Vec::new(),
+                listed: Arc::default(),
                 faults: effects.iter().map(|(id, _)| *id).collect(),
             });
             Some(Arrival { seq, delay_ms, route, parts, headers, body, effects, request_id })
@@ -213,7 +213,7 @@ impl Shared {
                 _ => None,
             });
             let (response, delivery, listed) = if let Some((response, delivery)) = before {
-                (response, delivery, Vec::new())
+                (response, delivery, Arc::default())
             } else {
                 let mut acted = Acted::default();
                 let mut said = arrival.perform(world, now, &mut acted);
@@ -226,7 +226,7 @@ impl Shared {
                 }
                 let listed = match &said {
                     Said::List(list) if self.record_lists => arrival.shown(list),
-                    _ => Vec::new(),
+                    _ => Arc::default(),
                 };
                 let entry = world.entry_mut(arrival.seq);
                 entry.acted_at = Some(now);
@@ -262,12 +262,16 @@ impl Arrival {
         self.parts.uri.query().unwrap_or_default()
     }
 
-    /// The state in which a list shows each task, for the log; without those whose state a fault
-    /// obscures.
-    fn shown(&self, list: &ListAnswer) -> Vec<(Arc<str>, bool)> {
+    /// How a list shows each task, for the log; without those whose state a fault obscures.
+    fn shown(&self, list: &ListAnswer) -> Arc<[ListedTask]> {
         let obscured = |id: &str| self.effects.iter().any(|(_, effect)| effect.obscures_state_of(id));
         let readable = list.entities.iter().filter(|task| !task.of_crowd && !obscured(&task.task_id));
-        readable.map(|task| (Arc::clone(&task.task_id), task.status == 1)).collect()
+        let shown = |task: &BriefTask| ListedTask {
+            id: Arc::clone(&task.task_id),
+            name: task.task_name.as_str().into(),
+            running: task.status == 1,
+        };
+        readable.map(shown).collect()
     }
 
     fn response(&self, said: Said, shape: ErrorShape) -> Response<Bytes> {

@@ -26,7 +26,7 @@ pub struct Options {
     pub clock: Clock,
     /// Keep the request headers in the log, with secrets masked.
     pub record_headers: bool,
-    /// Keep what list answers showed in the log ([`crate::Entry::listed`]): at least 16 bytes per
+    /// Keep what list answers showed in the log ([`crate::Entry::listed`]): at least 40 bytes per
     /// task and list.
     pub record_lists: bool,
 }

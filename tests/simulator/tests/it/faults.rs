@@ -119,7 +119,7 @@ fn lists_can_miss_and_repeat_entries_and_have_wrong_counts() {
     assert_eq!(list(Effect::TwiceIds { count: 1 }), (4, json!(3), json!(3)));
     assert_eq!(list(Effect::ExtraIds { ids: vec!["x".into()] }), (4, json!(4), json!(4)));
     assert_eq!(list(Effect::WrongCounts { success: 5, failure: -1 }), (3, json!(8), json!(2)));
-    let listed: Vec<String> = caller.instance.list_calls()[0].listed.iter().map(|(id, _)| id.to_string()).collect();
+    let listed: Vec<String> = caller.instance.list_calls()[0].listed.iter().map(|task| task.id.to_string()).collect();
     assert_eq!(listed, ids[1..], "the log says what was shown");
 }
 
