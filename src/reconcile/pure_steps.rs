@@ -68,6 +68,8 @@ impl PureSteps {
 
     /// As if the statuses of the last reconcile had been written and delivered.
     fn store_statuses(&mut self) {
+        // With what the first list chose.
+        self.resolve();
         let statuses = status(&self.desired, &self.state, &Outcomes::default(), self.now);
         let written: Vec<_> = statuses.groups().iter().map(|report| report.status.clone()).collect();
         let instance = statuses.instance().map(|report| report.status.clone());
