@@ -32,14 +32,26 @@ impl Revisions {
         let (all, errors) = (Arc::clone(&seen), Arc::clone(&wrong));
         let recording = tokio::spawn(async move {
             let mut events = watcher::watcher(api, watcher::Config::default()).default_backoff().boxed();
+            let mut listed = Vec::new();
             while let Some(event) = events.next().await {
-                let Ok(Event::Apply(group) | Event::InitApply(group)) = event else { continue };
-                let others = specs_of_others(&all.lock().unwrap(), &group);
-                if let Err(error) = check(&group, &others, &service) {
-                    errors.lock().unwrap().push(error);
+                let new = match event {
+                    Ok(Event::Apply(group)) => vec![group],
+                    Ok(Event::InitApply(group)) => {
+                        listed.push(group);
+                        continue;
+                    }
+                    // The groups of a list were there together.
+                    Ok(Event::InitDone) => std::mem::take(&mut listed),
+                    _ => continue,
+                };
+                all.lock().unwrap().extend(new.iter().cloned());
+                for group in &new {
+                    let others = specs_of_others(&all.lock().unwrap(), group);
+                    if let Err(error) = check(group, &others, &service) {
+                        errors.lock().unwrap().push(error);
+                    }
                 }
-                all.lock().unwrap().push(group);
-                counter.send_modify(|n| *n += 1);
+                counter.send_modify(|n| *n += new.len());
             }
         });
         Self { seen, wrong, count, recording }
