@@ -12,6 +12,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 mod edit;
+mod port;
 mod support;
 
 mod hostile {
@@ -32,6 +33,7 @@ use hostile::limits::Limits;
 use hostile::neighbour::Neighbour;
 use hostile::objects::{SERVED, UNSERVED};
 use hostile::{objects, probes, quiet};
+use port::free_port;
 use support::{Environment, cpu_seconds, mebibytes, start};
 
 /// The quiet tenant's p99 may be so many times that without the neighbour.
@@ -112,10 +114,6 @@ async fn main() -> ExitCode {
         eprintln!("FAILED: {problem}");
     }
     if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn batches(env: &Environment) -> usize {

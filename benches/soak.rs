@@ -2,6 +2,7 @@
 //! shorter: `cargo bench --bench soak -- --minutes 10`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::cast_precision_loss)]
 
+mod port;
 mod support;
 
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use port::free_port;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, RngCore as _};
 use serde_json::json;
@@ -94,10 +96,6 @@ async fn main() {
     judge(&samples);
     operator.kill().await.unwrap();
     churn.environment.plane.stop().await.unwrap();
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 async fn sample(pid: u32, listen: &str) -> Sample {
