@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use fdi_operator::crd::{FdiInstance, FdiTaskGroup};
+use fdi_operator::testing::Chosen;
 use fdi_simulator::{Entry, NewTasks, Operation};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
@@ -25,13 +26,6 @@ impl Environment {
         namespaces.create(&PostParams::default(), &namespace).await.unwrap();
         create_secret(&self.client, name).await;
     }
-}
-
-/// How each group chooses its tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chosen {
-    ById,
-    BySelector,
 }
 
 /// Groups that are to be Running, spread evenly over instances.
@@ -74,6 +68,10 @@ impl Objects {
         (0..self.tasks).map(|task| format!("{instance:08x}{group:012x}{task:012x}")).collect()
     }
 
+    fn names(&self, group: usize) -> Vec<String> {
+        (0..self.tasks).map(|task| format!("{group}-{task}")).collect()
+    }
+
     /// The instances and their tasks.
     pub async fn create_instances(&self, env: &Environment) {
         for instance in 0..self.instances {
@@ -85,7 +83,7 @@ impl Objects {
             let service = env.sim.instance(PROJECT, &instance_id(instance));
             for group in (0..self.groups).filter(|group| self.instance_of(*group) == instance) {
                 let running = self.service == Service::OneGroupStopped && group >= self.instances;
-                let names = (0..self.tasks).map(|task| format!("{group}-{task}")).collect();
+                let names = self.names(group);
                 service.create(&NewTasks { ids: self.ids(group), names, running, ..NewTasks::default() });
             }
             let mut spec = json!({
@@ -108,6 +106,7 @@ impl Objects {
             let mut spec = json!({"instanceRef": instance, "desiredState": "Running"});
             match self.chosen {
                 Chosen::ById => spec["taskIds"] = json!(self.ids(group)),
+                Chosen::ByName => spec["taskNames"] = json!(self.names(group)),
                 Chosen::BySelector => spec["selector"] = json!({"names": [format!("{group}-*")]}),
             }
             let new = object("FdiTaskGroup", &format!("g{group}"), &spec);

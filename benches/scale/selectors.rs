@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::objects::{Chosen, Objects};
+use fdi_operator::testing::Chosen;
+
+use super::objects::Objects;
 use super::start;
 use super::table::{Row, Unit};
 use crate::support::{cpu_seconds, mebibytes};

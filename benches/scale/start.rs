@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fdi_operator::crd::FdiInstance;
+use fdi_operator::testing::Chosen;
 use fdi_simulator::Operation;
 use kube::api::{Api, ListParams};
 use tokio::process::Child;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 
 use super::floors::{self, Retained};
 use super::memory::Sample;
-use super::objects::{Chosen, Objects, Service, all_ready, groups, is_first_page, requests};
+use super::objects::{Objects, Service, all_ready, groups, is_first_page, requests};
 use super::table::{Row, Unit};
 use crate::support::{Environment, cpu_seconds, mebibytes, start};
 
