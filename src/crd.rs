@@ -5,6 +5,7 @@ mod desired_state;
 mod group;
 mod instance;
 mod lenient;
+mod metadata;
 mod names;
 mod schema;
 mod validation;
@@ -18,21 +19,17 @@ pub use conditions::{
 };
 pub use desired_state::DesiredState;
 pub use group::{
-    DeletionPolicy, DeviatingTask, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, HistoryEntry,
-    InstanceRef, MaxTasks, PendingTask, SelectionStatus, TaskCounts, TaskExclusion, TaskFailure, TaskSelector,
-    TaskType, Trigger,
+    CachedGroup, DeletionPolicy, DeviatingTask, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus,
+    HistoryEntry, InstanceRef, MaxTasks, PendingTask, SelectionStatus, TaskCounts, TaskExclusion, TaskFailure,
+    TaskSelector, TaskType, Trigger,
 };
 pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,
 };
+pub use metadata::{CachedMetadata, REQUESTED_AT, requested_at, resource_version};
 pub use names::is_dns_name;
 pub use validation::validate;
 
-/// Annotation that requests a reconcile, on either kind, spelled as Flux does. Its value is echoed
-/// in `status.lastHandledReconcileAt`.
-pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
-/// Longest value of [`REQUESTED_AT`] that is kept, in bytes.
-pub const REQUESTED_AT_MAX: usize = 256;
 /// On a group with `deletionPolicy: Stop`, so that its tasks are stopped before it is gone.
 pub const FINALIZER: &str = "fdi.romaconnect.dev/stop-tasks";
 

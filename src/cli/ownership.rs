@@ -32,5 +32,5 @@ pub fn resolve(
 
 fn stored(group: FdiTaskGroup) -> StoredGroup {
     let status = group.status.clone().unwrap_or_default();
-    StoredGroup { object: Arc::new(group), status, unreported_since: None, predates: false }
+    StoredGroup { object: Arc::new(group.into()), status, unreported_since: None, predates: false }
 }

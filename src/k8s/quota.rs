@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::crd::{FdiInstance, FdiTaskGroup};
+use crate::crd::{CachedGroup, FdiInstance};
 use crate::metrics::WatchKind;
 
 /// For each namespace: 10,000 groups of 40 tasks, or 600 of 1,000 tasks, or 4,000 instances. A
@@ -17,7 +17,7 @@ const INSTANCE_BYTES: usize = 16 << 10;
 const TASK_BYTES: usize = 64;
 
 /// Roughly what the group takes in memory.
-pub fn group_bytes(group: &FdiTaskGroup) -> usize {
+pub fn group_bytes(group: &CachedGroup) -> usize {
     let chosen: usize = group.spec.texts().map(|text| text.len() + TASK_BYTES).sum();
     let failures = group.status.iter().flat_map(|status| &status.failures);
     let failures: usize = failures.map(|failure| failure.message.len() + failure.task_name.len() + TASK_BYTES).sum();
@@ -95,6 +95,7 @@ impl Quotas {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crd::FdiTaskGroup;
 
     const KIND: WatchKind = WatchKind::FdiTaskGroup;
     const HALF: usize = NAMESPACE_BYTES / 2;
@@ -112,7 +113,7 @@ mod tests {
         let bytes = |more: serde_json::Value| {
             let mut spec = spec.clone();
             spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            group_bytes(&FdiTaskGroup::new("a", serde_json::from_value(spec).unwrap()))
+            group_bytes(&FdiTaskGroup::new("a", serde_json::from_value(spec).unwrap()).into())
         };
         let alone = bytes(serde_json::json!({}));
         let one_more = alone + "abcd".len() + TASK_BYTES;

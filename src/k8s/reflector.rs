@@ -11,8 +11,7 @@ use kube::api::Api;
 use kube::core::ObjectMeta;
 use tracing::{debug, info, warn};
 
-use crate::crd::{REQUESTED_AT, REQUESTED_AT_MAX, event_actions, event_reasons};
-use crate::fdi::text::truncate;
+use crate::crd::{REQUESTED_AT, event_actions, event_reasons, requested_at};
 use crate::k8s::events::{Event as KubeEvent, EventRecorder, EventType};
 use crate::k8s::status_writer::StatusWriter;
 use crate::k8s::store::{Change, Scope, Store, Stored};
@@ -170,10 +169,7 @@ fn strip_metadata(metadata: &mut ObjectMeta) {
     metadata.labels = None;
     metadata.owner_references = None;
     metadata.generate_name = None;
-    metadata.annotations = metadata.annotations.take().and_then(|mut annotations| {
-        let requested_at = annotations.remove(REQUESTED_AT)?;
-        Some([(REQUESTED_AT.to_owned(), truncate(&requested_at, REQUESTED_AT_MAX))].into())
-    });
+    metadata.annotations = requested_at(metadata).map(|value| [(REQUESTED_AT.to_owned(), value)].into());
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::core::{NamespaceResourceScope, ObjectMeta};
+use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
@@ -23,8 +23,8 @@ use tokio::time::sleep;
 use tracing::Instrument as _;
 
 use self::queue::{Outcome, Queue};
-use self::update::{Kind, Object, Status, Update, version};
-use crate::crd::{FdiInstance, FdiTaskGroup, FdiTaskGroupStatus};
+use self::update::{Kind, Object, Status, Update};
+use crate::crd::{FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, resource_version};
 use crate::k8s::clients::FIELD_MANAGER;
 use crate::k8s::error::describe;
 use crate::k8s::events::{EventRecorder, EventType};
@@ -77,10 +77,9 @@ impl StatusWriter {
     }
 
     /// The status that the API server has, or will have once the write in flight is done, where the
-    /// store does not show it.
-    pub fn overlay(&self, metadata: &ObjectMeta) -> Option<Status> {
-        let uid = metadata.uid.as_deref().unwrap_or_default();
-        self.queue.lock().overlay(uid, version(metadata.resource_version.as_deref()))
+    /// store does not show it: the store is at `version`.
+    pub fn overlay(&self, uid: &str, version: u64) -> Option<Status> {
+        self.queue.lock().overlay(uid, version)
     }
 
     /// The status as we have sent it, if it is that one: equal ones are kept once.
@@ -220,13 +219,13 @@ impl StatusSender {
             let unchanged = json!({"op": "test", "path": path, "value": finalizers.before});
             let replace = json!({"op": "add", "path": path, "value": finalizers.after});
             let object = api.patch(name, &params(), &patch(json!([same_object, unchanged, replace]))?).await?;
-            written = version(object.meta().resource_version.as_deref());
+            written = resource_version(object.meta());
         }
         if let Some(status) = &update.status {
             let status = json!({"op": "add", "path": "/status", "value": status});
             let patch = patch(json!([same_object, status]))?;
             let object = api.patch_status(name, &params(), &patch).await?;
-            written = version(object.meta().resource_version.as_deref());
+            written = resource_version(object.meta());
         }
         Ok(written)
     }

@@ -5,13 +5,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use kube::core::{NamespaceResourceScope, ObjectMeta};
+use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt as _};
 use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, SetOnce};
 
-use crate::crd::{FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, InstanceKey, REQUESTED_AT};
+use crate::crd::{CachedGroup, CachedMetadata, FdiInstance, FdiTaskGroup, FdiTaskGroupStatus, InstanceKey};
 use crate::k8s::quota::{Quotas, group_bytes, instance_bytes};
 use crate::metrics::WatchKind;
 
@@ -41,7 +41,7 @@ struct Objects {
 /// A group and how it came to be known.
 #[derive(Debug, Clone)]
 pub struct StoredGroup {
-    pub object: Arc<FdiTaskGroup>,
+    pub object: Arc<CachedGroup>,
     /// It was first seen in a list, not by a watch: it may have existed for long.
     pub listed: bool,
 }
@@ -162,11 +162,13 @@ impl Stored for FdiInstance {
         let key = InstanceKey::of(&self.metadata);
         let mut objects = store.objects.write();
         let old = objects.remove_instance(&key);
-        let gone = old.as_ref().and_then(|old| replaced(&old.metadata, &self.metadata));
+        let metadata = |object: &Self| CachedMetadata::from(object.metadata.clone());
+        let (before, now) = (old.as_deref().map(metadata), metadata(&self));
+        let gone = before.as_ref().and_then(|before| replaced(before, &now));
         if !objects.quotas.acquire(Self::KIND, &key.namespace, &key.name, instance_bytes(&self)) {
             return Change { instances: old.map(|_| key).into_iter().collect(), gone, rejected: true };
         }
-        let relevant = old.is_none_or(|old| is_relevant_change(&old.metadata, &self.metadata));
+        let relevant = before.is_none_or(|before| is_relevant_change(&before, &now));
         objects.instances.insert(key.clone(), Arc::new(self));
         Change { instances: relevant.then_some(key).into_iter().collect(), gone, rejected: false }
     }
@@ -192,27 +194,28 @@ impl Stored for FdiTaskGroup {
         Some((self.metadata.uid.as_deref()?, self.status.as_mut()?))
     }
 
-    fn apply(mut self, store: &Store, listed: bool) -> Change {
+    fn apply(self, store: &Store, listed: bool) -> Change {
         let namespace = self.namespace().unwrap_or_default();
         let name = self.name_any();
         let instance = InstanceKey { namespace: namespace.clone(), name: self.spec.instance_ref.name.clone() };
+        let mut group = CachedGroup::from(self);
         let mut objects = store.objects.write();
         let old = objects.remove_group(&namespace, &name);
-        let gone = old.as_ref().and_then(|(_, old)| replaced(&old.object.metadata, &self.metadata));
+        let gone = old.as_ref().and_then(|(_, old)| replaced(&old.object.metadata, &group.metadata));
         let former = old.as_ref().map(|(former, _)| InstanceKey::clone(former));
-        if !objects.quotas.acquire(Self::KIND, &namespace, &name, group_bytes(&self)) {
+        if !objects.quotas.acquire(Self::KIND, &namespace, &name, group_bytes(&group)) {
             return Change { instances: former.into_iter().collect(), gone, rejected: true };
         }
-        let relevant = old.as_ref().is_none_or(|(_, old)| is_relevant_change(&old.object.metadata, &self.metadata));
+        let relevant = old.as_ref().is_none_or(|(_, old)| is_relevant_change(&old.object.metadata, &group.metadata));
         let listed = old.as_ref().filter(|_| gone.is_none()).map_or(listed, |(_, old)| old.listed);
-        if let Some((_, old)) = old.filter(|(_, old)| old.object.spec.task_ids == self.spec.task_ids) {
+        if let Some((_, old)) = old.filter(|(_, old)| old.object.spec.task_ids == group.spec.task_ids) {
             // Reuse the old IDs: the ledger shares their strings.
-            self.spec.task_ids.clone_from(&old.object.spec.task_ids);
+            group.spec.task_ids.clone_from(&old.object.spec.task_ids);
         }
         let shared = objects.groups.get_key_value(&instance).map(|(shared, _)| Arc::clone(shared));
         let shared = shared.unwrap_or_else(|| Arc::new(instance.clone()));
         objects.instance_of_group.insert(group_key(&namespace, &name), Arc::clone(&shared));
-        let stored = StoredGroup { object: Arc::new(self), listed };
+        let stored = StoredGroup { object: Arc::new(group), listed };
         objects.groups.entry(shared).or_default().insert(name.into(), stored);
         let former = former.filter(|former| *former != instance);
         Change { instances: former.into_iter().chain(relevant.then_some(instance)).collect(), gone, rejected: false }
@@ -224,7 +227,7 @@ impl Stored for FdiTaskGroup {
         let Some((instance, old)) = objects.remove_group(namespace, name) else { return Change::default() };
         Change {
             instances: vec![InstanceKey::clone(&instance)],
-            gone: old.object.metadata.uid.clone(),
+            gone: Some(old.object.metadata.uid.to_string()),
             rejected: false,
         }
     }
@@ -269,17 +272,16 @@ fn group_key(namespace: &str, name: &str) -> Box<str> {
 }
 
 /// The uid of an object in whose place there is another one of the same name now.
-fn replaced(old: &ObjectMeta, new: &ObjectMeta) -> Option<String> {
-    old.uid.clone().filter(|_| old.uid != new.uid)
+fn replaced(old: &CachedMetadata, new: &CachedMetadata) -> Option<String> {
+    (old.uid != new.uid).then(|| old.uid.to_string())
 }
 
 /// Whether a change concerns the worker. Our own status writes come back as events, and must
 /// trigger nothing.
-fn is_relevant_change(old: &ObjectMeta, new: &ObjectMeta) -> bool {
-    let request = |metadata: &ObjectMeta| metadata.annotations.as_ref().and_then(|all| all.get(REQUESTED_AT).cloned());
+fn is_relevant_change(old: &CachedMetadata, new: &CachedMetadata) -> bool {
     old.uid != new.uid
         || old.generation != new.generation
         || old.deletion_timestamp != new.deletion_timestamp
         || old.finalizers != new.finalizers
-        || request(old) != request(new)
+        || old.requested_at != new.requested_at
 }

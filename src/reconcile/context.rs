@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::crd::InstanceKey;
+use crate::crd::{InstanceKey, resource_version};
 use crate::fdi::Fdi;
 use crate::k8s::events::EventRecorder;
 use crate::k8s::leader_election::Permit;
@@ -39,14 +39,16 @@ impl Context {
     pub fn snapshot(&self) -> Snapshot {
         let (instance, groups) = self.store.get(&self.key);
         let instance = instance.map(|object| {
-            let overlay = self.writer.overlay(&object.metadata).and_then(Status::into_instance);
+            let uid = object.metadata.uid.as_deref().unwrap_or_default();
+            let overlay = self.writer.overlay(uid, resource_version(&object.metadata)).and_then(Status::into_instance);
             let status = overlay.or_else(|| object.status.clone()).unwrap_or_default();
             (object, status)
         });
         let group = |store::StoredGroup { object, listed }| {
-            let overlay = self.writer.overlay(&object.metadata).and_then(Status::into_group);
+            let (uid, version) = (&object.metadata.uid, object.metadata.resource_version);
+            let overlay = self.writer.overlay(uid, version).and_then(Status::into_group);
             let status = overlay.or_else(|| object.status.clone()).unwrap_or_default();
-            let unreported_since = self.writer.failing_since(object.metadata.uid.as_deref().unwrap_or_default());
+            let unreported_since = self.writer.failing_since(&object.metadata.uid);
             StoredGroup { object, status, unreported_since, predates: listed }
         };
         Snapshot { instance, groups: groups.into_iter().map(group).collect() }

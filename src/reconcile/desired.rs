@@ -6,11 +6,8 @@ mod ownership;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kube::core::ObjectMeta;
-
-use self::group::requested_at;
 pub use self::group::{DesiredGroup, FinalizerAction, StoredGroup};
-use crate::crd::{FdiInstance, FdiInstanceStatus};
+use crate::crd::{FdiInstance, FdiInstanceStatus, requested_at};
 use crate::fdi::{Attributes, Batch, TaskId};
 use crate::reconcile::selection::{ChoosingGroup, Selections};
 
@@ -64,11 +61,10 @@ pub fn resolve(mut snapshot: Snapshot, selections: &Selections) -> Desired {
 impl Snapshot {
     /// Oldest group first; groups being deleted last.
     fn sort(&mut self) {
-        let created = |metadata: &ObjectMeta| metadata.creation_timestamp.as_ref().map(|time| time.0);
         self.groups.sort_by(|a, b| {
             let (a, b) = (&a.object.metadata, &b.object.metadata);
             let deleted = a.deletion_timestamp.is_some().cmp(&b.deletion_timestamp.is_some());
-            deleted.then_with(|| created(a).cmp(&created(b))).then_with(|| a.name.cmp(&b.name))
+            deleted.then_with(|| a.creation_timestamp.cmp(&b.creation_timestamp)).then_with(|| a.name.cmp(&b.name))
         });
     }
 }

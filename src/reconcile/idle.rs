@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::crd::{FdiInstance, FdiTaskGroup};
+use crate::crd::{CachedGroup, FdiInstance};
 use crate::reconcile::desired::{Desired, DesiredGroup};
 use crate::time::backoff::add;
 
@@ -17,7 +17,7 @@ const ALL_STEPS: Duration = Duration::from_mins(10);
 #[derive(Debug, Clone)]
 pub struct Idle {
     instance: Arc<FdiInstance>,
-    groups: Box<[Arc<FdiTaskGroup>]>,
+    groups: Box<[Arc<CachedGroup>]>,
     /// When time alone may change something.
     pub next_check: Option<Timestamp>,
     at: Timestamp,
@@ -32,7 +32,7 @@ impl Idle {
 
     /// Whether the objects are the same still, and time has changed nothing.
     pub fn holds(&self, desired: &Desired, now: Timestamp) -> bool {
-        let same_group = |(known, group): (&Arc<FdiTaskGroup>, &DesiredGroup)| {
+        let same_group = |(known, group): (&Arc<CachedGroup>, &DesiredGroup)| {
             Arc::ptr_eq(known, &group.object) && group.is_reported()
         };
         now < self.next_check.unwrap_or(Timestamp::MAX)

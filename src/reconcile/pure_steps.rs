@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::crd::{
-    DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, InstanceRef,
-    TaskSelector,
+    CachedGroup, DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec,
+    InstanceRef, TaskSelector,
 };
 use crate::fdi::{LastRun, RunState, SampleList, Task, TaskId};
 use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
@@ -75,7 +75,7 @@ impl PureSteps {
         let instance = statuses.instance().map(|report| report.status.clone());
         // Both are sorted by name.
         for (group, status) in self.snapshot.groups.iter_mut().zip(written) {
-            let mut object = FdiTaskGroup::clone(&group.object);
+            let mut object = CachedGroup::clone(&group.object);
             object.status = Some(Arc::clone(&status));
             (group.object, group.status) = (Arc::new(object), status);
         }
@@ -170,7 +170,7 @@ fn group(number: usize, tasks: usize, chosen: Chosen) -> StoredGroup {
     object.metadata.uid = Some(format!("00000000-0000-0000-0000-{number:012}"));
     object.metadata.generation = Some(1);
     object.metadata.creation_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    let object = Arc::new(object);
+    let object = Arc::new(object.into());
     StoredGroup { object, status: Arc::default(), unreported_since: None, predates: false }
 }
 

@@ -7,7 +7,7 @@ use tracing::Span;
 
 use crate::crd::{FINALIZER, FdiInstance, event_actions, event_reasons};
 use crate::k8s::events::EventType;
-use crate::k8s::status_writer::update::{Finalizers, Kind, Object, Status, StatusEvent, Update};
+use crate::k8s::status_writer::update::{Finalizers, Object, Status, StatusEvent, Update};
 use crate::reconcile::context::Context;
 use crate::reconcile::desired::{Desired, FinalizerAction};
 use crate::reconcile::status::Statuses;
@@ -24,7 +24,7 @@ pub fn write(ctx: &Context, desired: &Desired, statuses: &Statuses<'_>) -> bool 
     for report in statuses.groups() {
         for event in &report.actions {
             tracing::info!(fditaskgroups = report.group.name, reason = event.reason, "{}", event.message);
-            ctx.events.emit(Object::of(Kind::Group, &*report.group.object).event(event));
+            ctx.events.emit(Object::group(&ctx.key, &report.group.object.metadata).event(event));
         }
     }
     stored
@@ -35,7 +35,7 @@ fn instance_update(ctx: &Context, object: &FdiInstance, report: &InstanceReport)
     let is_stored = object.status.as_ref() == Some(&report.status);
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
     (!ctx.writer.has(uid, is_stored)).then(|| Update {
-        object: Object::of(Kind::Instance, object),
+        object: Object::instance(&ctx.key, object),
         status: Some(Status::Instance(Box::new(report.status.clone()))),
         is_stored,
         events: report.events.clone(),
@@ -65,7 +65,7 @@ fn group_update(ctx: &Context, report: &GroupReport<'_>) -> Option<Update> {
         _ => report.events.clone(),
     };
     Some(Update {
-        object: Object::of(Kind::Group, object),
+        object: Object::group(&ctx.key, &object.metadata),
         status: report.release.is_none().then(|| Status::Group(Arc::clone(&report.status))),
         is_stored,
         events,

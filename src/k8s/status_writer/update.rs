@@ -7,7 +7,9 @@ use kube::Resource;
 use serde::Serialize;
 use tracing::Span;
 
-use crate::crd::{FdiInstance, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupStatus};
+use crate::crd::{
+    CachedMetadata, FdiInstance, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupStatus, InstanceKey, resource_version,
+};
 use crate::k8s::events::{Event, EventType};
 use crate::metrics::InstanceMetrics;
 
@@ -25,8 +27,7 @@ pub struct Object {
     pub namespace: String,
     pub name: String,
     pub uid: Arc<str>,
-    /// Resource versions are numbers that grow (comparable by contract since Kubernetes 1.35, in
-    /// fact long before).
+    /// The resource version.
     pub version: u64,
 }
 
@@ -96,14 +97,24 @@ pub struct Update {
 }
 
 impl Object {
-    pub fn of<K: Resource<DynamicType = ()>>(kind: Kind, object: &K) -> Self {
-        let metadata = object.meta();
+    pub fn instance(key: &InstanceKey, object: &FdiInstance) -> Self {
         Self {
-            kind,
-            namespace: metadata.namespace.clone().unwrap_or_default(),
-            name: metadata.name.clone().unwrap_or_default(),
-            uid: metadata.uid.as_deref().unwrap_or_default().into(),
-            version: version(metadata.resource_version.as_deref()),
+            kind: Kind::Instance,
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
+            version: resource_version(&object.metadata),
+        }
+    }
+
+    /// A group of the instance.
+    pub fn group(key: &InstanceKey, metadata: &CachedMetadata) -> Self {
+        Self {
+            kind: Kind::Group,
+            namespace: key.namespace.clone(),
+            name: metadata.name.to_string(),
+            uid: (&*metadata.uid).into(),
+            version: metadata.resource_version,
         }
     }
 
@@ -132,9 +143,4 @@ impl Object {
             Kind::Group => (None, Some(&self.name)),
         }
     }
-}
-
-/// A resource version as a number. One that is no number is newer than any.
-pub fn version(text: Option<&str>) -> u64 {
-    text.and_then(|text| text.parse().ok()).unwrap_or(u64::MAX)
 }

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::core::ObjectMeta;
 
-use crate::crd::{DeletionPolicy, FINALIZER, FdiTaskGroup, FdiTaskGroupStatus, REQUESTED_AT};
-use crate::fdi::text::truncate;
+use crate::crd::{CachedGroup, DeletionPolicy, FINALIZER, FdiTaskGroupStatus};
 use crate::fdi::{Attributes, RunState, TaskId};
 use crate::reconcile::selection::{self, ChoosingGroup, Selection, Selections, UnresolvedName};
 
 /// One group as it is stored.
 #[derive(Debug, Clone)]
 pub struct StoredGroup {
-    pub object: Arc<FdiTaskGroup>,
+    pub object: Arc<CachedGroup>,
     pub status: Arc<FdiTaskGroupStatus>,
     /// Since when no status of the group could be written.
     pub unreported_since: Option<Timestamp>,
@@ -60,7 +58,7 @@ pub struct DesiredGroup {
     /// Why the stored spec could not be decoded.
     pub decode_error: Option<String>,
     /// The object itself, for events and writes.
-    pub object: Arc<FdiTaskGroup>,
+    pub object: Arc<CachedGroup>,
 }
 
 /// A task that a group lists but another group owns.
@@ -94,7 +92,7 @@ pub(super) fn read(stored: StoredGroup, selections: &Selections, room: &mut usiz
     let listed = spec.task_ids.len() + spec.task_names.len();
     let exceeds = listed > *room && metadata.deletion_timestamp.is_none();
     *room = room.saturating_sub(if exceeds { 0 } else { listed });
-    let deletion_timestamp = metadata.deletion_timestamp.as_ref().map(|time| time.0);
+    let deletion_timestamp = metadata.deletion_timestamp;
     let present = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
     let wants_stop = spec.deletion_policy == DeletionPolicy::Stop;
     let finalizer = match (present, deletion_timestamp.is_some(), wants_stop) {
@@ -106,10 +104,10 @@ pub(super) fn read(stored: StoredGroup, selections: &Selections, room: &mut usiz
         (true, true, _) | (true, false, false) => FinalizerAction::Remove,
         _ => FinalizerAction::None,
     };
-    let uid = metadata.uid.clone().unwrap_or_default();
-    let generation = metadata.generation.unwrap_or_default();
+    let uid = metadata.uid.to_string();
+    let generation = metadata.generation;
     DesiredGroup {
-        name: metadata.name.clone().unwrap_or_default(),
+        name: metadata.name.to_string(),
         selection: selections.get(&uid, generation).cloned(),
         uid,
         generation,
@@ -124,18 +122,13 @@ pub(super) fn read(stored: StoredGroup, selections: &Selections, room: &mut usiz
         suspended: spec.suspend || (spec.decode_error.is_some() && deletion_timestamp.is_none()),
         finalizer,
         deletion_timestamp,
-        requested_at: requested_at(metadata),
+        requested_at: metadata.requested_at.as_deref().map(ToOwned::to_owned),
         status,
         unreported_since,
         predates,
         decode_error: spec.decode_error.clone(),
         object: Arc::clone(&object),
     }
-}
-
-pub(super) fn requested_at(metadata: &ObjectMeta) -> Option<String> {
-    let text = metadata.annotations.as_ref()?.get(REQUESTED_AT)?;
-    Some(truncate(text, 256))
 }
 
 impl DesiredGroup {

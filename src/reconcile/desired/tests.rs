@@ -3,14 +3,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::group::Conflict;
 use super::*;
-use crate::crd::{FdiInstanceSpec, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus};
+use crate::crd::{CachedGroup, FdiInstanceSpec, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus};
 use crate::fdi::TaskId;
 
 fn stored(name: &str, created: i64, ids: &[&str]) -> StoredGroup {
     let task_ids = ids.iter().map(|&id| id.into()).collect();
     let mut object = FdiTaskGroup::new(name, FdiTaskGroupSpec { task_ids, ..FdiTaskGroupSpec::default() });
     object.metadata.creation_timestamp = Some(Time(Timestamp::from_second(created).unwrap()));
-    StoredGroup { object: Arc::new(object), status: Arc::default(), unreported_since: None, predates: false }
+    StoredGroup { object: Arc::new(object.into()), status: Arc::default(), unreported_since: None, predates: false }
 }
 
 fn snapshot() -> Snapshot {
@@ -28,7 +28,7 @@ fn what_is_desired_is_read_again_only_when_an_object_or_what_is_known_of_it_has_
     assert!(desired.newer(before.clone()).is_none() && desired.newer(reordered).is_none());
 
     let changes: [fn(&mut Snapshot); 7] = [
-        |snapshot| snapshot.groups[0].object = Arc::new(FdiTaskGroup::clone(&snapshot.groups[0].object)),
+        |snapshot| snapshot.groups[0].object = Arc::new(CachedGroup::clone(&snapshot.groups[0].object)),
         |snapshot| {
             let status = FdiTaskGroupStatus { observed_generation: 3, ..FdiTaskGroupStatus::default() };
             snapshot.groups[1].status = status.into();

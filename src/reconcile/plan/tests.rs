@@ -58,7 +58,7 @@ fn desired_of(groups: &[Group]) -> Desired {
         object.metadata.uid = Some(format!("uid-{n}"));
         object.metadata.generation = Some(1);
         let status = crate::crd::FdiTaskGroupStatus { observed_generation: 1, ..Default::default() }.into();
-        StoredGroup { object: Arc::new(object), status, unreported_since: None, predates: false }
+        StoredGroup { object: Arc::new(object.into()), status, unreported_since: None, predates: false }
     });
     let instance = (Arc::new(FdiInstance::new("roma", FdiInstanceSpec::default())), FdiInstanceStatus::default());
     resolve(Snapshot { instance: Some(instance), groups: groups.collect() }, &Selections::default())

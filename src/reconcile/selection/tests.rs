@@ -84,7 +84,7 @@ fn snapshot(specs: &[FdiTaskGroupSpec]) -> Snapshot {
         object.metadata.generation = Some(1);
         object.metadata.creation_timestamp = Some(Time(at(n)));
         let status = FdiTaskGroupStatus::default();
-        StoredGroup { object: Arc::new(object), status: status.into(), unreported_since: None, predates: false }
+        StoredGroup { object: Arc::new(object.into()), status: status.into(), unreported_since: None, predates: false }
     };
     Snapshot { instance: None, groups: specs.iter().enumerate().map(group).collect() }
 }

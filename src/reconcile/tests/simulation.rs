@@ -15,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::service::{Service, id};
 use crate::crd::{
-    Condition, ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec, FdiTaskGroup,
-    FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, condition_types, find_condition,
+    CachedGroup, Condition, ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec,
+    FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, condition_types, find_condition,
 };
 use crate::fdi::{Action, Attributes, Fingerprint, RunState, SignIn, TaskId};
 use crate::reconcile::desired::{Desired, FinalizerAction, Snapshot, StoredGroup};
@@ -63,7 +63,7 @@ pub struct Simulation {
     pub decided: usize,
     /// Objects as the store of the operator holds them: the same one until it changes.
     stored_instance: RefCell<Vec<Arc<FdiInstance>>>,
-    stored_groups: RefCell<Vec<Arc<FdiTaskGroup>>>,
+    stored_groups: RefCell<Vec<Arc<CachedGroup>>>,
     next_uid: usize,
 }
 
@@ -165,7 +165,7 @@ impl Simulation {
 
     pub fn snapshot(&self) -> Snapshot {
         let group = |group: &FdiTaskGroup| {
-            let object = kept(&self.stored_groups.borrow(), group);
+            let object = kept(&self.stored_groups.borrow(), &group.clone().into());
             let status = object.status.clone().unwrap_or_default();
             StoredGroup { object, status, unreported_since: self.unreported_since, predates: self.restarted }
         };

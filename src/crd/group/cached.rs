@@ -1,0 +1,24 @@
+//! An `FdiTaskGroup` as the store caches it.
+
+use std::sync::Arc;
+
+use super::{FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus};
+use crate::crd::CachedMetadata;
+
+/// The group with only that of its metadata which is read: there may be tens of thousands of them,
+/// and `ObjectMeta` takes more memory than everything else in an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CachedGroup {
+    pub metadata: CachedMetadata,
+    pub spec: FdiTaskGroupSpec,
+    pub status: Option<Arc<FdiTaskGroupStatus>>,
+}
+
+impl From<FdiTaskGroup> for CachedGroup {
+    fn from(mut group: FdiTaskGroup) -> Self {
+        // Decoding leaves room for up to twice as many.
+        group.spec.task_ids.shrink_to_fit();
+        group.spec.task_names.shrink_to_fit();
+        Self { metadata: group.metadata.into(), spec: group.spec, status: group.status }
+    }
+}
