@@ -67,7 +67,7 @@ pub async fn run(runtime: Runtime) -> Result<(), Error> {
     };
     tracing::info!("became leader, store synced; starting workers");
     let sender = writer.sender(
-        runtime.clients.requests.clone(),
+        (runtime.clients.requests.clone(), Arc::clone(&store)),
         runtime.events.clone(),
         permit.clone(),
         runtime.config.max_api_requests,

@@ -31,6 +31,10 @@ pub fn run(flags: Flags) -> ExitCode {
     telemetry::init(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads)
+        // While there is always something to compute, timers and sockets are looked at after so
+        // many steps; 61 of a tenant's large objects took three seconds.
+        .event_interval(4)
+        .global_queue_interval(4)
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"));

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::turns::Turns;
+use super::turns::{LongTurns, Turns};
 use super::worker::Worker;
 use crate::crd::InstanceKey;
 use crate::k8s::leader_election::Permit;
@@ -51,6 +51,7 @@ pub struct Supervisor {
     writer: StatusWriter,
     /// By namespace: what one tenant's instances wait for or compute holds up no other's.
     tenants: HashMap<String, Tenant>,
+    long_turns: LongTurns,
     secret_reads: Arc<Semaphore>,
     started: Timestamp,
     workers: HashMap<InstanceKey, Arc<Notify>>,
@@ -64,6 +65,7 @@ impl Supervisor {
             timings: Arc::new(runtime.config.timings.clone()),
             writer,
             tenants: HashMap::new(),
+            long_turns: LongTurns::default(),
             secret_reads: Arc::new(Semaphore::new(runtime.config.max_api_requests)),
             started: runtime.clock.now(),
             workers: HashMap::new(),
@@ -140,7 +142,7 @@ impl Supervisor {
         let runtime = &self.runtime;
         let new_tenant = || Tenant {
             reconciles: Arc::new(Semaphore::new(runtime.config.max_concurrent_reconciles)),
-            turns: Turns::default(),
+            turns: Turns::new(&self.long_turns),
         };
         let Tenant { reconciles, turns } = self.tenants.entry(key.namespace.clone()).or_insert_with(new_tenant).clone();
         let worker = Worker {

@@ -1,44 +1,101 @@
 //! The instances of one namespace compute in turns. A reconcile of large objects can keep a thread
-//! busy for long; so the instances of one tenant occupy one thread at the most, and the others
-//! serve everybody else and `/livez`.
+//! busy for long; so the instances of one tenant occupy one thread at the most, and tenants whose
+//! turns are long share one beside those that serve everybody else and `/livez`.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::ready;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
+use tokio::task::block_in_place;
+
+use crate::time::cpu;
+
+/// CPU time of a turn that keeps others waiting. One of a hundred groups of ten tasks takes a fifth
+/// of it.
+const LONG: Duration = Duration::from_millis(10);
+/// For how long the next turns are expected to be long as well.
+const EXPECTED_FOR: Duration = Duration::from_mins(1);
+
+/// The thread for long turns.
+#[derive(Debug, Clone)]
+pub struct LongTurns(Arc<Semaphore>);
 
 /// The turn of one namespace. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Turns(Arc<Semaphore>);
+pub struct Turns(Arc<Turn>);
 
-impl Default for Turns {
+#[derive(Debug)]
+struct Turn {
+    free: Semaphore,
+    last_long: Mutex<Option<Instant>>,
+    long_turns: LongTurns,
+}
+
+impl Default for LongTurns {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(1)))
     }
 }
 
 impl Turns {
+    pub fn new(long_turns: &LongTurns) -> Self {
+        let (free, last_long) = (Semaphore::new(1), Mutex::default());
+        Self(Arc::new(Turn { free, last_long, long_turns: long_turns.clone() }))
+    }
+
     /// Runs the future, each step of it while no other future of these turns is in one. While it
     /// waits for something it has no turn.
     pub async fn run<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
-        let mut turn = None;
-        poll_fn(|task| {
-            let awaited = turn.get_or_insert_with(|| Box::pin(self.0.acquire()));
-            // An error says that the semaphore was closed, which nobody does.
-            let _turn = ready!(awaited.as_mut().poll(task));
-            turn = None;
-            future.as_mut().poll(task)
-        })
-        .await
+        loop {
+            let step = {
+                // An error says that the semaphore was closed, which nobody does.
+                let _turn = self.0.free.acquire().await;
+                if self.expects_long() {
+                    let _thread = self.0.long_turns.0.acquire().await;
+                    poll_fn(|task| Poll::Ready(block_in_place(|| self.step(future.as_mut(), task)))).await
+                } else {
+                    poll_fn(|task| Poll::Ready(self.step(future.as_mut(), task))).await
+                }
+            };
+            match step {
+                Poll::Ready(output) => return output,
+                Poll::Pending => woken().await,
+            }
+        }
     }
 
     /// Whether a future has or awaits a turn.
     pub fn is_used(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
+
+    /// A long turn must not be a step of a worker thread of the runtime: tasks that it wakes wait
+    /// for its end there, whatever the other threads do.
+    fn expects_long(&self) -> bool {
+        let recently = self.0.last_long.lock().is_some_and(|last| last.elapsed() < EXPECTED_FOR);
+        recently && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
+    }
+
+    fn step<F: Future>(&self, future: Pin<&mut F>, task: &mut Context<'_>) -> Poll<F::Output> {
+        let before = cpu::of_this_thread();
+        let progress = future.poll(task);
+        if cpu::of_this_thread().saturating_sub(before) > LONG {
+            *self.0.last_long.lock() = Some(Instant::now());
+        }
+        progress
+    }
+}
+
+/// Resolves when the task is woken, which its future has asked for.
+async fn woken() {
+    let mut asked = false;
+    poll_fn(|_| if std::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 #[cfg(test)]
@@ -58,7 +115,7 @@ mod tests {
     #[test]
     fn futures_that_block_their_threads_leave_one_to_the_others() {
         let runtime = with_two_threads();
-        let turns = Turns::default();
+        let turns = Turns::new(&LongTurns::default());
         let (release, blocked) = mpsc::channel::<()>();
         let blocked = Arc::new(std::sync::Mutex::new(blocked));
         for _ in 0..5 {
@@ -70,7 +127,7 @@ mod tests {
             for _ in 0..10 {
                 yield_now().await;
             }
-            Turns::default().run(async move { done.send(()).unwrap() }).await;
+            Turns::new(&LongTurns::default()).run(async move { done.send(()).unwrap() }).await;
         });
         let served = is_done.recv_timeout(Duration::from_secs(10));
         drop(release);
@@ -78,9 +135,31 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_was_woken_by_a_long_turn_does_not_wait_for_its_end() {
+        let runtime = with_two_threads();
+        let turns = Turns::new(&LongTurns::default());
+        let (release, blocked) = mpsc::channel::<()>();
+        let (done, is_done) = mpsc::channel();
+        runtime.spawn(async move {
+            let steps = async move {
+                let end = cpu::of_this_thread() + LONG * 2;
+                while cpu::of_this_thread() < end {}
+                yield_now().await;
+                // The runtime prefers to run it here, next.
+                tokio::spawn(async move { done.send(()) });
+                blocked.recv().unwrap_err();
+            };
+            turns.run(steps).await;
+        });
+        let served = is_done.recv_timeout(Duration::from_secs(10));
+        drop(release);
+        assert!(served.is_ok(), "it waits");
+    }
+
+    #[test]
     fn all_of_them_end_and_none_waits_for_one_that_sleeps_or_was_dropped() {
         let runtime = with_two_threads();
-        let turns = Turns::default();
+        let turns = Turns::new(&LongTurns::default());
         runtime.block_on(async {
             let mut running = JoinSet::new();
             for sleeps in [true, false].iter().cycle().take(100) {

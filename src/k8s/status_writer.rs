@@ -3,20 +3,18 @@
 //!
 //! One writer serves the whole process. The kubelet's status manager works the same way.
 
+mod in_flight;
 pub mod queue;
 pub mod update;
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -29,6 +27,7 @@ use crate::k8s::clients::FIELD_MANAGER;
 use crate::k8s::error::describe;
 use crate::k8s::events::{EventRecorder, EventType};
 use crate::k8s::leader_election::Permit;
+use crate::k8s::store::{Store, Stored};
 use crate::time::backoff::elapsed;
 use crate::time::clock::Clock;
 
@@ -45,6 +44,7 @@ pub struct StatusWriter {
 pub struct StatusSender {
     writer: StatusWriter,
     client: Client,
+    store: Arc<Store>,
     events: EventRecorder,
     permit: Permit,
     max_in_flight: usize,
@@ -56,8 +56,14 @@ impl StatusWriter {
     }
 
     /// The other end, to be run as a task.
-    pub fn sender(&self, client: Client, events: EventRecorder, permit: Permit, max_in_flight: usize) -> StatusSender {
-        StatusSender { writer: self.clone(), client, events, permit, max_in_flight }
+    pub fn sender(
+        &self,
+        (client, store): (Client, Arc<Store>),
+        events: EventRecorder,
+        permit: Permit,
+        max_in_flight: usize,
+    ) -> StatusSender {
+        StatusSender { writer: self.clone(), client, store, events, permit, max_in_flight }
     }
 
     /// Whether an update may be left out: its status is stored, and nothing else is on its way.
@@ -129,8 +135,8 @@ impl StatusSender {
                 let span = update.span.clone();
                 in_flight.push(self.write(update).instrument(span));
             }
-            let eligible = self.writer.queue.lock().next_eligible();
             let now = self.writer.clock.now();
+            let eligible = self.writer.queue.lock().next_eligible(now);
             let delay = eligible.map_or(Duration::MAX, |eligible_at| elapsed(now, eligible_at));
             tokio::select! {
                 biased;
@@ -152,19 +158,20 @@ impl StatusSender {
             Kind::Group => self.write_as::<FdiTaskGroup>(&update).await,
         };
         let (outcome, problem) = match outcome {
-            Ok(version) => (Outcome::Written(version), None),
+            Ok(outcome) => (outcome, None),
             Err(kube::Error::Api(status)) if is_stale(&status) => (Outcome::Stale, Some(kube::Error::Api(status))),
             Err(error) => (Outcome::Failed, Some(error)),
         };
-        let Object { namespace, uid, .. } = &update.object;
+        let namespace = &update.object.namespace;
         let (fdiinstance, fditaskgroups) = update.object.log_names();
         let mut queue = self.writer.queue.lock();
-        let expected = queue.complete(uid, outcome, self.writer.clock.now());
+        let expected = queue.complete(&update.object, outcome, self.writer.clock.now());
         if queue.is_drained() {
             self.writer.drained.notify_waiters();
         }
         drop(queue);
         match problem.as_ref().map(describe) {
+            None if outcome == Outcome::Gone => {}
             None => self.report_written(&update),
             Some(error) if expected => {
                 tracing::debug!(namespace, fdiinstance, fditaskgroups, error, "object changed or was deleted");
@@ -201,12 +208,13 @@ impl StatusSender {
         }
     }
 
-    /// The resource version that the object has then.
-    async fn write_as<K>(&self, update: &Update) -> kube::Result<u64>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-    {
+    async fn write_as<K: Stored>(&self, update: &Update) -> kube::Result<Outcome> {
         let Object { namespace, name, uid, version: read, .. } = &update.object;
+        // A reconcile may publish what it found after the object is gone: without this that would
+        // be sent for ever, and refused.
+        if K::uid(&self.store, namespace, name).as_deref() != Some(uid) {
+            return Ok(Outcome::Gone);
+        }
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         // Without this an object that was deleted and recreated under the same name would inherit a
         // stranger's status.
@@ -227,7 +235,7 @@ impl StatusSender {
             let object = api.patch_status(name, &params(), &patch).await?;
             written = resource_version(object.meta());
         }
-        Ok(written)
+        Ok(Outcome::Written(written))
     }
 }
 

@@ -147,6 +147,8 @@ pub trait Stored:
     fn apply(self, store: &Store, listed: bool) -> Change;
     /// Deletes the object of that namespace and name.
     fn delete(store: &Store, namespace: &str, name: &str) -> Change;
+    /// The uid of the stored object of that namespace and name.
+    fn uid(store: &Store, namespace: &str, name: &str) -> Option<String>;
     /// Namespace and name of every stored object.
     fn keys(store: &Store) -> Vec<(String, String)>;
 }
@@ -179,6 +181,11 @@ impl Stored for FdiInstance {
         objects.quotas.forget_rejected(Self::KIND, namespace, name);
         let Some(old) = objects.remove_instance(&key) else { return Change::default() };
         Change { instances: vec![key], gone: old.metadata.uid.clone(), rejected: false }
+    }
+
+    fn uid(store: &Store, namespace: &str, name: &str) -> Option<String> {
+        let key = InstanceKey { namespace: namespace.to_owned(), name: name.to_owned() };
+        store.objects.read().instances.get(&key)?.metadata.uid.clone()
     }
 
     fn keys(store: &Store) -> Vec<(String, String)> {
@@ -230,6 +237,12 @@ impl Stored for FdiTaskGroup {
             gone: Some(old.object.metadata.uid.to_string()),
             rejected: false,
         }
+    }
+
+    fn uid(store: &Store, namespace: &str, name: &str) -> Option<String> {
+        let objects = store.objects.read();
+        let instance = objects.instance_of_group.get(&group_key(namespace, name))?;
+        Some(objects.groups.get(instance)?.get(name)?.object.metadata.uid.to_string())
     }
 
     fn keys(store: &Store) -> Vec<(String, String)> {

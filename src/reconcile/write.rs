@@ -24,7 +24,7 @@ pub fn write(ctx: &Context, desired: &Desired, statuses: &Statuses<'_>) -> bool 
     for report in statuses.groups() {
         for event in &report.actions {
             tracing::info!(fditaskgroups = report.group.name, reason = event.reason, "{}", event.message);
-            ctx.events.emit(Object::group(&ctx.key, &report.group.object.metadata).event(event));
+            ctx.events.emit(Object::group(&ctx.key, &report.group.object).event(event));
         }
     }
     stored
@@ -65,7 +65,7 @@ fn group_update(ctx: &Context, report: &GroupReport<'_>) -> Option<Update> {
         _ => report.events.clone(),
     };
     Some(Update {
-        object: Object::group(&ctx.key, &object.metadata),
+        object: Object::group(&ctx.key, object),
         status: report.release.is_none().then(|| Status::Group(Arc::clone(&report.status))),
         is_stored,
         events,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::crd::FdiTaskGroupStatus;
-use crate::k8s::status_writer::update::{Finalizers, Status, Update};
+use crate::k8s::status_writer::in_flight::InFlight;
+use crate::k8s::status_writer::update::{Finalizers, Object, Status, Update};
 use crate::time::backoff::{Backoff, add};
 
 /// How long a status that reports only progress is held back for the verdict that may follow: a
@@ -37,6 +38,8 @@ pub enum Outcome {
     Stale,
     /// The API server refused it, or did not answer.
     Failed,
+    /// It was not sent, because the object is gone.
+    Gone,
 }
 
 #[derive(Debug, Default)]
@@ -48,7 +51,7 @@ pub struct Queue {
     ready: BTreeSet<(Timestamp, Arc<str>)>,
     /// Objects whose status may not be written yet, by when it may.
     delayed: BTreeSet<(Timestamp, Arc<str>)>,
-    in_flight: usize,
+    in_flight: InFlight,
     flushing: bool,
 }
 
@@ -150,19 +153,24 @@ impl Queue {
         {
             self.place(&uid, now);
         }
-        let (_, uid) = self.ready.first().cloned()?;
+        let fits = |uid: &&Arc<str>| {
+            let pending = self.entries.get(&***uid).and_then(|entry| entry.pending.as_ref());
+            pending.is_some_and(|pending| self.in_flight.has_room(&pending.update.object, now))
+        };
+        let uid = self.ready.iter().map(|(_, uid)| uid).find(fits).cloned()?;
         let entry = self.entries.get_mut(&uid)?;
         let update = entry.pending.take()?.update;
         entry.in_flight = Some(Arc::clone(&update));
-        self.in_flight += 1;
+        self.in_flight.begin(&update.object, now);
         self.place(&uid, now);
         Some(update)
     }
 
     /// Takes in what became of a write. One that failed is tried again unless a newer status is
     /// queued. Returns false when the failure is one to report.
-    pub fn complete(&mut self, uid: &Arc<str>, outcome: Outcome, now: Timestamp) -> bool {
-        self.in_flight -= 1;
+    pub fn complete(&mut self, object: &Object, outcome: Outcome, now: Timestamp) -> bool {
+        self.in_flight.end(object, now, !self.flushing);
+        let uid = &object.uid;
         let Some(entry) = self.entries.get_mut(uid) else { return true };
         let Some(update) = entry.in_flight.take() else { return true };
         let expected = match outcome {
@@ -184,6 +192,12 @@ impl Queue {
                 entry.retry_at = Some(add(now, BACKOFF.exponential(entry.failures)));
                 false
             }
+            Outcome::Gone => {
+                entry.pending = None;
+                (entry.written, entry.retry_at) = (None, None);
+                self.place(uid, now);
+                return true;
+            }
         };
         if !matches!(outcome, Outcome::Written(_)) && entry.pending.is_none() {
             entry.pending = Some(Pending { update, queued_at: now });
@@ -193,8 +207,10 @@ impl Queue {
     }
 
     /// When the next status that is held back may be written.
-    pub fn next_eligible(&self) -> Option<Timestamp> {
-        self.delayed.first().map(|(eligible_at, _)| *eligible_at)
+    pub fn next_eligible(&self, now: Timestamp) -> Option<Timestamp> {
+        let delayed = self.delayed.first().map(|(eligible_at, _)| *eligible_at);
+        let paused = if self.ready.is_empty() { None } else { self.in_flight.next_resume(now) };
+        delayed.into_iter().chain(paused).min()
     }
 
     /// The status that the API server has, or will have once the write in flight is done, where the
@@ -242,6 +258,7 @@ impl Queue {
     /// failure.
     pub fn flush(&mut self, now: Timestamp) {
         self.flushing = true;
+        self.in_flight.end_pauses(now);
         let uids: Vec<Arc<str>> = self.delayed.iter().map(|(_, uid)| Arc::clone(uid)).collect();
         for uid in uids {
             if let Some(entry) = self.entries.get_mut(&uid) {
@@ -253,7 +270,7 @@ impl Queue {
 
     /// Nothing may be written now, and nothing is in flight.
     pub fn is_drained(&self) -> bool {
-        self.ready.is_empty() && self.in_flight == 0
+        self.ready.is_empty() && self.in_flight.is_empty()
     }
 
     /// Puts an object where its state says.

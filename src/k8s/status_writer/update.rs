@@ -8,10 +8,14 @@ use serde::Serialize;
 use tracing::Span;
 
 use crate::crd::{
-    CachedMetadata, FdiInstance, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupStatus, InstanceKey, resource_version,
+    CachedGroup, FdiInstance, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupStatus, InstanceKey, resource_version,
 };
 use crate::k8s::events::{Event, EventType};
+use crate::k8s::quota::group_bytes;
 use crate::metrics::InstanceMetrics;
+
+/// Roughly the size of an `FdiInstance` and its status.
+const INSTANCE_BYTES: usize = 2 << 10;
 
 /// The kind that an object is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct Object {
     pub uid: Arc<str>,
     /// The resource version.
     pub version: u64,
+    /// Roughly how large it is.
+    pub bytes: usize,
 }
 
 /// A status of either kind.
@@ -104,17 +110,20 @@ impl Object {
             name: key.name.clone(),
             uid: object.metadata.uid.as_deref().unwrap_or_default().into(),
             version: resource_version(&object.metadata),
+            bytes: INSTANCE_BYTES,
         }
     }
 
     /// A group of the instance.
-    pub fn group(key: &InstanceKey, metadata: &CachedMetadata) -> Self {
+    pub fn group(key: &InstanceKey, group: &CachedGroup) -> Self {
+        let metadata = &group.metadata;
         Self {
             kind: Kind::Group,
             namespace: key.namespace.clone(),
             name: metadata.name.to_string(),
             uid: (&*metadata.uid).into(),
             version: metadata.resource_version,
+            bytes: group_bytes(group),
         }
     }
 

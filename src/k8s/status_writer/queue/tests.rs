@@ -8,10 +8,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crd::FdiTaskGroupStatus;
+use crate::k8s::status_writer::in_flight::{LARGE, NAMESPACE_BYTES};
 use crate::k8s::status_writer::update::{Kind, Object};
 use crate::metrics::{InstanceMetrics, Metrics};
 
 const OBJECTS: usize = 6;
+const SMALL: usize = 4 << 10;
 
 static METRICS: LazyLock<Arc<InstanceMetrics>> = LazyLock::new(|| Metrics::new().instance("orders", "roma").into());
 
@@ -31,11 +33,14 @@ fn number(status: &Status) -> i64 {
     }
 }
 
+fn object(uid: &str, version: u64) -> Object {
+    let (namespace, name, uid) = ("orders".to_owned(), uid.to_owned(), uid.into());
+    Object { kind: Kind::Group, namespace, name, uid, version, bytes: SMALL }
+}
+
 fn update(uid: &str, version: u64, stored: i64, wanted: i64) -> Update {
-    let object =
-        Object { kind: Kind::Group, namespace: "orders".to_owned(), name: uid.to_owned(), uid: uid.into(), version };
     Update {
-        object,
+        object: object(uid, version),
         status: Some(status(wanted)),
         is_stored: stored == wanted,
         events: Vec::new(),
@@ -67,7 +72,7 @@ fn a_status_published_during_a_write_of_the_same_object_follows_it() {
     queue.next(at(0)).unwrap();
     queue.publish(update("a", 1, 0, 2), at(1));
     assert!(queue.next(at(2)).is_none(), "one write in flight for each object");
-    assert!(queue.complete(&"a".into(), Outcome::Written(2), at(3)));
+    assert!(queue.complete(&object("a", 1), Outcome::Written(2), at(3)));
     assert_eq!(wanted(&queue.next(at(3)).unwrap()), 2);
 }
 
@@ -85,7 +90,7 @@ fn a_status_that_goes_back_after_it_was_written_is_written_again() {
     let mut queue = Queue::default();
     queue.publish(update("a", 1, 0, 1), at(0));
     queue.next(at(0)).unwrap();
-    queue.complete(&"a".into(), Outcome::Written(2), at(1));
+    queue.complete(&object("a", 1), Outcome::Written(2), at(1));
     assert_eq!(queue.overlay("a", 1).as_ref().map(number), Some(1), "the store has not shown the write yet");
     queue.publish(update("a", 1, 0, 0), at(2));
     assert_eq!(wanted(&queue.next(at(2)).unwrap()), 0);
@@ -97,10 +102,10 @@ fn progress_is_held_back_for_a_verdict_but_not_for_longer_than_the_hold() {
     let mut queue = Queue::default();
     queue.publish(progress(1), at(0));
     assert!(queue.next(at(299)).is_none());
-    assert_eq!(queue.next_eligible(), Some(at(300)));
+    assert_eq!(queue.next_eligible(at(299)), Some(at(300)));
     queue.publish(update("a", 1, 0, 2), at(299));
     assert_eq!(wanted(&queue.next(at(299)).unwrap()), 2, "the verdict goes at once");
-    queue.complete(&"a".into(), Outcome::Written(2), at(299));
+    queue.complete(&object("a", 1), Outcome::Written(2), at(299));
     queue.publish(progress(3), at(1000));
     queue.publish(progress(4), at(1299));
     assert_eq!(wanted(&queue.next(at(1300)).unwrap()), 4, "further progress does not prolong the hold");
@@ -108,20 +113,20 @@ fn progress_is_held_back_for_a_verdict_but_not_for_longer_than_the_hold() {
 
 #[test]
 fn a_refusal_with_the_code_of_a_race_is_believed_once_for_each_version() {
-    let uid: Arc<str> = "a".into();
+    let a = object("a", 7);
     let mut queue = Queue::default();
     queue.publish(update("a", 7, 0, 1), at(0));
     queue.next(at(0)).unwrap();
-    assert!(queue.complete(&uid, Outcome::Stale, at(0)), "the watch may just be behind");
+    assert!(queue.complete(&a, Outcome::Stale, at(0)), "the watch may just be behind");
     assert!(queue.next(at(999)).is_none());
     queue.next(at(1000)).unwrap();
-    assert!(!queue.complete(&uid, Outcome::Stale, at(1000)), "the object is the same: this is a refusal");
+    assert!(!queue.complete(&a, Outcome::Stale, at(1000)), "the object is the same: this is a refusal");
     assert_eq!(queue.failing_since("a"), Some(at(1000)));
     let mut attempts = 0;
     for second in 1..600 {
         while queue.next(at(1000 * second)).is_some() {
             attempts += 1;
-            queue.complete(&uid, Outcome::Stale, at(1000 * second));
+            queue.complete(&a, Outcome::Stale, at(1000 * second));
         }
     }
     assert!((8..=16).contains(&attempts), "{attempts} attempts in ten minutes");
@@ -137,6 +142,47 @@ fn an_urgent_update_goes_first_but_cannot_starve_the_others() {
     assert_eq!(&*queue.next(at(2500)).unwrap().object.uid, "old");
 }
 
+fn sized(uid: &str, namespace: &str, bytes: usize) -> Update {
+    let update = update(uid, 1, 0, 1);
+    Update { object: Object { namespace: namespace.to_owned(), bytes, ..update.object }, ..update }
+}
+
+#[test]
+fn large_objects_of_a_namespace_are_written_one_after_another_with_pauses_and_those_of_others_meanwhile() {
+    let mut queue = Queue::default();
+    for n in 0..3 {
+        queue.publish(sized(&format!("large-{n}"), "busy", 2 * NAMESPACE_BYTES), at(0));
+        queue.publish(sized(&format!("small-{n}"), "quiet", SMALL), at(0));
+    }
+    let next = |queue: &mut Queue, now| queue.next(at(now)).map(|update| update.object.clone());
+    let first = next(&mut queue, 0).unwrap();
+    for _ in 0..3 {
+        assert_eq!(next(&mut queue, 0).unwrap().namespace, "quiet");
+    }
+    assert!(next(&mut queue, 50).is_none() && !queue.is_drained());
+    assert!(queue.complete(&first, Outcome::Written(2), at(50)));
+    assert!(next(&mut queue, 99).is_none());
+    assert_eq!(queue.next_eligible(at(99)), Some(at(100)));
+    let second = next(&mut queue, 100).unwrap();
+    assert_eq!(second.namespace, "busy");
+    assert!(next(&mut queue, 200).is_none());
+    queue.flush(at(200));
+    assert!(queue.complete(&second, Outcome::Written(3), at(200)));
+    assert_eq!(next(&mut queue, 200).unwrap().namespace, "busy", "no pause at shutdown");
+}
+
+#[test]
+fn as_many_small_objects_of_a_namespace_are_written_at_once_as_fit() {
+    let mut queue = Queue::default();
+    for n in 0..100 {
+        queue.publish(sized(&format!("{n}"), "orders", SMALL), at(0));
+    }
+    let in_flight: Vec<_> = std::iter::from_fn(|| queue.next(at(0))).collect();
+    assert_eq!(in_flight.len(), NAMESPACE_BYTES / SMALL);
+    assert!(queue.complete(&in_flight[0].object, Outcome::Written(2), at(50)));
+    assert!(queue.next(at(50)).is_some(), "no pause");
+}
+
 #[test]
 fn at_shutdown_what_is_held_back_is_written_at_once() {
     let mut queue = Queue::default();
@@ -145,7 +191,7 @@ fn at_shutdown_what_is_held_back_is_written_at_once() {
     queue.flush(at(1));
     assert!(!queue.is_drained());
     queue.next(at(1)).unwrap();
-    queue.complete(&"a".into(), Outcome::Written(2), at(2));
+    queue.complete(&object("a", 1), Outcome::Written(2), at(2));
     assert!(queue.is_drained());
 }
 
@@ -154,7 +200,7 @@ fn our_last_writes_do_not_outrank_an_api_server_that_went_back_in_time() {
     let mut queue = Queue::default();
     queue.publish(update("a", 100, 0, 1), at(0));
     queue.next(at(0)).unwrap();
-    queue.complete(&"a".into(), Outcome::Written(101), at(0));
+    queue.complete(&object("a", 1), Outcome::Written(101), at(0));
     queue.forget_versions();
     assert_eq!(queue.overlay("a", 50), None);
 }
@@ -170,7 +216,7 @@ fn a_status_that_comes_back_as_it_was_sent_is_kept_once() {
     let sent = group(queue.next(at(0)).unwrap().status.as_ref().unwrap());
     let shown = FdiTaskGroupStatus::clone(&sent);
     assert!(Arc::ptr_eq(&queue.interned("a", &shown).unwrap(), &sent), "the watch may be first");
-    queue.complete(&"a".into(), Outcome::Written(2), at(1));
+    queue.complete(&object("a", 1), Outcome::Written(2), at(1));
     assert!(Arc::ptr_eq(&queue.interned("a", &shown).unwrap(), &sent));
     assert!(Arc::ptr_eq(&group(&queue.overlay("a", 1).unwrap()), &sent));
     assert_eq!(queue.interned("a", &group(&status(2))), None, "somebody else wrote another one");
@@ -179,13 +225,32 @@ fn a_status_that_comes_back_as_it_was_sent_is_kept_once() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish { object: usize, progress_only: bool, urgent: bool },
-    Repeat { object: usize },
+    Publish {
+        object: usize,
+        progress_only: bool,
+        urgent: bool,
+    },
+    Repeat {
+        object: usize,
+    },
     Send,
-    Complete { which: usize, refuse: bool },
-    Conflict { object: usize },
-    Recreate { object: usize },
-    Watch { object: usize },
+    Complete {
+        which: usize,
+        refuse: bool,
+    },
+    Conflict {
+        object: usize,
+    },
+    Recreate {
+        object: usize,
+    },
+    Watch {
+        object: usize,
+    },
+    /// A reconcile ends that began before the object was recreated.
+    PublishFormer {
+        object: usize,
+    },
     Wait(u64),
 }
 
@@ -199,9 +264,15 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..8_usize, prop::bool::weighted(0.3)).prop_map(|(which, refuse)| Step::Complete { which, refuse }),
         1 => object().prop_map(|object| Step::Conflict { object }),
         1 => object().prop_map(|object| Step::Recreate { object }),
+        1 => object().prop_map(|object| Step::PublishFormer { object }),
         4 => object().prop_map(|object| Step::Watch { object }),
         4 => (0..3000_u64).prop_map(Step::Wait),
     ]
+}
+
+/// Small ones, large ones, and ones of which one fits into what may be in flight.
+fn bytes(object: usize) -> usize {
+    [SMALL, LARGE, NAMESPACE_BYTES][object % 3]
 }
 
 /// The API server, what the store shows of it, and what was published last.
@@ -239,17 +310,24 @@ impl Model {
     fn publish(&mut self, object: usize, number: i64, progress_only: bool, urgent: bool) {
         let (uid, version, shown) = self.shown[object].clone();
         self.last_word[object] = Some(number);
-        let update = Update { progress_only, urgent, ..update(&uid, version, shown, number) };
+        let mut update = Update { progress_only, urgent, ..update(&uid, version, shown, number) };
+        update.object.bytes = bytes(object);
         self.queue.publish(update, at(self.now));
     }
 
     fn send(&mut self) {
         if let Some(update) = self.queue.next(at(self.now)) {
+            if self.shown.iter().all(|(uid, ..)| **uid != *update.object.uid) {
+                self.queue.complete(&update.object, Outcome::Gone, at(self.now));
+                return;
+            }
             assert!(
                 self.in_flight.iter().all(|other| other.object.uid != update.object.uid),
                 "two writes in flight for one object"
             );
             self.in_flight.push(update);
+            let bytes: usize = self.in_flight.iter().map(|update| update.object.bytes).sum();
+            assert!(bytes <= NAMESPACE_BYTES || self.in_flight.len() == 1, "{bytes} bytes in flight");
         }
     }
 
@@ -272,7 +350,7 @@ impl Model {
                 Outcome::Written(self.version)
             }
         };
-        self.queue.complete(&update.object.uid, outcome, at(self.now));
+        self.queue.complete(&update.object, outcome, at(self.now));
     }
 
     /// The watch shows the present object; the reconcile that it triggers publishes the last word
@@ -313,6 +391,14 @@ impl Model {
                 self.stored[object] = (format!("{object}-{}", self.version), self.version, 0);
             }
             Step::Watch { object } => self.watch(object),
+            Step::PublishFormer { object } => {
+                self.next_number += 1;
+                let mut update = update(&format!("{object}-0"), 1, 0, self.next_number);
+                if self.shown[object].0 != *update.object.uid {
+                    update.object.bytes = bytes(object);
+                    self.queue.publish(update, at(self.now));
+                }
+            }
             Step::Wait(milliseconds) => self.now += milliseconds,
         }
     }
