@@ -1,5 +1,6 @@
 //! The two kinds. Their doc comments are the API reference that `kubectl explain` shows.
 
+mod cached_group;
 mod conditions;
 mod desired_state;
 mod group;
@@ -13,15 +14,16 @@ mod validation;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 
+pub use cached_group::CachedGroup;
 pub use conditions::{
     Condition, ConditionStatus, condition_types, event_actions, event_reasons, failure_codes, find_condition, messages,
     pending_reasons, reasons, whole_seconds,
 };
 pub use desired_state::DesiredState;
 pub use group::{
-    CachedGroup, DeletionPolicy, DeviatingTask, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus,
-    HistoryEntry, InstanceRef, MaxTasks, PendingTask, SelectionStatus, TaskCounts, TaskExclusion, TaskFailure,
-    TaskSelector, TaskType, Trigger,
+    DeletionPolicy, DeviatingTask, FailedRun, FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, HistoryEntry,
+    InstanceRef, MaxTasks, PendingTask, SelectionStatus, TaskCounts, TaskExclusion, TaskFailure, TaskSelector,
+    TaskType, Trigger,
 };
 pub use instance::{
     Auth, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, InstanceKey, InstanceTasks, RateLimit, SecretAuth, SecretRef,

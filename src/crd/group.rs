@@ -1,6 +1,5 @@
 //! `FdiTaskGroup`: which tasks of one instance are to be Running or Stopped.
 
-mod cached;
 mod selector;
 mod status;
 
@@ -15,7 +14,6 @@ use super::desired_state::DesiredState;
 use super::lenient::{describe, field, lenient};
 use super::names::{DNS_NAME, is_dns_name};
 
-pub use cached::CachedGroup;
 pub use selector::{MaxTasks, TaskExclusion, TaskSelector, TaskType};
 pub use status::{
     DeviatingTask, FailedRun, FdiTaskGroupStatus, HistoryEntry, PendingTask, SelectionStatus, TaskCounts, TaskFailure,

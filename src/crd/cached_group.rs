@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus};
-use crate::crd::CachedMetadata;
+use super::group::{FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus};
+use super::metadata::CachedMetadata;
 
 /// The group with only that of its metadata which is read: there may be tens of thousands of them,
 /// and `ObjectMeta` takes more memory than everything else in an object.
