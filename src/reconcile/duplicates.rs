@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::crd::{FdiInstance, InstanceKey, REQUESTED_AT};
+use crate::crd::{FdiInstance, InstanceKey, requested_at};
 use crate::fdi::{Fdi, Identity};
 use crate::k8s::store::Store;
 
@@ -159,11 +159,10 @@ impl Inner {
 
 impl Revision {
     fn of(object: &FdiInstance) -> Self {
-        let annotations = object.metadata.annotations.as_ref();
         Self {
             uid: object.metadata.uid.clone(),
             generation: object.metadata.generation,
-            requested_at: annotations.and_then(|all| all.get(REQUESTED_AT)).cloned(),
+            requested_at: requested_at(&object.metadata),
         }
     }
 }

@@ -193,9 +193,7 @@ impl Queue {
                 false
             }
             Outcome::Gone => {
-                entry.pending = None;
-                (entry.written, entry.retry_at) = (None, None);
-                self.place(uid, now);
+                self.forget(uid);
                 return true;
             }
         };

@@ -225,32 +225,14 @@ fn a_status_that_comes_back_as_it_was_sent_is_kept_once() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Publish {
-        object: usize,
-        progress_only: bool,
-        urgent: bool,
-    },
-    Repeat {
-        object: usize,
-    },
+    Publish { object: usize, progress_only: bool, urgent: bool },
+    Repeat { object: usize },
     Send,
-    Complete {
-        which: usize,
-        refuse: bool,
-    },
-    Conflict {
-        object: usize,
-    },
-    Recreate {
-        object: usize,
-    },
-    Watch {
-        object: usize,
-    },
-    /// A reconcile ends that began before the object was recreated.
-    PublishFormer {
-        object: usize,
-    },
+    Complete { which: usize, refuse: bool },
+    Conflict { object: usize },
+    Recreate { object: usize },
+    Watch { object: usize },
+    PublishFormer { object: usize },
     Wait(u64),
 }
 
@@ -391,6 +373,7 @@ impl Model {
                 self.stored[object] = (format!("{object}-{}", self.version), self.version, 0);
             }
             Step::Watch { object } => self.watch(object),
+            // A reconcile ends that began before the object was recreated.
             Step::PublishFormer { object } => {
                 self.next_number += 1;
                 let mut update = update(&format!("{object}-0"), 1, 0, self.next_number);
