@@ -70,6 +70,7 @@ struct Instance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Step {
     ReadList,
+    ReadSameList,
     Resolve,
     Plan,
     Status,
@@ -82,6 +83,7 @@ impl Step {
     fn name(self) -> &'static str {
         match self {
             Self::ReadList => "reading the pages of a list",
+            Self::ReadSameList => "the same, if no page has changed",
             Self::Resolve => "`resolve`",
             Self::Plan => "`plan`",
             Self::Status => "`status`",
@@ -94,6 +96,7 @@ impl Step {
     fn run(self, steps: &mut PureSteps) {
         match self {
             Self::ReadList => steps.read_list(),
+            Self::ReadSameList => steps.read_same_list(),
             Self::Resolve => steps.resolve(),
             Self::Plan => steps.plan(),
             Self::Status => steps.status(),

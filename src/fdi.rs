@@ -29,6 +29,7 @@ mod resolver;
 mod sample_list;
 mod task;
 mod task_list;
+mod tasks;
 #[cfg(test)]
 pub mod tests;
 pub mod text;
@@ -51,3 +52,4 @@ pub use sample_list::SampleList;
 #[cfg(test)]
 pub use task::TaskAttributes;
 pub use task::{Action, Attributes, LastRun, RunHealth, RunState, Task, TaskId, TaskType};
+pub use tasks::Tasks;

@@ -145,7 +145,8 @@ pub async fn list_with(
     observer: Arc<dyn RequestObserver>,
 ) -> Result<Vec<Task>, LiveError> {
     let failed = |error| LiveError::Call { instance: instance.name_any(), error };
-    connect(flags, instance, sign_in, observer)?.list(attributes).await.map_err(failed)
+    let tasks = connect(flags, instance, sign_in, observer)?.list(attributes, None).await.map_err(failed)?;
+    Ok(tasks.to_vec())
 }
 
 fn connect(

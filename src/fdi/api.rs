@@ -10,7 +10,8 @@ use crate::fdi::auth::password::CachedToken;
 use crate::fdi::batch::Batch;
 use crate::fdi::error::CallError;
 use crate::fdi::rate_limit::Place;
-use crate::fdi::task::{Attributes, Task, TaskId};
+use crate::fdi::task::{Attributes, TaskId};
+use crate::fdi::tasks::Tasks;
 
 /// What became of one task ID in a batch call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,10 +68,11 @@ pub enum SendError {
 /// One FDI instance, signed in.
 pub trait FdiApi: Send + Sync + std::fmt::Debug {
     /// All tasks of the instance, over all pages, with their attributes where these are to be kept.
+    /// A page that is byte for byte as it was in `known` is not decoded again.
     ///
     /// # Errors
     /// Any class but [`Class::Split`] and [`Class::SplitOnce`]: list calls never split.
-    fn list(&self, attributes: Attributes) -> BoxFuture<'_, Result<Vec<Task>, CallError>>;
+    fn list<'a>(&'a self, attributes: Attributes, known: Option<&'a Tasks>) -> BoxFuture<'a, Result<Tasks, CallError>>;
 
     /// Waits for a slot to send one batch call in. Every wait is here, the sign-in included: choose
     /// the call after it, so that what is sent is what is wanted at that moment. Dropping the

@@ -29,7 +29,7 @@ pub fn response(data: &[u8]) {
     let redactor = Redactor::new(vec!["s3cr3t-value".into()]);
     let context = |operation| RequestContext { operation, method: Method::Password, redactor: &redactor, tasks: 3 };
 
-    match task_list::parse_page(&context(Operation::List), &response, Attributes::Keep) {
+    match task_list::parse_page(&context(Operation::List), &response, Attributes::Keep, |_| None) {
         Ok(page) => {
             assert_eq!(status, 200);
             task_list::Listing::default().add(page);

@@ -26,8 +26,9 @@ use crate::fdi::monitor_log::{self, parse_cause};
 use crate::fdi::observer::Operation;
 use crate::fdi::rate_limit::RequestLimiter;
 use crate::fdi::request::{HttpRequest, Sender};
-use crate::fdi::task::{Attributes, Task, TaskId};
-use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, Page, parse_page, too_large};
+use crate::fdi::task::{Attributes, TaskId};
+use crate::fdi::task_list::{Listing, Next, PAGE_LIMIT, parse_page, too_large};
+use crate::fdi::tasks::{Page, Tasks};
 use crate::fdi::text::Redactor;
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::operate_tasks;
@@ -76,16 +77,16 @@ impl HttpFdi {
         format!("/v2/{}/fdi/instances/{}/{rest}", encoded(&self.project_id), encoded(&self.sender.instance_id))
     }
 
-    async fn list_all(&self, attributes: Attributes) -> Result<Vec<Task>, CallError> {
+    async fn list_all(&self, attributes: Attributes, known: Option<&Tasks>) -> Result<Tasks, CallError> {
         let tries = async {
             for _ in 0..LIST_TRIES {
-                if let Some(listing) = self.list_once(attributes).await? {
+                if let Some(listing) = self.list_once(attributes, known).await? {
                     let skipped = listing.skipped();
                     if skipped > 0 {
                         let instance_id = &self.sender.instance_id;
                         tracing::debug!(instance_id, skipped, "skipped tasks without a usable ID");
                     }
-                    return Ok(listing.into_tasks());
+                    return Ok(listing.into_tasks(attributes, known));
                 }
             }
             Err(CallError::unavailable(
@@ -103,12 +104,16 @@ impl HttpFdi {
     }
 
     /// All pages; `None` when they are inconsistent.
-    async fn list_once(&self, attributes: Attributes) -> Result<Option<Listing>, CallError> {
+    async fn list_once(&self, attributes: Attributes, known: Option<&Tasks>) -> Result<Option<Listing>, CallError> {
         let path = self.path("tasks");
         let mut listing = Listing::default();
         let mut offset = 0;
         loop {
-            match listing.add(self.list_page(&path, offset, attributes).await?) {
+            let number = listing.pages();
+            let read = |context: &RequestContext<'_>, response: &HttpResponse| {
+                parse_page(context, response, attributes, |digest| known?.page(number, digest, attributes))
+            };
+            match listing.add(self.list_page(&path, offset, read).await?) {
                 Next::Page(next) => offset = next,
                 Next::Complete => return Ok(Some(listing)),
                 Next::Inconsistent => return Ok(None),
@@ -117,7 +122,12 @@ impl HttpFdi {
         }
     }
 
-    async fn list_page(&self, path: &str, offset: usize, attributes: Attributes) -> Result<Page, CallError> {
+    async fn list_page(
+        &self,
+        path: &str,
+        offset: usize,
+        read: impl Fn(&RequestContext<'_>, &HttpResponse) -> Result<Page, CallError>,
+    ) -> Result<Page, CallError> {
         let query = format!("limit={PAGE_LIMIT}&offset={offset}");
         let mut tries = 0;
         loop {
@@ -132,9 +142,7 @@ impl HttpFdi {
                 waited: slot.waited,
             };
             tries += 1;
-            let read =
-                |context: &RequestContext<'_>, response: &HttpResponse| parse_page(context, response, attributes);
-            match self.send(Operation::List, request, slot, read).await {
+            match self.send(Operation::List, request, slot, &read).await {
                 Err(Unsent { error: _, token_ended: true }) if tries < TOKEN_TRIES => {}
                 result => return result.map_err(|unsent| unsent.error),
             }
@@ -309,8 +317,8 @@ impl From<Unsent> for SendError {
 }
 
 impl FdiApi for HttpFdi {
-    fn list(&self, attributes: Attributes) -> BoxFuture<'_, Result<Vec<Task>, CallError>> {
-        self.list_all(attributes).boxed()
+    fn list<'a>(&'a self, attributes: Attributes, known: Option<&'a Tasks>) -> BoxFuture<'a, Result<Tasks, CallError>> {
+        self.list_all(attributes, known).boxed()
     }
 
     fn acquire(&self) -> BoxFuture<'_, Result<Slot, CallError>> {

@@ -6,6 +6,7 @@ use crate::fdi::json::mend;
 use crate::fdi::observer::Operation;
 use crate::fdi::task::{Attributes, Task};
 use crate::fdi::task_list::{Listing, PAGE_LIMIT, parse_page};
+use crate::fdi::tasks::Tasks;
 use crate::fdi::text::Redactor;
 use crate::fdi::transport::HttpResponse;
 
@@ -25,18 +26,20 @@ impl SampleList {
     }
 
     /// What is done with the responses once they are there.
-    pub fn read(&mut self) -> Vec<Task> {
+    pub fn read(&mut self, known: Option<&Tasks>) -> Tasks {
         let redactor = Redactor::new(Vec::new());
         let context =
             RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor, tasks: 0 };
         let mut listing = Listing::default();
         for response in &mut self.0 {
             mend(&mut response.body);
-            if let Ok(page) = parse_page(&context, response, Attributes::Omit) {
+            let number = listing.pages();
+            let unchanged = |digest| known?.page(number, digest, Attributes::Omit);
+            if let Ok(page) = parse_page(&context, response, Attributes::Omit, unchanged) {
                 listing.add(page);
             }
         }
-        listing.into_tasks()
+        listing.into_tasks(Attributes::Omit, known)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::fdi::error::{CallError, Cause, Class};
 use crate::fdi::json::Scalar;
 use crate::fdi::list_page::ListPage;
 use crate::fdi::task::{Attributes, Task, TaskAttributes, TaskId};
+use crate::fdi::tasks::{Digest, Page, PageSummary, Tasks};
 use crate::fdi::text::single_line;
 use crate::fdi::transport::HttpResponse;
 use crate::fdi::wire::{ErrorBody, ListEntry};
@@ -26,16 +27,6 @@ pub const LIST_MAX: usize = 10_000;
 
 const NAME_MAX: usize = 256;
 
-/// What one page contains, as far as it is used.
-#[derive(Debug)]
-pub struct Page {
-    total: Option<usize>,
-    /// Entries as the service counts them, skipped ones included.
-    received: usize,
-    skipped: usize,
-    tasks: Vec<Task>,
-}
-
 /// The attributes of the tasks of a list, equal ones once: most tasks share theirs with others.
 #[derive(Debug, Default)]
 struct Shared(BTreeSet<Arc<TaskAttributes>>);
@@ -51,7 +42,7 @@ impl Shared {
     }
 }
 
-/// Reads one page.
+/// Reads one page, unless `known` has the page that this digest stands for.
 ///
 /// A bad entry spoils no other: a task with an unknown `status` is in the list with an unknown
 /// state. An entry without a usable ID cannot be in any group and is skipped.
@@ -62,9 +53,14 @@ pub fn parse_page(
     context: &RequestContext<'_>,
     response: &HttpResponse,
     attributes: Attributes,
+    known: impl FnOnce(Digest) -> Option<Page>,
 ) -> Result<Page, CallError> {
     if response.status != 200 {
         return Err(classify(context, response));
+    }
+    let digest = Digest::of(&response.body);
+    if let Some(page) = known(digest) {
+        return Ok(page);
     }
     let Ok(page) = ListPage::decode(&response.body, LIST_MAX + 1, ListEntry::add) else {
         return Err(malformed_response(context, response, "its body is not the JSON of a task list"));
@@ -95,7 +91,7 @@ pub fn parse_page(
             tasks.push(Task { id, name, state, last_run: entry.last_run(), type_: entry.task_type(), attributes });
         }
     }
-    Ok(Page { total, received, skipped, tasks })
+    Ok(Page { summary: PageSummary { digest, total, received, skipped, tasks: tasks.len() }, tasks })
 }
 
 /// A list while its pages come in.
@@ -103,7 +99,7 @@ pub fn parse_page(
 pub struct Listing {
     tasks: Vec<Task>,
     places: HashMap<TaskId, usize>,
-    pages: usize,
+    pages: Vec<PageSummary>,
     received: usize,
     skipped: usize,
     total: Option<usize>,
@@ -126,15 +122,16 @@ pub enum Next {
 impl Listing {
     /// Adds the page that was requested last.
     pub fn add(&mut self, page: Page) -> Next {
+        let Page { summary, tasks } = page;
         let known = self.tasks.len();
-        self.skipped += page.skipped;
+        self.skipped += summary.skipped;
         // A task that was created or deleted between two pages shifts others across their border,
         // so tasks may be missing.
-        self.shifted |= self.pages > 0 && page.total != self.total;
-        self.pages += 1;
-        self.received += page.received;
-        self.total = page.total;
-        for task in page.tasks {
+        self.shifted |= !self.pages.is_empty() && summary.total != self.total;
+        self.pages.push(summary);
+        self.received += summary.received;
+        self.total = summary.total;
+        for task in tasks {
             match self.places.entry(task.id.clone()) {
                 // The later page is more recent.
                 Entry::Occupied(index) => self.tasks[*index.get()] = task,
@@ -144,13 +141,13 @@ impl Listing {
                 }
             }
         }
-        let brought_nothing = page.received == 0 || self.tasks.len() == known && self.skipped == 0;
+        let brought_nothing = summary.received == 0 || self.tasks.len() == known && self.skipped == 0;
         match self.total {
             _ if self.received.max(self.total.unwrap_or(0)) > LIST_MAX => Next::TooLarge,
-            Some(total) if self.received >= total || page.received == 0 => self.is_consistent(total),
+            Some(total) if self.received >= total || summary.received == 0 => self.is_consistent(total),
             // Without a total the list ends with the first page that brings nothing new.
             None if brought_nothing => Next::Complete,
-            _ if self.pages == PAGES_MAX => Next::Inconsistent,
+            _ if self.pages.len() == PAGES_MAX => Next::Inconsistent,
             _ => Next::Page(self.received),
         }
     }
@@ -163,8 +160,15 @@ impl Listing {
         self.skipped
     }
 
-    pub fn into_tasks(self) -> Vec<Task> {
-        self.tasks
+    /// How many pages there are so far.
+    pub fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// The list: `known` itself if every page is as it was then.
+    pub fn into_tasks(self, attributes: Attributes, known: Option<&Tasks>) -> Tasks {
+        let known = known.filter(|known| known.is_of_pages(attributes, &self.pages));
+        known.cloned().unwrap_or_else(|| Tasks::of_pages(self.tasks, attributes, self.pages))
     }
 }
 
@@ -189,7 +193,7 @@ mod tests {
         let context =
             RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor, tasks: 1 };
         let response = HttpResponse { status: 200, body: body.as_bytes().to_vec(), ..HttpResponse::default() };
-        parse_page(&context, &response, Attributes::Keep)
+        parse_page(&context, &response, Attributes::Keep, |_| None)
     }
 
     fn entities(ids: std::ops::Range<usize>, total: &str) -> Page {
@@ -203,7 +207,7 @@ mod tests {
         assert_eq!(list.add(entities(0..300, "700")), Next::Page(300));
         assert_eq!(list.add(entities(300..600, "700")), Next::Page(600));
         assert_eq!(list.add(entities(600..700, "700")), Next::Complete);
-        assert_eq!(list.into_tasks().len(), 700);
+        assert_eq!(list.tasks.len(), 700);
         assert_eq!(Listing::default().add(read(r#"{"total":0,"entities":null}"#).unwrap()), Next::Complete);
         assert_eq!(Listing::default().add(read(r#"{"total":0}"#).unwrap()), Next::Complete);
     }
@@ -225,7 +229,7 @@ mod tests {
         let later =
             read(r#"{"total":4,"entities":[{"task_id":"t1","status":0},{"task_id":"t2","status":1}]}"#).unwrap();
         assert_eq!(list.add(later), Next::Inconsistent, "three tasks of four");
-        assert_eq!(list.into_tasks()[1].state, Some(RunState::Stopped));
+        assert_eq!(list.tasks[1].state, Some(RunState::Stopped));
     }
 
     #[test]
@@ -260,7 +264,7 @@ mod tests {
         let mut list = Listing::default();
         assert_eq!(list.add(page.unwrap()), Next::Complete);
         assert_eq!(list.skipped(), 6);
-        assert_eq!(list.into_tasks()[0].id.as_str(), "7");
+        assert_eq!(list.tasks[0].id.as_str(), "7");
     }
 
     #[test]
@@ -313,7 +317,7 @@ mod tests {
     fn an_entry_with_two_ids_stands_for_both_with_an_unknown_state() {
         let page = read(r#"{"total":1,"entities":[{"task_id":"a","status":1,"task_id":"b"}]}"#).unwrap();
         let states: Vec<_> = page.tasks.iter().map(|task| (task.id.as_str(), task.state)).collect();
-        assert_eq!((states, page.skipped), (vec![("a", None), ("b", None)], 0));
+        assert_eq!((states, page.summary.skipped), (vec![("a", None), ("b", None)], 0));
         let page = read(r#"{"total":1,"entities":[{"task_id":"a","status":1,"task_id":"a"}]}"#).unwrap();
         assert_eq!(page.tasks[0].state, Some(RunState::Running), "the same twice is one");
     }

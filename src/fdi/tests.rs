@@ -3,6 +3,7 @@
 pub mod client;
 pub mod examples;
 mod fuzz;
+mod known_pages;
 pub mod scripted_server;
 mod simulator;
 mod waits;

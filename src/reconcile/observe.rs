@@ -70,21 +70,21 @@ async fn sign_in_and_list(
         if !state.observation.may_list(credential, ctx.clock.now()) {
             return Ok(None);
         }
-        return list(ctx, desired, &signed_in).await.map(Some);
+        return list(ctx, desired, state, &signed_in).await.map(Some);
     };
     if !kept.is_due(ctx.clock.now(), &ctx.timings) {
         observed.credential = Some(kept.credential);
-        return list(ctx, desired, &kept).await.map(Some);
+        return list(ctx, desired, state, &kept).await.map(Some);
     }
     // The Secret is read again beside the list, so that the list does not wait for it.
-    let (signed_in, listed) = join!(sign_in(ctx, instance, &connection, &limiter), list(ctx, desired, &kept));
+    let (signed_in, listed) = join!(sign_in(ctx, instance, &connection, &limiter), list(ctx, desired, state, &kept));
     let signed_in = signed_in?;
     observed.credential = Some(signed_in.credential);
     session.begin(signed_in.clone());
     match listed {
         // What the service says of the old credential is no error of the new one.
         Err(InstanceError::Call(error)) if error.class == Class::SignIn && signed_in.credential != kept.credential => {
-            list(ctx, desired, &signed_in).await.map(Some)
+            list(ctx, desired, state, &signed_in).await.map(Some)
         }
         listed => listed.map(Some),
     }
@@ -134,15 +134,17 @@ async fn sign_in(
     Ok(SignedIn { api, credential, read_at, instance: revision(instance) })
 }
 
-async fn list(ctx: &Context, desired: &Desired, signed_in: &SignedIn) -> Result<TaskList, InstanceError> {
+async fn list(
+    ctx: &Context,
+    desired: &Desired,
+    state: &InstanceState,
+    signed_in: &SignedIn,
+) -> Result<TaskList, InstanceError> {
     let requested_at = ctx.clock.now();
     let attributes = desired.attributes();
-    let mut tasks = signed_in.api.list(attributes).await.map_err(InstanceError::Call)?;
-    for task in &mut tasks {
-        if let Some(id) = desired.interned(&task.id) {
-            task.id = id.clone();
-        }
-    }
+    let known = state.observation.list().map(TaskList::tasks);
+    let mut tasks = signed_in.api.list(attributes, known).await.map_err(InstanceError::Call)?;
+    tasks.intern_ids(|id| desired.interned(id));
     Ok(TaskList::new(requested_at, attributes, tasks))
 }
 

@@ -12,7 +12,7 @@ use crate::crd::{
     CachedGroup, DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec,
     InstanceRef, TaskSelector,
 };
-use crate::fdi::{LastRun, RunState, SampleList, Task, TaskId};
+use crate::fdi::{LastRun, RunState, SampleList, Task, TaskId, Tasks};
 use crate::reconcile::desired::{Desired, Snapshot, StoredGroup, resolve};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
@@ -38,7 +38,7 @@ pub struct PureSteps {
     snapshot: Snapshot,
     desired: Desired,
     state: InstanceState,
-    tasks: Vec<Task>,
+    tasks: Tasks,
     list: SampleList,
     now: Timestamp,
 }
@@ -58,7 +58,8 @@ impl PureSteps {
         let desired = state.resolve(snapshot.clone(), now);
         let tasks: Vec<Task> =
             (0..groups).flat_map(|group| (0..tasks).filter_map(move |task| running(group, task))).collect();
-        let list = SampleList::of(&tasks);
+        let mut list = SampleList::of(&tasks);
+        let tasks = list.read(None);
         let mut steps = Self { snapshot, desired, state, tasks, list, now };
         steps.reconcile_after_list();
         steps.store_statuses();
@@ -87,7 +88,12 @@ impl PureSteps {
 
     /// The part of step 2 that is no I/O.
     pub fn read_list(&mut self) {
-        black_box(self.list.read());
+        black_box(self.list.read(None));
+    }
+
+    /// The same of a list that is as it was.
+    pub fn read_same_list(&mut self) {
+        black_box(self.list.read(self.state.observation.list().map(TaskList::tasks)));
     }
 
     /// Step 1.

@@ -108,7 +108,7 @@ pub fn attributes(spec: &FdiTaskGroupSpec) -> Attributes {
 /// comparison.
 fn content(list: &TaskList) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for task in list.tasks() {
+    for task in list.tasks().iter() {
         (&task.id, &task.name, task.type_, &task.attributes).hash(&mut hasher);
     }
     hasher.finish()

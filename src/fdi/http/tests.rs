@@ -23,7 +23,7 @@ async fn a_list_asks_page_after_page_with_the_token_and_escaped_ids() {
         _ => ok(r#"{"total":3,"entities":[{"task_id":"c","status":0,"execute_status":"ERROR"}]}"#),
     })
     .await;
-    let tasks = connect(&fdi(), &server, token()).list(Attributes::Omit).await.unwrap();
+    let tasks = connect(&fdi(), &server, token()).list(Attributes::Omit, None).await.unwrap();
     assert_eq!(tasks.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
     let requests = server.requests();
     assert!(
@@ -70,9 +70,9 @@ async fn a_list_whose_pages_shift_is_read_again_once_and_then_unavailable() {
         _ => page(["c", "d"], 4),
     })
     .await;
-    assert_eq!(connect(&fdi(), &shifted_once, token()).list(Attributes::Omit).await.unwrap().len(), 4);
+    assert_eq!(connect(&fdi(), &shifted_once, token()).list(Attributes::Omit, None).await.unwrap().len(), 4);
     let always = Server::start(move |_, _| page(["a", "b"], 4)).await;
-    let error = connect(&fdi(), &always, token()).list(Attributes::Omit).await.unwrap_err();
+    let error = connect(&fdi(), &always, token()).list(Attributes::Omit, None).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "ListIncomplete"));
     assert_eq!(always.requests().len(), 4);
 }
@@ -104,14 +104,14 @@ async fn many_instances_with_one_refused_key_send_one_request() {
     let server = Server::start(|_, _| unauthorized(REFUSED)).await;
     let fdi = fdi();
     let apis: Vec<_> = (0..50).map(|_| connect(&fdi, &server, token())).collect();
-    let results = futures::future::join_all(apis.iter().map(|api| api.list(Attributes::Omit))).await;
+    let results = futures::future::join_all(apis.iter().map(|api| api.list(Attributes::Omit, None))).await;
     for result in results {
         let error = result.unwrap_err();
         assert_eq!((error.class, error.cause), (Class::SignIn, Cause::SignInRefused));
     }
     assert_eq!(server.requests().len(), 1);
     let changed = connect(&fdi, &server, SignIn::Token("another".into()));
-    changed.list(Attributes::Omit).await.unwrap_err();
+    changed.list(Attributes::Omit, None).await.unwrap_err();
     assert_eq!(server.requests().len(), 2, "changed Secret data are tried at once");
 }
 
@@ -121,10 +121,13 @@ async fn one_token_serves_all_instances_that_share_a_password_and_later_clients_
     let fdi = fdi();
     let apis: Vec<_> = (0..20).map(|_| connect(&fdi, &server, password())).collect();
     assert!(
-        futures::future::join_all(apis.iter().map(|api| api.list(Attributes::Omit))).await.iter().all(Result::is_ok)
+        futures::future::join_all(apis.iter().map(|api| api.list(Attributes::Omit, None)))
+            .await
+            .iter()
+            .all(Result::is_ok)
     );
     drop(apis);
-    connect(&fdi, &server, password()).list(Attributes::Omit).await.unwrap();
+    connect(&fdi, &server, password()).list(Attributes::Omit, None).await.unwrap();
     assert_eq!(requests_to_iam(&server), 1);
     assert!(server.requests()[0].contains(r#""scope":{"project":{"id":"p/1"}}"#));
 }
@@ -138,10 +141,10 @@ async fn a_token_that_ended_early_is_renewed_without_anybody_noticing() {
     })
     .await;
     let api = connect(&fdi(), &server, password());
-    api.list(Attributes::Omit).await.unwrap();
+    api.list(Attributes::Omit, None).await.unwrap();
     ended.store(true, std::sync::atomic::Ordering::Relaxed);
-    api.list(Attributes::Omit).await.unwrap();
-    api.list(Attributes::Omit).await.unwrap();
+    api.list(Attributes::Omit, None).await.unwrap();
+    api.list(Attributes::Omit, None).await.unwrap();
     assert_eq!(requests_to_iam(&server), 2);
 }
 
@@ -149,8 +152,8 @@ async fn a_token_that_ended_early_is_renewed_without_anybody_noticing() {
 async fn a_service_that_accepts_no_token_gets_one_newly_issued_token() {
     let server = iam(|_| false).await;
     let api = connect(&fdi(), &server, password());
-    assert_eq!(api.list(Attributes::Omit).await.unwrap_err().code, "APIGW.0307");
-    assert_eq!(api.list(Attributes::Omit).await.unwrap_err().class, Class::SignIn);
+    assert_eq!(api.list(Attributes::Omit, None).await.unwrap_err().code, "APIGW.0307");
+    assert_eq!(api.list(Attributes::Omit, None).await.unwrap_err().class, Class::SignIn);
     assert_eq!((requests_to_iam(&server), server.requests().len()), (1, 2), "the second list sends nothing");
 }
 
@@ -160,7 +163,7 @@ async fn a_wrong_password_never_reaches_fdi() {
         unauthorized(r#"{"error":{"code":401,"message":"The username or password is wrong.","title":"Unauthorized"}}"#)
     })
     .await;
-    let error = connect(&fdi(), &server, password()).list(Attributes::Omit).await.unwrap_err();
+    let error = connect(&fdi(), &server, password()).list(Attributes::Omit, None).await.unwrap_err();
     assert_eq!(error.class, Class::SignIn);
     assert_eq!(
         error.message,
@@ -180,9 +183,9 @@ async fn a_throttled_iam_is_no_refusal() {
     })
     .await;
     let api = connect(&fdi(), &server, password());
-    let error = api.list(Attributes::Omit).await.unwrap_err();
+    let error = api.list(Attributes::Omit, None).await.unwrap_err();
     assert_eq!((error.class, error.retry_after), (Class::Throttled, Some(Duration::from_secs(7))));
-    api.list(Attributes::Omit).await.unwrap_err();
+    api.list(Attributes::Omit, None).await.unwrap_err();
     assert_eq!(server.requests().len(), 2, "the circuit is not open");
 }
 
@@ -191,7 +194,7 @@ async fn a_redirect_is_not_followed_and_the_token_stays_here() {
     let other = Server::start(|_, _| ok(NO_TASKS)).await;
     let location = format!("location: {}/\r\n", other.address);
     let server = Server::start(move |_, _| Does::Answer(http("307 Temporary Redirect", &location, ""))).await;
-    let error = connect(&fdi(), &server, token()).list(Attributes::Omit).await.unwrap_err();
+    let error = connect(&fdi(), &server, token()).list(Attributes::Omit, None).await.unwrap_err();
     assert_eq!((error.class, error.cause), (Class::Config, Cause::RequestRejected));
     assert!(other.requests().is_empty());
 }
@@ -231,7 +234,7 @@ async fn whatever_a_server_does_instead_of_responding_ends_in_time_as_unavailabl
 async fn a_body_without_end_is_not_read_to_the_end() {
     for head in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 104857600\r\n\r\n"] {
         let server = Server::start(move |_, _| Does::Flood(head.into())).await;
-        let error = connect(&fdi(), &server, token()).list(Attributes::Omit).await.unwrap_err();
+        let error = connect(&fdi(), &server, token()).list(Attributes::Omit, None).await.unwrap_err();
         assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "ResponseTooLarge"));
         let flooded = server.flooded.load(std::sync::atomic::Ordering::Relaxed);
         assert!(flooded < 32 * 1024 * 1024, "{flooded} bytes were taken");
@@ -242,7 +245,7 @@ async fn a_body_without_end_is_not_read_to_the_end() {
 async fn nobody_listening_is_unavailable_and_says_why() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let server = Server { address: format!("http://{address}"), requests: Arc::default(), flooded: Arc::default() };
-    let error = connect(&fdi(), &server, token()).list(Attributes::Omit).await.unwrap_err();
+    let error = connect(&fdi(), &server, token()).list(Attributes::Omit, None).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "ConnectFailed"));
     assert!(error.message.contains("Connection refused"), "{}", error.message);
 }
@@ -254,7 +257,7 @@ async fn the_observer_is_notified_of_every_request() {
     let api = fdi()
         .connect(&connection(&server), password(), &Arc::new(RequestLimiter::new(10, 2)), recorder.clone())
         .unwrap();
-    api.list(Attributes::Omit).await.unwrap();
+    api.list(Attributes::Omit, None).await.unwrap();
     start(&api, &["a"]).await.unwrap();
     assert_eq!(
         *recorder.0.lock().unwrap(),
@@ -288,7 +291,7 @@ async fn no_secret_is_in_debug_output_or_errors_even_when_the_server_echoes_it()
     .await;
     let fdi = fdi();
     let api = connect(&fdi, &server, token());
-    let error = api.list(Attributes::Omit).await.unwrap_err();
+    let error = api.list(Attributes::Omit, None).await.unwrap_err();
     let shown = format!("{fdi:?} {api:?} {error:?} {error} {:?} {:?}", token(), api.acquire().await);
     assert!(!shown.contains("s3cr3t"), "{shown}");
     assert!(shown.contains("bad token ***"), "{shown}");

@@ -103,7 +103,7 @@ async fn list(address: &str, ca_bundle: Option<&str>) -> Result<usize, CallError
     let limits = Arc::new(RequestLimiter::new(10, 2));
     Ok(fdi
         .connect(&connection, SignIn::Token("t".into()), &limits, Arc::new(Nobody))?
-        .list(Attributes::Omit)
+        .list(Attributes::Omit, None)
         .await?
         .len())
 }

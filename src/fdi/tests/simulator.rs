@@ -13,7 +13,7 @@ use crate::fdi::endpoint::Location;
 use crate::fdi::error::{CallError, Class};
 use crate::fdi::observer::{Operation, RequestObserver};
 use crate::fdi::rate_limit::RequestLimiter;
-use crate::fdi::task::{Action, Attributes, TaskId};
+use crate::fdi::task::{Action, Attributes, RunState, TaskId};
 
 const PROJECT: &str = "0123456789abcdef0123456789abcdef";
 const INSTANCE: &str = "1d94f3f6-1111-2222-3333-444455556666";
@@ -74,13 +74,17 @@ async fn every_way_to_sign_in_lists_and_starts_tasks_over_tls_with_a_private_aut
         instance.create_tasks(12);
         let api = connect(&fdi(), &sim, sign_in);
 
-        let tasks = api.list(Attributes::Omit).await.unwrap();
+        let tasks = api.list(Attributes::Omit, None).await.unwrap();
         assert_eq!(tasks.len(), 12, "{way}");
-        let ids: Vec<TaskId> = tasks.into_iter().take(10).map(|task| task.id).collect();
+        let again = api.list(Attributes::Omit, Some(&tasks)).await.unwrap();
+        assert_eq!(again.as_ptr(), tasks.as_ptr(), "what has not changed is not decoded again");
+        let ids: Vec<TaskId> = tasks.iter().take(10).map(|task| task.id.clone()).collect();
         let batch = Batch::new(Action::Start, ids).unwrap();
         let answer = api.start_or_stop(api.acquire().await.unwrap(), &batch).await.unwrap();
         assert!(answer.outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Accepted), "{way}: {answer:?}");
         assert_eq!(instance.batch_calls().len(), 1);
+        let started = api.list(Attributes::Omit, Some(&tasks)).await.unwrap();
+        assert_eq!(started.iter().filter(|task| task.state == Some(RunState::Running)).count(), 10, "{way}");
     }
 }
 
@@ -91,11 +95,11 @@ async fn a_hundred_instances_with_a_wrong_key_do_not_lock_it() {
     sim.instance(PROJECT, INSTANCE);
     let fdi = fdi();
     let apis: Vec<_> = (0..100).map(|_| connect(&fdi, &sim, key("wrong", None))).collect();
-    let results = futures::future::join_all(apis.iter().map(|api| api.list(Attributes::Omit))).await;
+    let results = futures::future::join_all(apis.iter().map(|api| api.list(Attributes::Omit, None))).await;
     assert!(results.iter().all(|result| result.as_ref().is_err_and(|error| error.class == Class::SignIn)));
     assert!(sim.counts(&Filter::default()).sign_ins_refused <= 3);
     assert!(
-        connect(&fdi, &sim, key("right", None)).list(Attributes::Omit).await.is_ok(),
+        connect(&fdi, &sim, key("right", None)).list(Attributes::Omit, None).await.is_ok(),
         "the key still works for those who have it"
     );
 }
@@ -106,11 +110,11 @@ async fn a_token_that_iam_ended_is_renewed_in_the_same_request() {
     sim.set_user(User::new("account", "operator", "pass phrase"));
     sim.instance(PROJECT, INSTANCE);
     let api = connect(&fdi(), &sim, password());
-    api.list(Attributes::Omit).await.unwrap();
+    api.list(Attributes::Omit, None).await.unwrap();
     sim.expire_all_tokens();
-    api.list(Attributes::Omit).await.unwrap();
+    api.list(Attributes::Omit, None).await.unwrap();
     sim.revoke_all_tokens();
-    api.list(Attributes::Omit).await.unwrap();
+    api.list(Attributes::Omit, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -119,7 +123,7 @@ async fn each_user_that_iam_does_not_let_in_has_its_sentence() {
         let sim = simulator().await;
         sim.set_user(User { state, ..User::new("account", "operator", "pass phrase") });
         sim.instance(PROJECT, INSTANCE);
-        connect(&fdi(), &sim, password()).list(Attributes::Omit).await.unwrap_err()
+        connect(&fdi(), &sim, password()).list(Attributes::Omit, None).await.unwrap_err()
     };
     for (state, sentence) in [
         (UserState::Locked, "The user is locked"),

@@ -56,7 +56,7 @@ async fn a_call_whose_token_ended_early_is_not_sent_again_but_chosen_again() {
 async fn a_refused_sign_in_gives_no_slot() {
     let server = Server::start(|_, _| unauthorized(REFUSED)).await;
     let api = connect(&fdi(), &server, token());
-    api.list(Attributes::Omit).await.unwrap_err();
+    api.list(Attributes::Omit, None).await.unwrap_err();
     let error = api.acquire().now_or_never().unwrap().unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (Class::SignIn, "APIGW.0301"));
     assert_eq!(server.requests().len(), 1);
@@ -79,10 +79,10 @@ async fn one_instance_that_refuses_a_shared_key_does_not_take_it_from_another() 
         fdi.connect(&connection, key(), &limiter, Arc::new(Recorder::default())).unwrap()
     };
     let (ours, refuses) = (api("ours"), api("refuses"));
-    ours.list(Attributes::Omit).await.unwrap();
+    ours.list(Attributes::Omit, None).await.unwrap();
     for _ in 0..10 {
-        assert_eq!(refuses.list(Attributes::Omit).await.unwrap_err().class, Class::SignIn);
-        ours.list(Attributes::Omit).await.unwrap();
+        assert_eq!(refuses.list(Attributes::Omit, None).await.unwrap_err().class, Class::SignIn);
+        ours.list(Attributes::Omit, None).await.unwrap();
     }
     let sent = server.requests().iter().filter(|request| request.contains("/instances/refuses/")).count();
     assert_eq!(sent, 1, "its own circuit is open");
@@ -96,7 +96,7 @@ async fn a_list_ends_in_time_however_many_slow_pages_it_has() {
     })
     .await;
     let begun = Instant::now();
-    let error = connect(&fdi(), &server, token()).list(Attributes::Omit).await.unwrap_err();
+    let error = connect(&fdi(), &server, token()).list(Attributes::Omit, None).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (Class::Unavailable, "ListTimeout"));
     assert!(begun.elapsed() < Duration::from_secs(2), "twice the request timeout of half a second");
 }
@@ -104,7 +104,7 @@ async fn a_list_ends_in_time_however_many_slow_pages_it_has() {
 #[tokio::test]
 async fn an_instance_with_too_many_tasks_says_so_after_one_page() {
     let server = Server::start(|_, _| ok(r#"{"total":1000000,"entities":[{"task_id":"a","status":1}]}"#)).await;
-    let error = connect(&fdi(), &server, token()).list(Attributes::Omit).await.unwrap_err();
+    let error = connect(&fdi(), &server, token()).list(Attributes::Omit, None).await.unwrap_err();
     assert_eq!((error.class, error.code.as_str()), (Class::Config, "ListTooLarge"));
     assert!(error.message.contains("more than 10000 tasks"), "{}", error.message);
     assert_eq!(server.requests().len(), 1);
@@ -123,17 +123,17 @@ async fn while_one_request_renews_a_token_the_others_go_on_with_the_valid_one() 
     .await;
     let fdi = Fdi::new(FdiConfig { allow_insecure: true, ..FdiConfig::default() }).unwrap();
     let api: Arc<dyn FdiApi> = connect(&fdi, &server, password());
-    api.list(Attributes::Omit).await.unwrap();
+    api.list(Attributes::Omit, None).await.unwrap();
     // The last tenth of a life of thirty seconds: the next request renews the token.
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(28)).await;
     tokio::time::resume();
-    let mut renewing = Box::pin(api.list(Attributes::Omit));
+    let mut renewing = Box::pin(api.list(Attributes::Omit, None));
     while requests_to_iam(&server) < 2 {
         assert!(renewing.as_mut().now_or_never().is_none());
         tokio::task::yield_now().await;
     }
-    api.list(Attributes::Omit).await.unwrap();
+    api.list(Attributes::Omit, None).await.unwrap();
 }
 
 const SHORT_LIFE: &str =

@@ -2,26 +2,23 @@
 
 use jiff::Timestamp;
 
-use crate::fdi::{Attributes, RunState, Task, TaskId};
+use crate::fdi::{Attributes, RunState, Task, TaskId, Tasks};
 
 /// A complete list of the tasks of an instance.
 #[derive(Debug, Clone)]
 pub struct TaskList {
     /// When the list was requested: what happened before is in it, what happened later may not be.
     pub requested_at: Timestamp,
-    /// Sorted by ID.
-    tasks: Box<[Task]>,
+    tasks: Tasks,
     attributes: Attributes,
 }
 
 impl TaskList {
-    pub fn new(requested_at: Timestamp, attributes: Attributes, mut tasks: Vec<Task>) -> Self {
-        tasks.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        Self { requested_at, tasks: tasks.into_boxed_slice(), attributes }
+    pub fn new(requested_at: Timestamp, attributes: Attributes, tasks: impl Into<Tasks>) -> Self {
+        Self { requested_at, tasks: tasks.into(), attributes }
     }
 
-    /// All tasks, sorted by ID.
-    pub fn tasks(&self) -> &[Task] {
+    pub fn tasks(&self) -> &Tasks {
         &self.tasks
     }
 
@@ -31,11 +28,11 @@ impl TaskList {
     }
 
     pub fn task(&self, id: &TaskId) -> Option<&Task> {
-        self.tasks.binary_search_by(|task| task.id.cmp(id)).ok().map(|index| &self.tasks[index])
+        self.tasks.task(id)
     }
 
     pub fn has_same_tasks(&self, other: &Self) -> bool {
-        self.tasks == other.tasks
+        self.tasks.is_same(&other.tasks)
     }
 
     pub fn total(&self) -> usize {

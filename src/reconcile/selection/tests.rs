@@ -163,7 +163,7 @@ proptest! {
             object.spec.task_ids.reverse();
             object.spec.task_names.reverse();
         }
-        let list = TaskList::new(at(0), Attributes::Keep, tasks.into_iter().rev().collect());
+        let list = TaskList::new(at(0), Attributes::Keep, tasks.into_iter().rev().collect::<Vec<_>>());
         let desired = resolve(backwards, &selections);
         selections.update(&desired.choosing(), Some(&list), CLAIMED_MAX, at(0));
         let desired = desired.reselected(&selections);
