@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::facts::Facts;
 use crate::reconcile::desired::FinalizerAction;
-use crate::reconcile::ledger::phase::{Due, Phase};
+use crate::reconcile::ledger::phase::Due;
 use crate::reconcile::observation::failure::{FailureStreak, Severity};
 use crate::time::backoff::add;
 
@@ -33,7 +33,7 @@ pub(super) fn release(facts: &Facts<'_, '_>) -> Option<FinalizerRelease> {
     if (facts.group.owned.is_empty() && all_known) || facts.desired.instance_suspended() {
         return Some(FinalizerRelease::Completed);
     }
-    let left = facts.group.owned.len() - facts.tally.stopped_or_not_found();
+    let left = facts.still_to_stop().count();
     // Only a list that was requested after the deletion shows that the tasks are stopped: before
     // it, somebody else may have started them.
     let observed = facts.state.observation.list().is_some_and(|list| list.requested_at > seen);
@@ -93,14 +93,13 @@ fn missing_reference<'m>(facts: &Facts<'_, 'm>) -> Option<&'m FailureStreak> {
     failure.filter(|failure| failure.error.severity() == Severity::MissingReference)
 }
 
-/// At least one full attempt was made: the service failed, or a call for each task that still runs
-/// did.
+/// At least one full attempt was made: the service failed, or a call for each task that is left did.
 fn attempted(facts: &Facts<'_, '_>) -> bool {
     let observation = &facts.state.observation;
     observation.list_failure().is_some()
         || observation.call_failure().is_some()
-        || facts.assessments.iter().all(|(id, assessment)| {
+        || facts.still_to_stop().all(|(id, assessment)| {
             let due = matches!(assessment.due, Some(Due::Now(_)));
-            assessment.phase == Phase::Ready || (facts.state.ledger.failure(id).is_some() && !due)
+            facts.state.ledger.failure(id).is_some() && !due
         })
 }

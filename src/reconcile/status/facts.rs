@@ -41,11 +41,6 @@ impl Tally {
         self.total - self.ready - self.failed - self.conflicting
     }
 
-    /// Tasks of a group being deleted that are observed stopped, or are not there to be stopped.
-    pub fn stopped_or_not_found(&self) -> usize {
-        self.ready + self.not_found
-    }
-
     fn count(&mut self, phase: Phase) {
         match phase {
             Phase::Ready => self.ready += 1,
@@ -107,6 +102,13 @@ impl<'a, 'm> Facts<'a, 'm> {
         failing.sort_unstable();
         tally.failing = failing.len();
         Self { group, tally, assessments, names, failing, desired, state, now }
+    }
+
+    /// The owned tasks of a group being deleted that are neither observed stopped nor known not to
+    /// exist.
+    pub fn still_to_stop(&self) -> impl Iterator<Item = &(&'a TaskId, Assessment)> {
+        let done = |phase| matches!(phase, Phase::Ready | Phase::Failed(FailedReason::NotFound));
+        self.assessments.iter().filter(move |(_, found)| !done(found.phase))
     }
 
     /// A task as the last list shows it.

@@ -61,9 +61,9 @@ fn deleting(facts: &Facts<'_, '_>) -> Option<Row> {
 }
 
 fn stopping(facts: &Facts<'_, '_>) -> String {
-    let done = |phase| matches!(phase, Phase::Ready | Phase::Failed(FailedReason::NotFound));
-    let left: Vec<&str> =
-        facts.assessments.iter().filter(|(_, found)| !done(found.phase)).map(|(id, _)| id.as_str()).collect();
+    let owned = facts.group.owned.len();
+    let left: Vec<&str> = facts.still_to_stop().map(|(id, _)| id.as_str()).collect();
+    let stopped = owned - left.len();
     let left = if left.is_empty() { String::new() } else { format!(" (left: {})", listed(left, TASKS_NAMED)) };
     let left = format!("{left}{}", not_known_to_stop(facts));
     let failure = facts.state.observation.list_failure();
@@ -77,10 +77,8 @@ fn stopping(facts: &Facts<'_, '_>) -> String {
     };
     let failure = failure.map_or_else(String::new, |failure| format!("; {}", instance_message(facts, failure)));
     format!(
-        "stopping the tasks before the deletion: {} of {} stopped{left}; the object goes once all are, or {limit} \
+        "stopping the tasks before the deletion: {stopped} of {owned} stopped{left}; the object goes once all are, or {limit} \
          after its deletion{failure}",
-        facts.tally.stopped_or_not_found(),
-        facts.group.owned.len(),
     )
 }
 

@@ -86,3 +86,36 @@ fn a_deletion_is_given_up_at_its_deadline_while_a_retry_is_due_only_together_wit
     assert!(matches!(sim.released[..], [(_, FinalizerRelease::Abandoned(_))]), "{:?}", sim.released);
     assert!(sim.reconciles - before < 30, "{} reconciles", sim.reconciles - before);
 }
+
+#[test]
+fn names_without_a_task_do_not_stand_for_tasks_that_are_still_to_be_stopped() {
+    let mut sim = Simulation::new(2);
+    let group = sim.group("a", DesiredState::Running, 1..=2);
+    group.spec.deletion_policy = DeletionPolicy::Stop;
+    group.spec.task_names = ["x", "y", "z"].map(Into::into).into();
+    sim.run_for(seconds(300));
+    sim.service.batch_faults.push_back(unavailable());
+    sim.delete("a");
+    sim.run_for(seconds(1));
+    assert_eq!(sim.groups.len(), 1, "two tasks run, whatever three names stand for");
+    let message = sim.status("a").conditions[0].message.clone();
+    assert!(message.contains("0 of 2 stopped"), "{message}");
+    sim.run_for(seconds(60));
+    assert_eq!(sim.released, [("a".to_owned(), FinalizerRelease::Completed)]);
+    assert!(sim.service.tasks.values().all(|state| *state == RunState::Stopped), "{:?}", sim.service.tasks);
+}
+
+#[test]
+fn a_task_that_does_not_exist_does_not_hold_a_deletion_beyond_its_deadline() {
+    let mut sim = Simulation::new(3);
+    sim.group("a", DesiredState::Running, 1..=3).spec.deletion_policy = DeletionPolicy::Stop;
+    sim.run_for(seconds(60));
+    sim.service.tasks.remove(&id(1));
+    for n in 2..=3 {
+        sim.service.behaviors.insert(id(n), refusing("FDI.3083", true));
+    }
+    sim.delete("a");
+    sim.run_for(seconds(605));
+    let [(_, FinalizerRelease::Abandoned(why))] = &sim.released[..] else { panic!("{:?}", sim.released) };
+    assert!(why.starts_with("2 tasks were not observed stopped"), "{why}");
+}
