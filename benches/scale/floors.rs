@@ -90,7 +90,7 @@ pub async fn one_group(env: &Environment, objects: &Objects) -> Duration {
     let mut times = Vec::new();
     let api = Api::default_namespaced(env.client.clone());
     for mut group in groups {
-        Arc::make_mut(group.status.get_or_insert_default()).last_handled_reconcile_at = Some("floor".to_owned());
+        Arc::make_mut(group.status.get_or_insert_default()).last_handled_reconcile_at = Some("floor".into());
         let began = Instant::now();
         client.list(&instance_id(0)).await;
         client.batch(&instance_id(0), "start", &objects.ids(0)).await;

@@ -22,3 +22,15 @@ impl From<FdiTaskGroup> for CachedGroup {
         Self { metadata: group.metadata.into(), spec: group.spec, status: group.status }
     }
 }
+
+impl CachedGroup {
+    /// Takes the texts that `old` has as well: what reconciles remember of the group shares them.
+    pub fn share_texts(&mut self, old: &Self) {
+        if self.metadata.uid == old.metadata.uid {
+            self.metadata.uid = Arc::clone(&old.metadata.uid);
+        }
+        if self.spec.task_ids == old.spec.task_ids {
+            self.spec.task_ids.clone_from(&old.spec.task_ids);
+        }
+    }
+}

@@ -99,7 +99,7 @@ pub struct FdiTaskGroupSpec {
     pub deletion_policy: DeletionPolicy,
     /// Why the stored spec could not be decoded, if so.
     #[serde(skip)]
-    pub decode_error: Option<String>,
+    pub decode_error: Option<Box<str>>,
 }
 
 lenient!(FdiTaskGroupSpec, Self::decode);
@@ -116,7 +116,7 @@ impl FdiTaskGroupSpec {
             selector: field(stored, "selector"),
             deletion_policy: field(stored, "deletionPolicy"),
             suspend: field(stored, "suspend"),
-            decode_error: Some(error),
+            decode_error: Some(error.into()),
             ..Self::default()
         })
     }

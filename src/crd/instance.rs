@@ -237,7 +237,7 @@ pub struct FdiInstanceStatus {
     /// on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
-    pub last_handled_reconcile_at: Option<String>,
+    pub last_handled_reconcile_at: Option<Box<str>>,
 }
 
 lenient!(FdiInstanceStatus, |stored| Self::deserialize(stored).unwrap_or_default());

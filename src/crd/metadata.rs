@@ -1,5 +1,7 @@
 //! What is read of the metadata of both kinds.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
 
@@ -15,12 +17,13 @@ const REQUESTED_AT_MAX: usize = 256;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CachedMetadata {
     pub name: Box<str>,
-    pub uid: Box<str>,
+    /// Shared with what reconciles remember of the object.
+    pub uid: Arc<str>,
     pub resource_version: u64,
     pub generation: i64,
     pub creation_timestamp: Option<Timestamp>,
     pub deletion_timestamp: Option<Timestamp>,
-    pub finalizers: Option<Vec<String>>,
+    pub finalizers: Option<Box<[String]>>,
     /// The annotation [`REQUESTED_AT`].
     pub requested_at: Option<Box<str>>,
 }
@@ -29,21 +32,21 @@ impl From<ObjectMeta> for CachedMetadata {
     fn from(metadata: ObjectMeta) -> Self {
         Self {
             resource_version: resource_version(&metadata),
-            requested_at: requested_at(&metadata).map(Into::into),
+            requested_at: requested_at(&metadata),
             name: metadata.name.unwrap_or_default().into(),
             uid: metadata.uid.unwrap_or_default().into(),
             generation: metadata.generation.unwrap_or_default(),
             creation_timestamp: metadata.creation_timestamp.map(|time| time.0),
             deletion_timestamp: metadata.deletion_timestamp.map(|time| time.0),
-            finalizers: metadata.finalizers,
+            finalizers: metadata.finalizers.map(Vec::into_boxed_slice),
         }
     }
 }
 
 /// The value of [`REQUESTED_AT`].
-pub fn requested_at(metadata: &ObjectMeta) -> Option<String> {
+pub fn requested_at(metadata: &ObjectMeta) -> Option<Box<str>> {
     let text = metadata.annotations.as_ref()?.get(REQUESTED_AT)?;
-    Some(truncate(text, REQUESTED_AT_MAX))
+    Some(truncate(text, REQUESTED_AT_MAX).into())
 }
 
 /// Resource versions are numbers that grow (comparable by contract since Kubernetes 1.35, in fact

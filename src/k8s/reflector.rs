@@ -169,7 +169,7 @@ fn strip_metadata(metadata: &mut ObjectMeta) {
     metadata.labels = None;
     metadata.owner_references = None;
     metadata.generate_name = None;
-    metadata.annotations = requested_at(metadata).map(|value| [(REQUESTED_AT.to_owned(), value)].into());
+    metadata.annotations = requested_at(metadata).map(|value| [(REQUESTED_AT.to_owned(), value.into())].into());
 }
 
 #[cfg(test)]

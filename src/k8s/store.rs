@@ -215,9 +215,8 @@ impl Stored for FdiTaskGroup {
         }
         let relevant = old.as_ref().is_none_or(|(_, old)| is_relevant_change(&old.object.metadata, &group.metadata));
         let listed = old.as_ref().filter(|_| gone.is_none()).map_or(listed, |(_, old)| old.listed);
-        if let Some((_, old)) = old.filter(|(_, old)| old.object.spec.task_ids == group.spec.task_ids) {
-            // Reuse the old IDs: the ledger shares their strings.
-            group.spec.task_ids.clone_from(&old.object.spec.task_ids);
+        if let Some((_, old)) = old {
+            group.share_texts(&old.object);
         }
         let shared = objects.groups.get_key_value(&instance).map(|(shared, _)| Arc::clone(shared));
         let shared = shared.unwrap_or_else(|| Arc::new(instance.clone()));

@@ -38,7 +38,7 @@ pub struct DesiredInstance {
     pub object: Arc<FdiInstance>,
     pub status: FdiInstanceStatus,
     pub generation: i64,
-    pub requested_at: Option<String>,
+    pub requested_at: Option<Box<str>>,
 }
 
 /// Reads the specs in the snapshot and decides who owns what. `selections` are what names and
@@ -140,7 +140,7 @@ impl Desired {
     }
 
     /// Values of `requestedAt`, on instance and groups, that their statuses have not echoed yet.
-    pub fn unanswered_requests(&self) -> Vec<String> {
+    pub fn unanswered_requests(&self) -> Vec<Box<str>> {
         let instance = self.instance.iter().map(|i| (&i.requested_at, &i.status.last_handled_reconcile_at));
         let groups = self.groups.iter().map(|g| (&g.requested_at, &g.status.last_handled_reconcile_at));
         instance

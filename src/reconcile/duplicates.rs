@@ -49,7 +49,7 @@ struct Candidate {
 struct Revision {
     uid: Option<String>,
     generation: Option<i64>,
-    requested_at: Option<String>,
+    requested_at: Option<Box<str>>,
 }
 
 /// Whether an instance can serve.

@@ -39,7 +39,7 @@ pub struct Ledger {
     tasks: Tasks,
     missing: BTreeMap<TaskId, Missing>,
     failed_runs: FailedRuns,
-    groups: BTreeMap<String, Box<GroupRecord>>,
+    groups: BTreeMap<Arc<str>, Box<GroupRecord>>,
     calls_sent: u64,
     bisections: u64,
     rejected_bisections: u32,
@@ -48,7 +48,7 @@ pub struct Ledger {
 #[derive(Debug, Clone)]
 struct GroupRecord {
     generation: i64,
-    requested_at: Option<String>,
+    requested_at: Option<Box<str>>,
     run_state: RunState,
     /// A predecessor may have sent calls for it, and no list has been seen since.
     inherited: bool,
@@ -106,8 +106,8 @@ impl Ledger {
             self.sync_group(group, now);
         }
         if self.groups.len() > desired.groups().len() {
-            let uids: HashSet<&str> = desired.groups().iter().map(|group| group.uid.as_str()).collect();
-            self.groups.retain(|uid, _| uids.contains(uid.as_str()));
+            let uids: HashSet<&str> = desired.groups().iter().map(|group| &*group.uid).collect();
+            self.groups.retain(|uid, _| uids.contains(&**uid));
         }
         let window = self.timings.settle_window;
         // A call that may still act is remembered for its window even when nobody lists the task
@@ -152,7 +152,7 @@ impl Ledger {
                 self.missing.remove(id);
             }
         }
-        let record = self.groups.entry(group.uid.clone()).or_insert_with(|| {
+        let record = self.groups.entry(Arc::clone(&group.uid)).or_insert_with(|| {
             Box::new(GroupRecord {
                 generation: group.generation,
                 requested_at: group.requested_at.clone(),

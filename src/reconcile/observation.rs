@@ -37,13 +37,13 @@ pub struct Observed {
 struct InstanceRevision {
     uid: String,
     generation: i64,
-    requested_at: Option<String>,
+    requested_at: Option<Box<str>>,
 }
 
 /// Values of `requestedAt` that no status has echoed yet.
 #[derive(Debug, Clone)]
 struct PendingRequests {
-    tokens: Vec<String>,
+    tokens: Vec<Box<str>>,
     first_seen: Timestamp,
 }
 

@@ -48,7 +48,7 @@ impl<'a> Statuses<'a> {
     /// Groups whose tasks are all as desired, by uid.
     pub fn converged(&self) -> impl Iterator<Item = &'a str> {
         let ready = |report: &&GroupReport<'a>| report.tally.ready == report.tally.total;
-        self.groups.iter().filter(ready).map(|report| report.group.uid.as_str())
+        self.groups.iter().filter(ready).map(|report| &*report.group.uid)
     }
 
     /// The earliest moment at which a task is to be listed, or time alone changes a condition.

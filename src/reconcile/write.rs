@@ -77,7 +77,7 @@ fn group_update(ctx: &Context, report: &GroupReport<'_>) -> Option<Update> {
     })
 }
 
-fn finalizers(report: &GroupReport<'_>) -> Option<Finalizers> {
+fn finalizers(report: &GroupReport<'_>) -> Option<Box<Finalizers>> {
     let before = report.group.object.metadata.finalizers.clone();
     let mut after: Vec<String> = before.iter().flatten().filter(|name| *name != FINALIZER).cloned().collect();
     if report.release.is_none() {
@@ -87,5 +87,5 @@ fn finalizers(report: &GroupReport<'_>) -> Option<Finalizers> {
         after.push(FINALIZER.to_owned());
     }
     let abandoned = matches!(report.release, Some(FinalizerRelease::Abandoned(_)));
-    Some(Finalizers { before, after, abandoned })
+    Some(Box::new(Finalizers { before, after, abandoned }))
 }

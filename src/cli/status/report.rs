@@ -165,7 +165,7 @@ fn group_report(group: &FdiTaskGroup) -> GroupReport {
         readiness: Readiness::of(&group.metadata, status.observed_generation, &status.conditions),
         suspended: group.spec.suspend,
         desired_state: RunState::from(group.spec.desired_state).to_string(),
-        ready_tasks: status.ready_tasks.clone(),
+        ready_tasks: status.ready_tasks.as_deref().map(ToOwned::to_owned),
         omitted: omitted(&counts, &tasks),
         tasks,
     }

@@ -23,13 +23,13 @@ pub struct FdiTaskGroupStatus {
     /// Tasks observed in the desired state, of all listed ones, such as `9/10`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
-    pub ready_tasks: Option<String>,
+    pub ready_tasks: Option<Box<str>>,
     /// The run state that the tasks were to have when this status was computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_state: Option<DesiredState>,
     /// What `spec.taskNames` and `spec.selector` chose from the list of the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub selection: Option<SelectionStatus>,
+    pub selection: Option<Box<SelectionStatus>>,
     /// When the last call was sent that may still act on a task against `desiredState`. Present
     /// only for as long as it may: until then the group is not Ready, also after a restart of the
     /// operator.
@@ -50,14 +50,14 @@ pub struct FdiTaskGroupStatus {
     pub pending: Vec<PendingTask>,
     /// Tasks that are not in the desired state while the group or its instance is suspended; at
     /// most 20.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "atomic"))]
-    pub deviating: Vec<DeviatingTask>,
+    pub deviating: Box<[DeviatingTask]>,
     /// Tasks that are on and whose latest run ended in ERROR, those that have failed longest at the
     /// top; at most 50. `tasks.failing` counts all of them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     #[schemars(length(max = 50), extend("x-kubernetes-list-type" = "atomic"))]
-    pub failed_runs: Vec<FailedRun>,
+    pub failed_runs: Box<[FailedRun]>,
     /// The latest calls for tasks of the group, newest first; at most 10. Calls for the same cause
     /// within a minute are one entry. It is brought up to date when something else of the status
     /// changes, so the log (`target: audit`) is more complete.
@@ -68,34 +68,30 @@ pub struct FdiTaskGroupStatus {
     /// on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
-    pub last_handled_reconcile_at: Option<String>,
+    pub last_handled_reconcile_at: Option<Box<str>>,
 }
 
 lenient!(FdiTaskGroupStatus, |stored| Self::deserialize(stored).unwrap_or_default());
 
-impl FdiTaskGroupStatus {
-    /// That of a group for which none was written.
-    pub const NONE: Self = Self {
-        observed_generation: -1,
-        conditions: Vec::new(),
-        tasks: None,
-        ready_tasks: None,
-        desired_state: None,
-        selection: None,
-        opposing_call_time: None,
-        failures: Vec::new(),
-        failures_omitted: None,
-        pending: Vec::new(),
-        deviating: Vec::new(),
-        failed_runs: Vec::new(),
-        history: Vec::new(),
-        last_handled_reconcile_at: None,
-    };
-}
-
+/// That of a group for which none was written.
 impl Default for FdiTaskGroupStatus {
     fn default() -> Self {
-        Self::NONE
+        Self {
+            observed_generation: -1,
+            conditions: Vec::new(),
+            tasks: None,
+            ready_tasks: None,
+            desired_state: None,
+            selection: None,
+            opposing_call_time: None,
+            failures: Vec::new(),
+            failures_omitted: None,
+            pending: Vec::new(),
+            deviating: Box::default(),
+            failed_runs: Box::default(),
+            history: Vec::new(),
+            last_handled_reconcile_at: None,
+        }
     }
 }
 

@@ -73,7 +73,7 @@ struct Entry {
 struct Written {
     version: u64,
     status: Option<Status>,
-    finalizers: Option<Finalizers>,
+    finalizers: Option<Box<Finalizers>>,
 }
 
 #[derive(Debug)]

@@ -76,7 +76,7 @@ pub struct StatusEvent {
 pub struct Finalizers {
     /// The list is replaced as a whole, so it must be the one that was read (`None`: there was
     /// none).
-    pub before: Option<Vec<String>>,
+    pub before: Option<Box<[String]>>,
     pub after: Vec<String>,
     /// Ours is removed although tasks were not observed stopped.
     pub abandoned: bool,
@@ -92,7 +92,7 @@ pub struct Update {
     pub is_stored: bool,
     /// Published once this is written.
     pub events: Vec<StatusEvent>,
-    pub finalizers: Option<Finalizers>,
+    pub finalizers: Option<Box<Finalizers>>,
     /// Reports progress only: a verdict may follow soon.
     pub progress_only: bool,
     /// Somebody has just edited the object.
@@ -121,7 +121,7 @@ impl Object {
             kind: Kind::Group,
             namespace: key.namespace.clone(),
             name: metadata.name.to_string(),
-            uid: (&*metadata.uid).into(),
+            uid: Arc::clone(&metadata.uid),
             version: metadata.resource_version,
             bytes: group_bytes(group),
         }

@@ -23,7 +23,7 @@ pub struct StoredGroup {
 #[derive(Debug, Clone)]
 pub struct DesiredGroup {
     pub name: String,
-    pub uid: String,
+    pub uid: Arc<str>,
     pub generation: i64,
     /// The state its tasks are to have: `Stopped` while a group with `deletionPolicy: Stop` is
     /// being deleted.
@@ -48,7 +48,7 @@ pub struct DesiredGroup {
     pub finalizer: FinalizerAction,
     /// Set while the group is being deleted.
     pub deletion_timestamp: Option<Timestamp>,
-    pub requested_at: Option<String>,
+    pub requested_at: Option<Box<str>>,
     /// The status that the API server has, or will show once it has caught up with our last write.
     pub status: Arc<FdiTaskGroupStatus>,
     /// Since when no status of the group could be written.
@@ -56,7 +56,7 @@ pub struct DesiredGroup {
     /// It existed before this process watched it: a predecessor may have sent calls for it.
     pub predates: bool,
     /// Why the stored spec could not be decoded.
-    pub decode_error: Option<String>,
+    pub decode_error: Option<Box<str>>,
     /// The object itself, for events and writes.
     pub object: Arc<CachedGroup>,
 }
@@ -104,7 +104,7 @@ pub(super) fn read(stored: StoredGroup, selections: &Selections, room: &mut usiz
         (true, true, _) | (true, false, false) => FinalizerAction::Remove,
         _ => FinalizerAction::None,
     };
-    let uid = metadata.uid.to_string();
+    let uid = Arc::clone(&metadata.uid);
     let generation = metadata.generation;
     DesiredGroup {
         name: metadata.name.to_string(),
@@ -122,7 +122,7 @@ pub(super) fn read(stored: StoredGroup, selections: &Selections, room: &mut usiz
         suspended: spec.suspend || (spec.decode_error.is_some() && deletion_timestamp.is_none()),
         finalizer,
         deletion_timestamp,
-        requested_at: metadata.requested_at.as_deref().map(ToOwned::to_owned),
+        requested_at: metadata.requested_at.clone(),
         status,
         unreported_since,
         predates,

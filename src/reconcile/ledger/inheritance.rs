@@ -41,7 +41,7 @@ impl Inheritance {
             opposing_call: None,
             settled: None,
             failures: Vec::new(),
-            failed_runs: status.failed_runs.clone(),
+            failed_runs: status.failed_runs.to_vec(),
         };
         if !group.acknowledged() {
             let same_direction = status.desired_state.map(RunState::from) == Some(group.run_state)

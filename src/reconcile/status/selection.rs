@@ -26,7 +26,7 @@ pub(super) fn status(facts: &Facts<'_, '_>) -> Option<SelectionStatus> {
             digest: selection.digest.clone(),
         }),
         None if !group.object.spec.chooses_from_list() => None,
-        _ => group.status.selection.clone(),
+        _ => group.status.selection.as_deref().cloned(),
     }
 }
 

@@ -57,7 +57,7 @@ fn worst() -> Simulation {
         generation: i64::MAX - 10,
     };
     let mut annotated = FdiTaskGroupStatus { history: (0..10).rev().map(entry).collect(), ..Default::default() };
-    annotated.last_handled_reconcile_at = Some(quotes(256));
+    annotated.last_handled_reconcile_at = Some(quotes(256).into());
     group.status = Some(Arc::new(annotated));
     sim.request("a", &quotes(5000));
     sim.run_for(seconds(8));

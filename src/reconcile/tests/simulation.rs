@@ -361,7 +361,7 @@ fn check(observation: &Observation, reports: &[GroupReport<'_>]) -> Vec<Stored> 
             assert!(!report.group.awaits_selection());
         }
         stored.push(Stored {
-            uid: report.group.uid.clone(),
+            uid: report.group.uid.to_string(),
             status: status.clone(),
             events: report
                 .events

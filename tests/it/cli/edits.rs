@@ -112,7 +112,7 @@ async fn start_waits_for_its_tasks_and_reconcile_for_the_operator() {
     assert!(handled.ends_with("orders is reconciled: Ready\n"), "{handled}");
     let group = env.groups().get("orders").await.unwrap();
     let requested = group.metadata.annotations.unwrap()["reconcile.fluxcd.io/requestedAt"].clone();
-    assert_eq!(group.status.unwrap().last_handled_reconcile_at, Some(requested));
+    assert_eq!(group.status.unwrap().last_handled_reconcile_at, Some(requested.into()));
     let handled = printed(&env, &["reconcile", "--instance", "--all", "--wait", "--timeout=30s"]).await;
     assert!(handled.ends_with("roma is reconciled: Ready\n"), "{handled}");
     printed(&env, &["suspend", "orders", "--wait", "--timeout=30s"]).await;
