@@ -7,11 +7,13 @@
 /// characters, in which all states that are reached are followed at once, as the bits of words.
 #[derive(Debug)]
 pub struct Glob {
-    /// For each character of the pattern but `*` and `?`, in order: the states that it leads on
-    /// from.
-    characters: Vec<(char, Vec<u64>)>,
-    /// The states that any character leads on from: `?`.
-    any: Vec<u64>,
+    /// The characters of the pattern but `*` and `?`. The place of one, plus one, is its class; all
+    /// others are of class 0.
+    characters: Vec<char>,
+    /// The classes of the ASCII characters: most names have no others.
+    ascii: [u8; 128],
+    /// For each class: the states that its characters lead on from.
+    leads_on: Vec<u64>,
     /// The states that any character stays in: `*`.
     stays: Vec<u64>,
     end: usize,
@@ -19,38 +21,68 @@ pub struct Glob {
 
 impl Glob {
     pub fn new(pattern: &str) -> Self {
+        let is_literal = |character: &char| !['*', '?'].contains(character);
+        let mut characters: Vec<char> = pattern.chars().filter(is_literal).collect();
+        characters.sort_unstable();
+        characters.dedup();
         let end = pattern.chars().filter(|&character| character != '*').count();
-        let none = vec![0; end / 64 + 1];
-        let mut glob = Self { characters: Vec::new(), any: none.clone(), stays: none.clone(), end };
+        let words = end / 64 + 1;
+        let leads_on = vec![0; (characters.len() + 1) * words];
+        let mut glob = Self { characters, ascii: [0; 128], leads_on, stays: vec![0; words], end };
+        for character in '\0'..='\x7f' {
+            // They sort before all others, so none has a class above 128.
+            glob.ascii[character as usize] = u8::try_from(glob.search(character)).unwrap_or_default();
+        }
         let mut state = 0;
         for character in pattern.chars() {
             match character {
                 '*' => set(&mut glob.stays, state),
-                '?' => set(&mut glob.any, state),
+                '?' => glob.leads_on.chunks_exact_mut(words).for_each(|states| set(states, state)),
                 _ => {
-                    let found = glob.characters.binary_search_by_key(&character, |(known, _)| *known);
-                    let at = found.unwrap_or_else(|at| {
-                        glob.characters.insert(at, (character, none.clone()));
-                        at
-                    });
-                    set(&mut glob.characters[at].1, state);
+                    let class = glob.class(character);
+                    set(&mut glob.leads_on[class * words..], state);
                 }
             }
             state += usize::from(character != '*');
         }
-        for (_, leads_on) in &mut glob.characters {
-            leads_on.iter_mut().zip(&glob.any).for_each(|(word, any)| *word |= any);
-        }
         glob
+    }
+
+    fn class(&self, character: char) -> usize {
+        self.ascii.get(character as usize).map_or_else(|| self.search(character), |&class| usize::from(class))
+    }
+
+    fn search(&self, character: char) -> usize {
+        self.characters.binary_search(&character).map_or(0, |place| place + 1)
     }
 
     /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
-        let mut reached = vec![0; self.any.len()];
+        match self.stays[..] {
+            // Nearly all patterns: the states are in one register.
+            [stays] => self.matches_in_a_word(stays, text),
+            _ => self.matches_in_words(text),
+        }
+    }
+
+    fn matches_in_a_word(&self, stays: u64, text: &str) -> bool {
+        let mut reached = 1;
+        for character in text.chars() {
+            let next = reached & self.leads_on[self.class(character)];
+            reached = (reached & stays) | next << 1;
+            if reached == 0 {
+                return false;
+            }
+        }
+        reached & 1 << self.end != 0
+    }
+
+    fn matches_in_words(&self, text: &str) -> bool {
+        let words = self.stays.len();
+        let mut reached = vec![0; words];
         set(&mut reached, 0);
         for character in text.chars() {
-            let found = self.characters.binary_search_by_key(&character, |(known, _)| *known);
-            let leads_on = found.map_or(&self.any, |at| &self.characters[at].1);
+            let leads_on = &self.leads_on[self.class(character) * words..];
             let (mut carry, mut alive) = (0, 0);
             for ((word, leads_on), stays) in reached.iter_mut().zip(leads_on).zip(&self.stays) {
                 let next = *word & leads_on;
