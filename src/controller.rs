@@ -1,6 +1,7 @@
 //! The operator's work: watches fill the store; once this process leads, a worker reconciles each
 //! instance.
 
+mod low_priority;
 pub mod supervisor;
 pub mod turns;
 pub mod worker;

@@ -1,11 +1,11 @@
 //! The instances of one namespace compute in turns. A reconcile of large objects can keep a thread
 //! busy for long; so the instances of one tenant occupy one thread at the most, and tenants whose
-//! turns are long share one beside those that serve everybody else and `/livez`.
+//! turns are long share one, of low priority, beside those that serve everybody else and `/livez`.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -13,6 +13,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
 
+use super::low_priority;
 use crate::time::cpu;
 
 /// CPU time of a turn that keeps others waiting. One of a hundred groups of ten tasks takes a fifth
@@ -50,7 +51,10 @@ impl Turns {
 
     /// Runs the future, each step of it while no other future of these turns is in one. While it
     /// waits for something it has no turn.
-    pub async fn run<F: Future>(&self, future: F) -> F::Output {
+    pub async fn run<F>(&self, future: F) -> F::Output
+    where
+        F: Future<Output: Send> + Send,
+    {
         let mut future = pin!(future);
         loop {
             let step = {
@@ -58,7 +62,7 @@ impl Turns {
                 let _turn = self.0.free.acquire().await;
                 if self.expects_long() {
                     let _thread = self.0.long_turns.0.acquire().await;
-                    poll_fn(|task| Poll::Ready(block_in_place(|| self.step(future.as_mut(), task)))).await
+                    poll_fn(|task| Poll::Ready(block_in_place(|| self.long_step(future.as_mut(), task.waker())))).await
                 } else {
                     poll_fn(|task| Poll::Ready(self.step(future.as_mut(), task))).await
                 }
@@ -80,6 +84,14 @@ impl Turns {
     fn expects_long(&self) -> bool {
         let recently = self.0.last_long.lock().is_some_and(|last| last.elapsed() < EXPECTED_FOR);
         recently && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
+    }
+
+    /// A step that need not be done soon: who has large objects can wait.
+    fn long_step<F>(&self, mut future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output>
+    where
+        F: Future<Output: Send> + Send,
+    {
+        low_priority::run(|| self.step(future.as_mut(), &mut Context::from_waker(waker)))
     }
 
     fn step<F: Future>(&self, future: Pin<&mut F>, task: &mut Context<'_>) -> Poll<F::Output> {
@@ -154,6 +166,27 @@ mod tests {
         let served = is_done.recv_timeout(Duration::from_secs(10));
         drop(release);
         assert!(served.is_ok(), "it waits");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn after_a_long_turn_the_next_ones_have_a_low_priority() {
+        let niceness = || rustix::process::getpriority_process(None).unwrap();
+        let runtime = with_two_threads();
+        let turns = Turns::new(&LongTurns::default());
+        let (first, next) = runtime
+            .block_on(runtime.spawn(async move {
+                let steps = async {
+                    let first = niceness();
+                    let end = cpu::of_this_thread() + LONG * 2;
+                    while cpu::of_this_thread() < end {}
+                    yield_now().await;
+                    (first, niceness())
+                };
+                turns.run(steps).await
+            }))
+            .unwrap();
+        assert!(next > first, "{first} {next}");
     }
 
     #[test]

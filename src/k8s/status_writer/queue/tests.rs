@@ -161,14 +161,14 @@ fn large_objects_of_a_namespace_are_written_one_after_another_with_pauses_and_th
     }
     assert!(next(&mut queue, 50).is_none() && !queue.is_drained());
     assert!(queue.complete(&first, Outcome::Written(2), at(50)));
-    assert!(next(&mut queue, 99).is_none());
-    assert_eq!(queue.next_eligible(at(99)), Some(at(100)));
-    let second = next(&mut queue, 100).unwrap();
+    assert!(next(&mut queue, 249).is_none());
+    assert_eq!(queue.next_eligible(at(249)), Some(at(250)));
+    let second = next(&mut queue, 250).unwrap();
     assert_eq!(second.namespace, "busy");
-    assert!(next(&mut queue, 200).is_none());
-    queue.flush(at(200));
-    assert!(queue.complete(&second, Outcome::Written(3), at(200)));
-    assert_eq!(next(&mut queue, 200).unwrap().namespace, "busy", "no pause at shutdown");
+    assert!(next(&mut queue, 350).is_none());
+    queue.flush(at(350));
+    assert!(queue.complete(&second, Outcome::Written(3), at(350)));
+    assert_eq!(next(&mut queue, 350).unwrap().namespace, "busy", "no pause at shutdown");
 }
 
 #[test]
