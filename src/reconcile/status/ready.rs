@@ -77,8 +77,8 @@ fn stopping(facts: &Facts<'_, '_>) -> String {
     };
     let failure = failure.map_or_else(String::new, |failure| format!("; {}", instance_message(facts, failure)));
     format!(
-        "stopping the tasks before the deletion: {stopped} of {owned} stopped{left}; the object goes once all are, or {limit} \
-         after its deletion{failure}",
+        "stopping the tasks before the deletion: {stopped} of {owned} stopped{left}; the object goes once all are, \
+         or {limit} after its deletion{failure}",
     )
 }
 

@@ -201,7 +201,7 @@ impl Simulation {
         let outcomes = self.state.record_calls(&desired, outcomes);
         let statuses = status(&desired, &self.state, &outcomes, self.now);
         self.next = schedule(&desired, &plan, &outcomes, &statuses, &mut self.state);
-        let reports = check(&self.state.observation, statuses.groups());
+        let reports = check(&desired, &self.state.observation, statuses.groups());
         let is_stored = |report: &GroupReport<'_>| {
             let added = report.group.finalizer != FinalizerAction::Add;
             added && report.release.is_none() && report.group.object.status.as_ref() == Some(&report.status)
@@ -341,7 +341,7 @@ fn kept<K: Clone + PartialEq>(objects: &[Arc<K>], object: &K) -> Arc<K> {
 }
 
 /// What must hold at every moment, whatever happens.
-fn check(observation: &Observation, reports: &[GroupReport<'_>]) -> Vec<Stored> {
+fn check(desired: &Desired, observation: &Observation, reports: &[GroupReport<'_>]) -> Vec<Stored> {
     let mut stored = Vec::new();
     for report in reports {
         let status = &report.status;
@@ -359,6 +359,13 @@ fn check(observation: &Observation, reports: &[GroupReport<'_>]) -> Vec<Stored> 
             }
             assert!(report.group.conflicts.is_empty() && report.group.unresolved().is_empty());
             assert!(!report.group.awaits_selection());
+        }
+        let stopped = report.release == Some(FinalizerRelease::Completed)
+            && report.group.finalizer == FinalizerAction::Hold
+            && !desired.instance_suspended();
+        for id in report.group.owned.iter().filter(|_| stopped) {
+            let state = observation.list().unwrap().task(id).and_then(|task| task.state);
+            assert_ne!(state, Some(RunState::Running), "the object goes, but {id} runs");
         }
         stored.push(Stored {
             uid: report.group.uid.to_string(),
