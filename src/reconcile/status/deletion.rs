@@ -93,7 +93,8 @@ fn missing_reference<'m>(facts: &Facts<'_, 'm>) -> Option<&'m FailureStreak> {
     failure.filter(|failure| failure.error.severity() == Severity::MissingReference)
 }
 
-/// At least one full attempt was made: the service failed, or a call for each task that is left did.
+/// At least one full attempt was made: the service failed, or a call for each task that is left
+/// did.
 fn attempted(facts: &Facts<'_, '_>) -> bool {
     let observation = &facts.state.observation;
     observation.list_failure().is_some()
