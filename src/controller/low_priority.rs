@@ -11,8 +11,7 @@ use tokio::runtime::Handle;
 const NICENESS: i32 = 10;
 
 /// Runs `step` on a new thread, in the caller's runtime, and waits for its end. A thread cannot
-/// raise its priority again without privileges, so it is not used twice; starting one takes some
-/// 50 µs.
+/// raise its priority again without privileges, so it is not used twice.
 pub fn run<T: Send>(mut step: impl FnMut() -> T + Send) -> T {
     let runtime = Handle::current();
     let ran = thread::scope(|scope| {

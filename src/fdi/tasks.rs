@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use crate::fdi::task::{Attributes, Task, TaskId};
 
 /// All tasks of an instance, sorted by ID. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Tasks {
     tasks: Arc<[Task]>,
     /// `None`: the pages are decoded again whatever they are.
