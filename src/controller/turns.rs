@@ -86,7 +86,7 @@ impl Turns {
         recently && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread
     }
 
-    /// A step of a namespace with large objects, whose statuses may come later than those of others.
+    /// A step of a namespace with large objects: they may come later than those of others.
     fn long_step<F>(&self, mut future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output>
     where
         F: Future<Output: Send> + Send,
