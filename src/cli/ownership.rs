@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::crd::{FdiInstance, FdiTaskGroup};
-use crate::fdi::{Attributes, Task};
+use crate::fdi::{Attributes, Task, Tasks};
 use crate::reconcile::desired::{Desired, Snapshot, StoredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::{Observed, TaskList};
@@ -24,7 +24,7 @@ pub fn resolve(
         Snapshot { instance: Some((Arc::new(instance), status)), groups: groups.into_iter().map(stored).collect() };
     let mut state = InstanceState::new(Arc::new(Timings::default()));
     let desired = state.resolve(snapshot, now);
-    let list = TaskList::new(now, Attributes::Keep, tasks);
+    let list = TaskList::new(now, Tasks::new(Attributes::Keep, tasks));
     let observed = Observed { instance: Some(uid), list: Some(Ok(list)), credential: None };
     let desired = state.record_list(desired, observed, now);
     (desired, state)

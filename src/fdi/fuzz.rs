@@ -32,7 +32,7 @@ pub fn response(data: &[u8]) {
     match task_list::parse_page(&context(Operation::List), &response, Attributes::Keep, |_| None) {
         Ok(page) => {
             assert_eq!(status, 200);
-            task_list::Listing::default().add(page);
+            task_list::Listing::new(Attributes::Keep, None).add(page);
         }
         Err(error) => assert_sound(&error),
     }

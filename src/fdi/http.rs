@@ -86,7 +86,7 @@ impl HttpFdi {
                         let instance_id = &self.sender.instance_id;
                         tracing::debug!(instance_id, skipped, "skipped tasks without a usable ID");
                     }
-                    return Ok(listing.into_tasks(attributes, known));
+                    return Ok(listing.into_tasks());
                 }
             }
             Err(CallError::unavailable(
@@ -104,16 +104,20 @@ impl HttpFdi {
     }
 
     /// All pages; `None` when they are inconsistent.
-    async fn list_once(&self, attributes: Attributes, known: Option<&Tasks>) -> Result<Option<Listing>, CallError> {
+    async fn list_once<'a>(
+        &self,
+        attributes: Attributes,
+        known: Option<&'a Tasks>,
+    ) -> Result<Option<Listing<'a>>, CallError> {
         let path = self.path("tasks");
-        let mut listing = Listing::default();
+        let mut listing = Listing::new(attributes, known);
         let mut offset = 0;
         loop {
-            let number = listing.pages();
             let read = |context: &RequestContext<'_>, response: &HttpResponse| {
-                parse_page(context, response, attributes, |digest| known?.page(number, digest, attributes))
+                parse_page(context, response, attributes, |digest| listing.known_page(digest))
             };
-            match listing.add(self.list_page(&path, offset, read).await?) {
+            let page = self.list_page(&path, offset, read).await?;
+            match listing.add(page) {
                 Next::Page(next) => offset = next,
                 Next::Complete => return Ok(Some(listing)),
                 Next::Inconsistent => return Ok(None),

@@ -30,16 +30,15 @@ impl SampleList {
         let redactor = Redactor::new(Vec::new());
         let context =
             RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor, tasks: 0 };
-        let mut listing = Listing::default();
+        let attributes = Attributes::Omit;
+        let mut listing = Listing::new(attributes, known);
         for response in &mut self.0 {
             mend(&mut response.body);
-            let number = listing.pages();
-            let unchanged = |digest| known?.page(number, digest, Attributes::Omit);
-            if let Ok(page) = parse_page(&context, response, Attributes::Omit, unchanged) {
+            if let Ok(page) = parse_page(&context, response, attributes, |digest| listing.known_page(digest)) {
                 listing.add(page);
             }
         }
-        listing.into_tasks(Attributes::Omit, known)
+        listing.into_tasks()
     }
 }
 

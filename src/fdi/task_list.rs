@@ -95,8 +95,11 @@ pub fn parse_page(
 }
 
 /// A list while its pages come in.
-#[derive(Debug, Default)]
-pub struct Listing {
+#[derive(Debug)]
+pub struct Listing<'a> {
+    attributes: Attributes,
+    /// The last list.
+    known: Option<&'a Tasks>,
     tasks: Vec<Task>,
     places: HashMap<TaskId, usize>,
     pages: Vec<PageSummary>,
@@ -119,7 +122,27 @@ pub enum Next {
     TooLarge,
 }
 
-impl Listing {
+impl<'a> Listing<'a> {
+    /// Of `known` only a list with the same attributes is used.
+    pub fn new(attributes: Attributes, known: Option<&'a Tasks>) -> Self {
+        Self {
+            attributes,
+            known: known.filter(|known| known.attributes() == attributes),
+            tasks: Vec::new(),
+            places: HashMap::new(),
+            pages: Vec::new(),
+            received: 0,
+            skipped: 0,
+            total: None,
+            shifted: false,
+        }
+    }
+
+    /// The next page, if it is as it was in the last list.
+    pub fn known_page(&self, digest: Digest) -> Option<Page> {
+        self.known?.page(self.pages.len(), digest)
+    }
+
     /// Adds the page that was requested last.
     pub fn add(&mut self, page: Page) -> Next {
         let Page { summary, tasks } = page;
@@ -160,15 +183,10 @@ impl Listing {
         self.skipped
     }
 
-    /// How many pages there are so far.
-    pub fn pages(&self) -> usize {
-        self.pages.len()
-    }
-
-    /// The list: `known` itself if every page is as it was then.
-    pub fn into_tasks(self, attributes: Attributes, known: Option<&Tasks>) -> Tasks {
-        let known = known.filter(|known| known.is_of_pages(attributes, &self.pages));
-        known.cloned().unwrap_or_else(|| Tasks::of_pages(self.tasks, attributes, self.pages))
+    /// The list: the last one itself if every page is as it was then.
+    pub fn into_tasks(self) -> Tasks {
+        let known = self.known.filter(|known| known.is_of_pages(&self.pages));
+        known.cloned().unwrap_or_else(|| Tasks::of_pages(self.attributes, self.tasks, self.pages))
     }
 }
 
@@ -203,28 +221,31 @@ mod tests {
 
     #[test]
     fn pages_follow_what_was_received_until_the_total_is_there() {
-        let mut list = Listing::default();
+        let mut list = Listing::new(Attributes::Keep, None);
         assert_eq!(list.add(entities(0..300, "700")), Next::Page(300));
         assert_eq!(list.add(entities(300..600, "700")), Next::Page(600));
         assert_eq!(list.add(entities(600..700, "700")), Next::Complete);
         assert_eq!(list.tasks.len(), 700);
-        assert_eq!(Listing::default().add(read(r#"{"total":0,"entities":null}"#).unwrap()), Next::Complete);
-        assert_eq!(Listing::default().add(read(r#"{"total":0}"#).unwrap()), Next::Complete);
+        assert_eq!(
+            Listing::new(Attributes::Keep, None).add(read(r#"{"total":0,"entities":null}"#).unwrap()),
+            Next::Complete
+        );
+        assert_eq!(Listing::new(Attributes::Keep, None).add(read(r#"{"total":0}"#).unwrap()), Next::Complete);
     }
 
     #[test]
     fn without_a_total_the_list_ends_where_nothing_new_comes() {
-        let mut list = Listing::default();
+        let mut list = Listing::new(Attributes::Keep, None);
         assert_eq!(list.add(entities(0..3, "null")), Next::Page(3));
         assert_eq!(list.add(entities(3..3, "null")), Next::Complete);
-        let mut list = Listing::default();
+        let mut list = Listing::new(Attributes::Keep, None);
         assert_eq!(list.add(entities(0..3, "null")), Next::Page(3));
         assert_eq!(list.add(entities(0..3, "null")), Next::Complete, "a service that ignores the offset");
     }
 
     #[test]
     fn a_task_on_two_pages_is_one_as_the_later_page_saw_it_and_the_list_is_not_complete() {
-        let mut list = Listing::default();
+        let mut list = Listing::new(Attributes::Keep, None);
         list.add(entities(0..2, "4"));
         let later =
             read(r#"{"total":4,"entities":[{"task_id":"t1","status":0},{"task_id":"t2","status":1}]}"#).unwrap();
@@ -234,17 +255,17 @@ mod tests {
 
     #[test]
     fn a_total_that_changes_between_pages_or_is_never_reached_is_inconsistent() {
-        let mut list = Listing::default();
+        let mut list = Listing::new(Attributes::Keep, None);
         list.add(entities(0..3, "6"));
         assert_eq!(list.add(entities(3..5, "5")), Next::Inconsistent, "one was deleted: another may have slipped by");
-        let mut list = Listing::default();
+        let mut list = Listing::new(Attributes::Keep, None);
         list.add(entities(0..3, "6"));
         assert_eq!(list.add(entities(3..3, "6")), Next::Inconsistent);
     }
 
     #[test]
     fn an_endless_list_ends() {
-        let mut list = Listing::default();
+        let mut list = Listing::new(Attributes::Keep, None);
         let mut pages = 0;
         loop {
             pages += 1;
@@ -261,7 +282,7 @@ mod tests {
         let page = read(
             r#"{"total":7,"entities":[{"task_id":"a b","status":"?"},{"status":1},{"task_id":7,"status":1},1,null,"x",[]]}"#,
         );
-        let mut list = Listing::default();
+        let mut list = Listing::new(Attributes::Keep, None);
         assert_eq!(list.add(page.unwrap()), Next::Complete);
         assert_eq!(list.skipped(), 6);
         assert_eq!(list.tasks[0].id.as_str(), "7");
@@ -269,9 +290,13 @@ mod tests {
 
     #[test]
     fn a_list_of_more_tasks_than_can_be_kept_is_too_large() {
-        assert_eq!(Listing::default().add(entities(0..3, "10001")), Next::TooLarge, "known from the first page");
-        assert_eq!(Listing::default().add(entities(0..LIST_MAX + 5, "null")), Next::TooLarge);
-        assert_eq!(Listing::default().add(entities(0..LIST_MAX, "10000")), Next::Complete);
+        assert_eq!(
+            Listing::new(Attributes::Keep, None).add(entities(0..3, "10001")),
+            Next::TooLarge,
+            "known from the first page"
+        );
+        assert_eq!(Listing::new(Attributes::Keep, None).add(entities(0..LIST_MAX + 5, "null")), Next::TooLarge);
+        assert_eq!(Listing::new(Attributes::Keep, None).add(entities(0..LIST_MAX, "10000")), Next::Complete);
     }
 
     #[test]

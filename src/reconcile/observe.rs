@@ -141,11 +141,10 @@ async fn list(
     signed_in: &SignedIn,
 ) -> Result<TaskList, InstanceError> {
     let requested_at = ctx.clock.now();
-    let attributes = desired.attributes();
     let known = state.observation.list().map(TaskList::tasks);
-    let mut tasks = signed_in.api.list(attributes, known).await.map_err(InstanceError::Call)?;
+    let mut tasks = signed_in.api.list(desired.attributes(), known).await.map_err(InstanceError::Call)?;
     tasks.intern_ids(|id| desired.interned(id));
-    Ok(TaskList::new(requested_at, attributes, tasks))
+    Ok(TaskList::new(requested_at, tasks))
 }
 
 /// What the list says about whether this `FdiInstance` can serve; `None`: nothing new. An outage

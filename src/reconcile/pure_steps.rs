@@ -131,7 +131,7 @@ impl PureSteps {
     }
 
     fn list(&self) -> TaskList {
-        TaskList::new(add(self.now, Duration::from_secs(60)), self.desired.attributes(), self.tasks.clone())
+        TaskList::new(add(self.now, Duration::from_secs(60)), self.tasks.clone())
     }
 
     fn reconcile(&mut self, list: Option<TaskList>) {

@@ -28,15 +28,14 @@ fn body(pages: &[Vec<Entry>], page: &[Entry]) -> String {
 fn read(pages: &[Vec<Entry>], attributes: Attributes, known: Option<&Tasks>) -> Option<Tasks> {
     let redactor = Redactor::new(Vec::new());
     let context = RequestContext { operation: Operation::List, method: Method::Token, redactor: &redactor, tasks: 0 };
-    let mut listing = Listing::default();
+    let mut listing = Listing::new(attributes, known);
     let mut next = Next::Complete;
     for page in pages {
         let response = HttpResponse { status: 200, body: body(pages, page).into_bytes(), ..HttpResponse::default() };
-        let number = listing.pages();
-        let unchanged = |digest| known?.page(number, digest, attributes);
-        next = listing.add(parse_page(&context, &response, attributes, unchanged).unwrap());
+        let page = parse_page(&context, &response, attributes, |digest| listing.known_page(digest));
+        next = listing.add(page.unwrap());
     }
-    (next == Next::Complete).then(|| listing.into_tasks(attributes, known))
+    (next == Next::Complete).then(|| listing.into_tasks())
 }
 
 fn pages() -> impl Strategy<Value = Vec<Vec<Entry>>> {

@@ -10,12 +10,11 @@ pub struct TaskList {
     /// When the list was requested: what happened before is in it, what happened later may not be.
     pub requested_at: Timestamp,
     tasks: Tasks,
-    attributes: Attributes,
 }
 
 impl TaskList {
-    pub fn new(requested_at: Timestamp, attributes: Attributes, tasks: impl Into<Tasks>) -> Self {
-        Self { requested_at, tasks: tasks.into(), attributes }
+    pub fn new(requested_at: Timestamp, tasks: Tasks) -> Self {
+        Self { requested_at, tasks }
     }
 
     pub fn tasks(&self) -> &Tasks {
@@ -24,7 +23,7 @@ impl TaskList {
 
     /// Whether it has what is wanted of the tasks.
     pub fn has(&self, attributes: Attributes) -> bool {
-        attributes == Attributes::Omit || self.attributes == Attributes::Keep
+        attributes == Attributes::Omit || self.tasks.attributes() == Attributes::Keep
     }
 
     pub fn task(&self, id: &TaskId) -> Option<&Task> {

@@ -10,7 +10,7 @@ use super::*;
 use crate::crd::{
     DesiredState, FdiInstance, FdiInstanceSpec, FdiInstanceStatus, FdiTaskGroup, FdiTaskGroupSpec, InstanceRef,
 };
-use crate::fdi::{Attributes, LastRun, RunState, Task};
+use crate::fdi::{Attributes, LastRun, RunState, Task, Tasks};
 use crate::reconcile::desired::{Snapshot, StoredGroup, resolve};
 use crate::reconcile::observation::{Observed, TaskList};
 use crate::reconcile::selection::Selections;
@@ -83,7 +83,7 @@ fn observed_now(tasks: Vec<Task>) -> Observed {
     Observed {
         instance: Some(String::new()),
         credential: None,
-        list: Some(Ok(TaskList::new(now(), Attributes::Omit, tasks))),
+        list: Some(Ok(TaskList::new(now(), Tasks::new(Attributes::Omit, tasks)))),
     }
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crd::{FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, MaxTasks, TaskExclusion, TaskSelector, TaskType};
-use crate::fdi::{self, Attributes, LastRun, RunState, Task, TaskAttributes, TaskId};
+use crate::fdi::{self, Attributes, LastRun, RunState, Task, TaskAttributes, TaskId, Tasks};
 use crate::reconcile::desired::{CLAIMED_MAX, Desired, DesiredGroup, Snapshot, StoredGroup, resolve};
 use crate::time::backoff::add;
 
@@ -98,7 +98,7 @@ fn after(specs: &[FdiTaskGroupSpec], lists: &[Vec<Task>]) -> Desired {
     let mut selections = Selections::default();
     let mut desired = resolve(snapshot(specs), &selections);
     for (n, tasks) in lists.iter().enumerate() {
-        let list = TaskList::new(at(n), Attributes::Keep, tasks.clone());
+        let list = TaskList::new(at(n), Tasks::new(Attributes::Keep, tasks.clone()));
         selections.update(&desired.choosing(), Some(&list), CLAIMED_MAX, at(n));
         desired = desired.reselected(&selections);
     }
@@ -163,7 +163,7 @@ proptest! {
             object.spec.task_ids.reverse();
             object.spec.task_names.reverse();
         }
-        let list = TaskList::new(at(0), Attributes::Keep, tasks.into_iter().rev().collect::<Vec<_>>());
+        let list = TaskList::new(at(0), Tasks::new(Attributes::Keep, tasks.into_iter().rev().collect()));
         let desired = resolve(backwards, &selections);
         selections.update(&desired.choosing(), Some(&list), CLAIMED_MAX, at(0));
         let desired = desired.reselected(&selections);
@@ -239,7 +239,7 @@ fn a_selector_by_tag_waits_for_a_list_with_tags() {
     let desired = resolve(snapshot(&[spec, by_name("x", 10)]), &selections);
     let mut tasks = vec![task(1, "x", "nightly", fdi::TaskType::Scheduled)];
     tasks[0].attributes = None;
-    let list = TaskList::new(at(1), Attributes::Omit, tasks);
+    let list = TaskList::new(at(1), Tasks::new(Attributes::Omit, tasks));
     selections.update(&desired.choosing(), Some(&list), CLAIMED_MAX, at(1));
     let desired = desired.reselected(&selections);
     assert_eq!(desired.attributes(), Attributes::Keep);

@@ -18,7 +18,7 @@ use crate::crd::{
     CachedGroup, Condition, ConditionStatus, DeletionPolicy, DesiredState, FINALIZER, FdiInstance, FdiInstanceSpec,
     FdiTaskGroup, FdiTaskGroupSpec, FdiTaskGroupStatus, InstanceRef, REQUESTED_AT, condition_types, find_condition,
 };
-use crate::fdi::{Action, Attributes, Fingerprint, RunState, SignIn, TaskId};
+use crate::fdi::{Action, Attributes, Fingerprint, RunState, SignIn, TaskId, Tasks};
 use crate::reconcile::desired::{Desired, FinalizerAction, Snapshot, StoredGroup};
 use crate::reconcile::instance_state::InstanceState;
 use crate::reconcile::observation::failure::InstanceError;
@@ -237,7 +237,7 @@ impl Simulation {
             None
         } else {
             let tasks = self.service.list(self.now);
-            Some(tasks.map(|tasks| TaskList::new(self.now, attributes, tasks)).map_err(InstanceError::Call))
+            Some(tasks.map(|tasks| TaskList::new(self.now, Tasks::new(attributes, tasks))).map_err(InstanceError::Call))
         };
         Observed { instance, credential: Some(credential()), list }
     }
