@@ -124,6 +124,11 @@ mod tests {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
     }
 
+    fn compute_for_long() {
+        let end = cpu::of_this_thread() + LONG * 2;
+        while cpu::of_this_thread() < end {}
+    }
+
     #[test]
     fn futures_that_block_their_threads_leave_one_to_the_others() {
         let runtime = with_two_threads();
@@ -154,8 +159,7 @@ mod tests {
         let (done, is_done) = mpsc::channel();
         runtime.spawn(async move {
             let steps = async move {
-                let end = cpu::of_this_thread() + LONG * 2;
-                while cpu::of_this_thread() < end {}
+                compute_for_long();
                 yield_now().await;
                 // The runtime prefers to run it here, next.
                 tokio::spawn(async move { done.send(()) });
@@ -178,8 +182,7 @@ mod tests {
             .block_on(runtime.spawn(async move {
                 let steps = async {
                     let first = niceness();
-                    let end = cpu::of_this_thread() + LONG * 2;
-                    while cpu::of_this_thread() < end {}
+                    compute_for_long();
                     yield_now().await;
                     (first, niceness())
                 };

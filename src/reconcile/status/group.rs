@@ -46,7 +46,7 @@ pub(super) fn report<'a>(facts: Facts<'a, '_>, outcomes: &Outcomes) -> GroupRepo
         tasks: Some(counts(&facts.tally)),
         ready_tasks: Some(format!("{}/{}", facts.tally.ready, facts.tally.total).into()),
         desired_state: Some(group.run_state.into()),
-        selection: selection::status(&facts).map(Box::new),
+        selection: selection::status(&facts),
         // Rounded up: it must not expire sooner for a successor than for this process.
         opposing_call_time: opposing_call.map(|ended| Time(whole_seconds(add(ended, Duration::from_secs(1))))),
         failures,

@@ -17,16 +17,16 @@ const TASKS_NAMED: usize = 5;
 
 /// `status.selection`. While a second list is to confirm the first one after a restart, what was
 /// reported before stays.
-pub(super) fn status(facts: &Facts<'_, '_>) -> Option<SelectionStatus> {
+pub(super) fn status(facts: &Facts<'_, '_>) -> Option<Box<SelectionStatus>> {
     let group = facts.group;
     match &group.selection {
-        Some(selection) if !selection.unconfirmed => Some(SelectionStatus {
+        Some(selection) if !selection.unconfirmed => Some(Box::new(SelectionStatus {
             matched: count(selection.matched()),
             overridden: count(group.overridden),
             digest: selection.digest.clone(),
-        }),
+        })),
         None if !group.object.spec.chooses_from_list() => None,
-        _ => group.status.selection.as_deref().cloned(),
+        _ => group.status.selection.clone(),
     }
 }
 
